@@ -1,4 +1,4 @@
-"""``python -m warehouse``: the command, by the interpreter that holds the package."""
+"""Run the command line as ``python -m warehouse``, with this Python interpreter."""
 
 from __future__ import annotations
 

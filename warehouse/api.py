@@ -56,11 +56,12 @@ if TYPE_CHECKING:
 
 @checks_arguments
 class Warehouse:
-    """An open warehouse; made by ``warehouse.open``.
+    """An open warehouse, as returned by ``warehouse.open``.
 
-    Queries see the version that was the newest at the first query, or after the last change made
-    through this object; ``refresh`` opens the newest version, with commits of other processes. Any
-    number of threads may use it at once; each query sees one version.
+    The first query opens the newest version, and later queries read the same version. After a
+    change made through this object, or after ``refresh``, the next query opens the newest version,
+    including commits of other processes. Any number of threads may use the object; each query sees
+    one version.
     """
 
     def __init__(self, place: Location) -> None:
@@ -79,7 +80,7 @@ class Warehouse:
         return summary_html(self.catalog.snapshot, repr(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let another process open the same warehouse; its catalog cannot be sent."""
+        """Pickle the location and version only; the unpickled object opens its own catalog."""
         if self._place.mirror:
             raise UsageError("a warehouse in a bucket is not sent to a process: open it in there")
         again = Location(self.root, version=self._place.version)
@@ -92,7 +93,7 @@ class Warehouse:
         self.close()
 
     def close(self) -> None:
-        """Close the catalog and, of a warehouse in a bucket, release the mirror folder."""
+        """Close the catalog; for a warehouse in a bucket, also release the mirror folder."""
         self._forget()
         if self._place.mirror:
             self._place.mirror.close()
@@ -117,13 +118,13 @@ class Warehouse:
         self._forget()
 
     def _forget(self) -> None:
-        """Drop the catalog, so that the next query opens the newest version."""
+        """Discard the catalog, so that the next query opens the newest version."""
         with self._opening:
             self._catalog = None
 
     @property
     def place(self) -> Location:
-        """Location of the warehouse; changes made through it are seen by the next query."""
+        """Location of the warehouse; the next query sees changes made through it."""
         return replace(self._place, changed=self._forget)
 
     @names_failures
@@ -140,23 +141,23 @@ class Warehouse:
         sources
             Files, folders, zip archives and ``s3://bucket/prefix``; opened read-only.
         mode
-            Which elements become rows: full, normal or minimal.
+            Which elements are stored: full, normal or minimal.
         pattern
             Shell patterns; only files whose name matches one are read. Case is ignored.
         workers
-            Number of processes that read; by default one per processor.
+            Number of processes that read files; by default one per processor.
         scheduler
-            Address of a Dask scheduler whose workers read instead.
+            Address of a Dask scheduler; its workers read the files instead of local processes.
         batch_files
-            Largest number of files of a transaction, 20,000 by default.
+            Largest number of files in one transaction, 20,000 by default.
         keep_blobs
             Store binary values over 256 bytes; otherwise only their length and digest.
         today
-            Read only the subfolder YYYY/MM/DD of today of each source.
+            Read only today's subfolder (YYYY/MM/DD) of each source.
         progress
-            Notified of files listed, read and committed.
+            Called as files are listed, read and committed.
         limits
-            Limits per file; by default those of ``$DICOM_WAREHOUSE_LIMITS``.
+            Limits per file; by default those in ``$DICOM_WAREHOUSE_LIMITS``.
 
         Returns
         -------
@@ -165,7 +166,7 @@ class Warehouse:
         Raises
         ------
         SourceNotFound, NotAWarehouse, LayoutMismatch, WriteFailed, WorkersLost
-            A file that cannot be read raises nothing: it is a row of ``files`` with the reason.
+            An unreadable file raises no error: its row in ``files`` has the reason.
         """
         from warehouse.ingest import ingest
 
@@ -202,7 +203,7 @@ class Warehouse:
         Parameters
         ----------
         sources
-            Folders, archives, files and ``s3://bucket/prefix`` that are checked.
+            Folders, archives, files and ``s3://bucket/prefix`` to check.
         delete, even_all, settings
             See ``warehouse.removal.remove``.
 
@@ -216,7 +217,7 @@ class Warehouse:
         """
         from warehouse.removal import remove
 
-        # Duplicates that take over may lie in a bucket.
+        # A duplicate that becomes the stored copy of an instance may be in a bucket.
         how = settings or IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
         return self.place.change(
             lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all),
@@ -225,7 +226,7 @@ class Warehouse:
 
     @property
     def upkeep(self) -> Upkeep:
-        """Maintenance: verify, repair, relocate, forget, audit and others."""
+        """Maintenance operations, such as verify, repair, relocate, forget and audit."""
         from warehouse.upkeep import Upkeep
 
         return Upkeep(self.place)
@@ -243,16 +244,16 @@ class Warehouse:
         return self.upkeep.vacuum(retention, delete=delete)
 
     def verify(self, *, deep: bool = False) -> Verified:
-        """Compare the store with what was committed; see ``Upkeep.verify``."""
+        """Check that the store has everything that was committed; see ``Upkeep.verify``."""
         return self.upkeep.verify(deep=deep)
 
     @names_failures
     def info(self) -> dict[str, Any]:
-        """Return version, sizes, and counts by entity, file status and import mode."""
+        """Return the version, sizes, and counts by entity, file status and import mode."""
         return describe(self.catalog) | {"root": self.url}
 
     def tables(self) -> pl.DataFrame:
-        """Return name, kind, grain and description of every table and view; nothing is counted."""
+        """Return name, kind, grain and description of every table and view; count no rows."""
         return table_list(self.catalog)
 
     def describe(self, name: str) -> pl.DataFrame:
@@ -267,11 +268,11 @@ class Warehouse:
         Parameters
         ----------
         query
-            One statement that returns rows. Besides tables and views it may name registered frames,
-            and variables of the caller that are frames (Polars, pandas, pyarrow).
+            One statement that returns rows. Besides tables and views it may name registered frames
+            and variables of the caller that hold a frame (Polars, pandas, pyarrow).
         params
             A sequence for ``?`` and ``$1``, a mapping for ``$name``. With parameters the query runs
-            at once, otherwise when rows are fetched.
+            immediately, otherwise when rows are fetched.
 
         Returns
         -------
@@ -281,8 +282,8 @@ class Warehouse:
         Raises
         ------
         QueryFailed
-            With DuckDB's message and hint. An error of a single value, such as text that is not a
-            number, occurs when rows are fetched, and is then a ``duckdb.Error``.
+            With DuckDB's message and hint. An error in a single value, such as text that is not a
+            number, occurs when rows are fetched and is raised as ``duckdb.Error``.
 
         Examples
         --------
@@ -295,11 +296,11 @@ class Warehouse:
             return ask(self.catalog, query, params, frames | self._frames)
 
     def register(self, name: str, frame: object) -> None:
-        """Make a frame (Polars, pandas, pyarrow) a table in the queries of all threads."""
+        """Register a frame (Polars, pandas, pyarrow) as a table for queries in all threads."""
         self._frames = self._frames | {name: checked(name, frame)}
 
     def unregister(self, name: str) -> None:
-        """Undo ``register``; relations that were made before keep the frame."""
+        """Undo ``register``; existing relations keep the frame."""
         self._frames = {known: frame for known, frame in self._frames.items() if known != name}
 
     @names_failures
@@ -324,19 +325,19 @@ class Warehouse:
 
     @names_failures
     def tags(self, *, like: str = "", private: bool = False) -> duckdb.DuckDBPyRelation:
-        """Return the elements that occur, with counts and examples that identify nobody.
+        """Return the elements that occur, with counts and non-identifying example values.
 
         Parameters
         ----------
         like
-            Text that tag, name or private creator contain; case is ignored.
+            Text that the tag, name or private creator contains; case is ignored.
         private
             Only private elements.
         """
         return self.sql(tags_like(like, private=private))
 
     def add_dictionary(self, path: str | os.PathLike[str]) -> int:
-        """Add names of private elements from a CSV or JSON file; return how many it has."""
+        """Add names of private elements from a CSV or JSON file; return their number."""
         return self.place.change(
             lambda _: add_dictionary(self.root, Path(path)), what="dictionary", materialize=False
         )
@@ -375,14 +376,14 @@ class Warehouse:
         Parameters
         ----------
         run
-            A run, its name, or the name of a cohort for its latest run.
+            A run, the name of a run, or the name of a cohort (its latest run).
         target, form, options
             See ``warehouse.exporting.export_run``.
 
         Returns
         -------
         dict
-            The provenance that is written beside the target.
+            The provenance, which is also written beside the target.
         """
         from warehouse.exporting import export_run
 

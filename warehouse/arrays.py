@@ -1,6 +1,6 @@
-"""Methods of ``Warehouse`` that read source files: headers, blobs, volumes, stacks, duplicates.
+"""Methods of ``Warehouse`` that access headers, blobs, volumes, stacks and duplicates.
 
-Imports are inside the functions, so that a process that only runs SQL starts without pydicom.
+Imports are inside the functions, so that a process that only runs SQL does not import pydicom.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def blob(wh: Opened, sha256: str) -> IO[bytes]:
 
 @names_failures
 def header(wh: Opened, uid: str | os.PathLike[str]) -> Header:
-    """Return the header of a stored instance; no source file is opened.
+    """Return the header of a stored instance without opening its source file.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def header(wh: Opened, uid: str | os.PathLike[str]) -> Header:
     Returns
     -------
     Header
-        The elements that the import mode has stored.
+        The elements that were stored in the import mode of the file.
 
     Raises
     ------
@@ -86,15 +86,15 @@ def volume(
     series_uid
         SeriesInstanceUID, or ``series_key``.
     rescale, window, invert, color, overlay
-        What is done to stored values; see ``warehouse.pixels.values.Values``.
+        How stored values are converted; see ``warehouse.pixels.values.Values``.
     stack_id
-        StackID (0020,9056) of the frames, where an object has several stacks.
+        StackID (0020,9056) of the frames to open, if an object has several stacks.
 
     Returns
     -------
     LazyVolume
-        Axes (slice, row, column), more in front for several volumes. ``affine`` maps an index to
-        patient coordinates in mm, LPS.
+        Axes (slice, row, column), preceded by others if there are several volumes. ``affine`` maps
+        an index to patient coordinates in mm, LPS.
 
     Raises
     ------
@@ -115,14 +115,14 @@ def volume(
 
 @names_failures
 def gradients(wh: Opened, series_uid: str, *, isotropic: bool = False) -> Gradients:
-    """Return b-values and directions of the volumes of a diffusion series.
+    """Return the b-value and direction of each volume of a diffusion series.
 
     Parameters
     ----------
     series_uid
         SeriesInstanceUID, or ``series_key``.
     isotropic
-        Include volumes with a b-value and no direction, such as traces.
+        Include volumes with a b-value but no direction, such as traces.
 
     Returns
     -------
@@ -137,12 +137,12 @@ def gradients(wh: Opened, series_uid: str, *, isotropic: bool = False) -> Gradie
 
 @names_failures
 def gallery(wh: Opened, *series_uids: str, limit: int = 24) -> Gallery:
-    """Return series with a thumbnail each, which a notebook shows as a table.
+    """Return series with their thumbnails, displayed as a table in a notebook.
 
     Parameters
     ----------
     series_uids
-        Series to show; without any, the first ones of the warehouse.
+        Series to show; if none are given, the first ones of the warehouse.
     limit
         Largest number of series.
     """
@@ -155,7 +155,7 @@ def gallery(wh: Opened, *series_uids: str, limit: int = 24) -> Gallery:
 def iter_volumes(
     wh: Opened, cohort: Run | str | Iterable[str], *, ahead: int = 1, rescale: bool | str = False
 ) -> Iterator[Loaded]:  # fmt: skip
-    """Yield every series of a cohort with its voxels; the next ones are read in the background.
+    """Yield every series of a cohort with its voxels, reading the next ones in the background.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def iter_volumes(
     Yields
     ------
     Loaded
-        A series, its volume and voxels, or the reason why it has none.
+        A series with its volume and voxels, or with the reason why it has none.
     """
     from warehouse.cohorts.runs import Run, members, series_keys
     from warehouse.pixels.prefetch import iter_volumes
@@ -214,7 +214,7 @@ def stack(
 
 
 def duplicates(wh: Opened, *, limit: int | None = None) -> Iterator[Compared]:
-    """Compare each duplicate with the file that holds its instance, by reading both.
+    """Read each duplicate and the file that holds its instance, and compare them.
 
     Parameters
     ----------

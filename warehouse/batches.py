@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 @checks_arguments
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Batches of a warehouse, which job arrays and Dagster read one at a time."""
+    """Batches of a warehouse, for job arrays and Dagster, which read one batch per process."""
 
     _place: Location
 
     def plan(
         self, *sources: str | os.PathLike[str], settings: IngestSettings | None = None
     ) -> list[str]:
-        """Find new and changed files and store the list of each batch; no DICOM file is read.
+        """List new and changed files and store the file list of each batch; read no DICOM file.
 
-        Files of a waiting batch are planned again only when they change.
+        A file of a waiting batch is planned again only if it has changed.
 
         Returns
         -------
@@ -42,7 +42,7 @@ class Batches:
         )
 
     def waiting(self) -> list[str]:
-        """Return the keys of batches that are planned and not yet read, in ascending order."""
+        """Return the keys of planned batches that are not yet read, in ascending order."""
         return ingest.planned_batches(self._place.root)
 
     def stored(self) -> list[str]:
@@ -50,7 +50,7 @@ class Batches:
         return ingest.stored_batches(self._place.root)
 
     def settings(self, key: str) -> IngestSettings:
-        """Return the default settings for a batch: the mode that it was read in, else full."""
+        """Return the default settings for a batch: the mode it was read in before, else full."""
         return IngestSettings(
             mode=mode_of_batch(self._place.root, key) or Mode.FULL,
             s3=S3Access.from_variables(os.environ), limits=Limits.from_variables(os.environ),
@@ -64,11 +64,11 @@ class Batches:
         Raises
         ------
         UsageError
-            No batch of that key was ever planned or ingested.
+            No batch with this key was ever planned or ingested.
         """
         root = self._place.root
         how = settings or self.settings(key)
-        # While other batches wait, materialized views would be stale after the next commit.
+        # While other batches wait, materialized views would be outdated after the next commit.
         report = self._place.publish(
             lambda _: ingest.run_batch(root, key, how, progress=progress),
             what="ingest",

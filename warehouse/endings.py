@@ -1,4 +1,4 @@
-"""Describe in words how a process ended.
+"""Describe how a process ended, as text for messages.
 
 In: an exit code or signal, and the kernel's counter of out-of-memory kills. Out: a phrase that
 completes a sentence.
@@ -21,7 +21,7 @@ def how_it_ended(code: int | None, *, is_for_memory: bool = False) -> str:
     code
         Exit code, a negative signal, or None if it is unknown.
     is_for_memory
-        The kernel has counted an out-of-memory kill.
+        The kernel's count of out-of-memory kills has increased.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def how_it_ended(code: int | None, *, is_for_memory: bool = False) -> str:
 
 
 def killed_for_memory() -> int | None:
-    """Return the kernel's count of out-of-memory kills in our cgroup, else on this machine."""
+    """Return the kernel's count of out-of-memory kills in this cgroup, else on this machine."""
     places = ["/proc/vmstat"]
     with suppress(OSError), open("/proc/self/cgroup", encoding="utf-8") as lines:
         places[:0] = [

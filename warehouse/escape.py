@@ -1,7 +1,7 @@
 """Escape untrusted text for terminals, logs, Markdown, HTML and JSON.
 
 In: a value, path, name, or a message that quotes them. Out: text without characters that control a
-terminal, forge a line of a log, reverse the reading direction, or are Markdown or HTML syntax.
+terminal, forge a log line, change the text direction, or are Markdown or HTML syntax.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import html
 import json
 import re
 
-# Cc: C0, DEL and C1. Line and paragraph separators. Marks, embeddings, overrides and isolates of
-# text direction, other invisible format characters but the two joiners that scripts need, tags,
-# and halves of surrogate pairs, which no stream can encode.
+# Control characters (C0, DEL, C1); line and paragraph separators; marks, embeddings, overrides and
+# isolates of text direction; other invisible format characters, except the two joiners that scripts
+# need; tag characters; and lone surrogates, which no stream can encode.
 _HARMFUL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
@@ -22,7 +22,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|~#>])")
 
 
 def escaped(value: object, *, keep: str = "") -> str:
-    r"""Return text for one line of a terminal or log; harmful characters become ``\x1b`` and alike.
+    r"""Return text for one line of a terminal or log, with escapes such as ``\x1b``.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def escaped(value: object, *, keep: str = "") -> str:
 
 
 def markdown(value: object) -> str:
-    r"""Return text for Markdown, including cells of tables.
+    r"""Return text escaped for Markdown, including table cells.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def markdown(value: object) -> str:
 
 
 def html_text(value: object) -> str:
-    """Return text for HTML, including attribute values.
+    """Return text escaped for HTML, including attribute values.
 
     Examples
     --------

@@ -1,6 +1,7 @@
-"""Choose where files are read: in this process, in local worker processes, or by Dask workers.
+"""Choose where files are read: in this process, in local worker processes, or in Dask workers.
 
-In: settings. Out: a ``concurrent.futures.Executor`` as a context manager, or None for this process.
+In: settings. Out: a context manager with a ``concurrent.futures.Executor``, or None for this
+process.
 """
 
 from __future__ import annotations
@@ -30,25 +31,25 @@ CONNECT_SECONDS = 30
 def executor(
     given: Executor | None, settings: IngestSettings, files: int, *, apart: bool = False
 ) -> AbstractContextManager[Executor | None]:
-    """Return the executor for reading this number of files; None reads in this process.
+    """Return the executor for reading this number of files; None means this process.
 
     Parameters
     ----------
     given
-        Executor of the caller, which is used as it is.
+        Executor passed by the caller, which is used unchanged.
     settings
         Number of workers, or address of a Dask scheduler.
     files
-        How many files are to be read.
+        Number of files to read.
     apart
-        Never read in this process, because a file may kill it.
+        Never read in this process, because one of the files may kill it.
 
     Raises
     ------
     SchedulerUnreachable
         The settings name a scheduler that does not answer.
     UsageError
-        They name a scheduler, and Dask is not installed.
+        The settings name a scheduler, and Dask is not installed.
     """
     if given is not None:
         return nullcontext(given)
@@ -65,8 +66,8 @@ def executor(
 def dask_workers(address: str) -> Iterator[Executor]:
     """Connect to a Dask scheduler and return its workers as an executor.
 
-    Dask repeats a chunk whose worker is lost on another one. Parts that the lost worker has written
-    are named by no table.
+    If a worker is lost, Dask repeats its chunk on another one. No table references the parts that
+    the lost worker has written.
     """
     try:
         from distributed import Client  # noqa: PLC0415 - an extra, and slow to import
@@ -89,7 +90,7 @@ def dask_workers(address: str) -> Iterator[Executor]:
 def submit_first(
     pool: Executor, call: Callable[..., _Answer], *arguments: Any
 ) -> Future[_Answer] | None:
-    """Submit a call that runs before all waiting ones; None if the executor has no priorities."""
+    """Submit a call that runs before all waiting ones; None if priorities are unsupported."""
     if isinstance(pool, WorkerPool):
         return pool.submit_first(call, *arguments)
     if _is_of_dask(pool):
@@ -99,7 +100,7 @@ def submit_first(
 
 
 def _is_of_dask(pool: Executor) -> bool:
-    """Return whether an executor is one of Dask."""
+    """Return whether an executor belongs to Dask."""
     if "distributed" not in sys.modules:
         return False
     from distributed.cfexecutor import ClientExecutor  # noqa: PLC0415
@@ -120,7 +121,7 @@ def losses() -> tuple[type[BaseException], ...]:
 
 
 def how_lost(error: BaseException) -> str:
-    """Return how the process that ran a chunk ended, as far as it is known."""
+    """Return how the process that ran a chunk ended, as far as known."""
     if isinstance(error, WorkerLost):
         return str(error)
     return f"was lost ({type(error).__name__}; its log may say why)"

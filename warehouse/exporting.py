@@ -1,4 +1,4 @@
-"""Export the members of a run in any format: rows, lists, files, documents or a BIDS data set."""
+"""Export the members of a run as rows, lists, files, documents or a BIDS data set."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def export_run(
     deidentify
         De-identify the export: ``Deidentify``, or the name of a profile.
     options
-        Options of the format.
+        Options of the chosen format.
 
     Returns
     -------
     dict
-        The provenance that is written beside the target.
+        The provenance, which is also written beside the target.
     """
     if deidentify is not None:
         return export_run_deidentified(root, run, Path(target), form, deidentify, **options)

@@ -1,9 +1,9 @@
-"""Erase a patient, study, series or instance from a warehouse, and leave a receipt.
+"""Erase a patient, study, series or instance from a warehouse, and store a receipt.
 
-In: an identifier. Out: ``Receipt``. Four idempotent steps: write the tombstone, so that no ingest
-brings it back; remove the rows from every table in one commit; delete all files that the newest
-version does not name, and clean caches and runs; complete the receipt. After a kill the same call
-continues. Source files are not touched.
+In: an identifier. Out: ``Receipt``. There are four idempotent steps: write the tombstone, so that
+no ingest stores the entity again; remove its rows from every table in one commit; delete all files
+that the newest version does not reference, and clean caches and runs; complete the receipt. If the
+process is killed, the same call continues the work. Source files are not changed.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 
 def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool = False) -> Receipt:
-    """Erase an entity from a warehouse and refuse it from then on; only count without ``delete``.
+    """Erase an entity and refuse to ingest it again; without ``delete``, only count its rows.
 
-    Older versions can no longer be opened afterwards, as their parts are deleted. A reader that has
-    one open gets an error that names a missing file.
+    Older versions can no longer be opened afterwards, because their parts are deleted. A reader
+    that has one open gets an error that names a missing file.
 
     Parameters
     ----------
@@ -58,16 +58,16 @@ def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool 
     level
         patient, study, series or instance.
     name
-        PatientID or UID, or the key of an entity that has none.
+        PatientID or UID; for an entity that has none, its key.
     delete
         Erase it; otherwise rows and files are only counted.
 
     Raises
     ------
     NothingToForget
-        Nothing of that name is known.
+        The warehouse has no such entity.
     WritersRunning
-        An ingest, or another writer, has not ended.
+        An ingest or another writer is still running.
     UsageError, NotAWarehouse, LayoutMismatch, WriteFailed
     """
     root = Path(os.path.abspath(root))
@@ -90,7 +90,7 @@ def _locks_of_jobs(root: Path) -> list[Path]:
 
 
 def _held(lock: Path, stack: ExitStack) -> bool:
-    """Take a lock until the stack is closed; return False if another process holds it."""
+    """Hold a lock until the stack is closed; return False if another process holds it."""
     file = stack.enter_context(lock.open("rb"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,7 +149,7 @@ def _now() -> str:
 
 
 def _with(stone: Tombstone, key: bytes, found: Found) -> Tombstone:
-    """Add the digests of what was found to a tombstone, which an earlier call may have begun."""
+    """Add the digests of the found entities to a tombstone that an earlier call may have begun."""
     files = {*stone.files, *(file_digest(key, *file) for file in found.files)}
     names = {*stone.names, *digests(key, found.entities)}
     started = replace(stone.receipt, state="begun")
@@ -161,7 +161,7 @@ def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
 
 
 def _finish(root: Path, key: bytes, stone: Tombstone) -> Receipt:
-    """Erase runs, plans and unnamed files, and complete the receipt; the rows are gone by then."""
+    """Clean runs and plans, delete unreferenced files and complete the receipt, after the rows."""
     names = {stone.asked, *stone.names}
     lost, questions = erase_in_runs(root, lambda level, name: digest(key, level, name) in names)
     _clean_plans(root, tombstones(root))
@@ -179,7 +179,7 @@ def _finish(root: Path, key: bytes, stone: Tombstone) -> Receipt:
 def _delete_unnamed(root: Path) -> tuple[list[str], int]:
     deleted, size = [], 0
     try:
-        # Left over from killed algorithm runs; images and models hold no patients' data.
+        # Left over from killed algorithm runs. Images and models contain no patient data.
         for folder in (root / layout.JOBS).glob("[!.]*"):
             if folder.is_dir() and folder.name not in {"images", "models"}:
                 size += sum(p.lstat().st_size for p in folder.rglob("*") if not p.is_dir())
@@ -197,7 +197,7 @@ def _delete_unnamed(root: Path) -> tuple[list[str], int]:
 
 
 def _clean_plans(root: Path, stones: Tombstones | None) -> None:
-    """Remove forgotten files from batches that are planned and not yet read."""
+    """Remove forgotten files from planned batches that are not yet read."""
     settings = IngestSettings(workers=1)
     for batch in planned_batches(root):
         items = read_plan(root, batch, settings)
@@ -216,13 +216,13 @@ def _clean_plans(root: Path, stones: Tombstones | None) -> None:
 
 
 def allow(root: str | os.PathLike[str], level: str, name: str) -> Receipt:
-    """Let a forgotten entity be ingested again; the next ingest of its source reads it.
+    """Allow a forgotten entity again; the next ingest of its source reads it.
 
     Raises
     ------
     NothingToForget
-        It was not forgotten by this identifier. A study that was forgotten with its patient is
-        allowed with the patient only.
+        It was not forgotten by this identifier. A study that was forgotten with its patient can
+        only be allowed with the patient.
     """
     root = Path(os.path.abspath(root))
     require(root)
@@ -236,6 +236,6 @@ def allow(root: str | os.PathLike[str], level: str, name: str) -> Receipt:
 
 
 def receipts(root: str | os.PathLike[str]) -> list[Receipt]:
-    """Return all receipts, the oldest first."""
+    """Return all receipts, oldest first."""
     require(Path(root))
     return [stone.receipt for stone in read_all(Path(root))]

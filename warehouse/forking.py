@@ -1,6 +1,6 @@
 """The fork server of ``warehouse.workers``, and the loop that a worker runs.
 
-In: requests through a socket of the process that uses ``WorkerPool``. Out: answers. Nothing here
+In: requests through a socket, from the process that uses ``WorkerPool``. Out: answers. Nothing here
 imports ``__main__``.
 """
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NUMBER = struct.Struct("q")
-"""A request (0 for a new worker, else the pid of one to wait for) and its answer."""
+"""Format of a request (0: fork a worker, else: pid of a worker to wait for) and of its answer."""
 
 IMPORTS_FAILED = 3
-"""Exit code of a process that could not import what its workers run, and has said so."""
+"""Exit code of a server that could not import the reading code and has printed the reason."""
 
 _DIE_WITH_PARENT = 1
-"""``PR_SET_PDEATHSIG`` of ``prctl``."""
+"""Option ``PR_SET_PDEATHSIG`` of ``prctl``."""
 
 
 def begin_worker() -> None:
-    """Tune a process that does nothing but read files."""
+    """Tune a process that only reads files."""
     # OpenBLAS would start a thread per processor, each of which spins for 25 ms.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     keep_freed_memory()
@@ -51,11 +51,11 @@ def serve(descriptor: int) -> NoReturn:
     """Fork workers and report their exit codes until the other end of the socket is closed."""
     control = socket.socket(fileno=descriptor)
     with _ending_with(control):
-        # First, as the modules imported next make arrays.
+        # Before the imports, because the modules imported next allocate arrays.
         begin_worker()
         with collector_paused():
             _import_readers()
-        # A collection in a worker would write to all of it, which copies it.
+        # A garbage collection in a worker would write to all shared pages and so copy them.
         gc.freeze()
     running: set[int] = set()
     while True:
@@ -84,13 +84,13 @@ def serve(descriptor: int) -> NoReturn:
 
 
 def _import_readers() -> None:
-    """Import what all workers share; exit, and say why, if that fails."""
+    """Import the code that all workers share; if that fails, print the reason and exit."""
     try:
         import warehouse.elements.vendor  # noqa: PLC0415
         import warehouse.reading  # noqa: PLC0415
         import warehouse.store.ready  # noqa: F401, PLC0415
     except BaseException as error:  # noqa: BLE001 - a module may raise anything
-        # As where a file beside a script has the name of a module, or memory is short.
+        # For example, a file beside the script has the name of a module, or memory is short.
         message = "".join(traceback.format_exception_only(error)).strip()
         line = f"worker processes cannot import what reads files: {message}\n"
         os.write(2, line.encode(errors="backslashreplace"))
@@ -99,7 +99,7 @@ def _import_readers() -> None:
 
 @contextmanager
 def _ending_with(control: socket.socket) -> Iterator[None]:
-    """Exit as soon as the other end is closed, even during the imports, which may take seconds."""
+    """Exit as soon as the other end is closed, even during the imports, which can take seconds."""
     reader, writer = os.pipe()
 
     def watch() -> None:
@@ -126,7 +126,7 @@ def _forked(control: socket.socket, end: int) -> int:
     server = os.getpid()
     try:
         with warnings.catch_warnings():
-            # Python 3.12 warns of threads in the process: idle ones of Arrow, which are harmless.
+            # Python 3.12 warns about threads when forking; Arrow's idle threads are harmless.
             warnings.simplefilter("ignore")
             pid = os.fork()
     except OSError as error:
@@ -148,7 +148,7 @@ def _forked(control: socket.socket, end: int) -> int:
 
 
 def _bound_to(server: int) -> None:
-    """Make a worker a process group of its own that is killed when the server ends."""
+    """Give a worker its own process group, and have it killed when the server ends."""
     with suppress(OSError):
         os.setpgid(0, 0)
     if sys.platform == "linux":
@@ -158,8 +158,8 @@ def _bound_to(server: int) -> None:
 
 
 def _code_of(pid: int) -> int:
-    """Wait for a worker, kill the processes that its calls left behind, return its exit code."""
-    # The id of the group cannot be reused before the worker has been waited for.
+    """Wait for a worker, kill processes that its calls left behind, and return its exit code."""
+    # The kernel cannot reuse the group id before the worker has been waited for.
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     with suppress(OSError):
         os.killpg(pid, signal.SIGKILL)

@@ -1,10 +1,10 @@
-"""What a caller gives → arguments of the kinds that the signature states, or ``UsageError``.
+"""Check the arguments of public methods against their annotations.
 
-The methods of the interface are called from notebooks, where nothing checks types. Without this a
-list where one UID belongs fails somewhere inside with a ``TypeError`` that says nothing; one text
-where several belong is taken for its letters, and ``delete="no"`` for true. What the annotations
-say is what is checked, so there is nothing to keep in step. Whole numbers and truth values of NumPy
-become those of Python on the way: neither JSON nor every engine takes them.
+In: the arguments of a call. Out: the arguments, or ``UsageError``. The methods are called from
+notebooks, where no type checker runs. Without this check a list in place of one UID would fail deep
+inside with an unhelpful ``TypeError``, a string in place of a list of strings would be iterated by
+character, and ``delete="no"`` would count as true. The annotations are the only specification.
+NumPy integers and booleans are converted to Python's, because JSON and some engines reject them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _Owner = TypeVar("_Owner")
 
 _APART = re.compile(r" \| (?![^\[]*\])")
 _FINDS_ITS_CALLER = frozenset({"sql"})
-"""Methods that look at the variables of whoever calls them, and check what they are given."""
+"""Methods that inspect the variables of their caller, and so must not be wrapped; they check their
+arguments themselves."""
 
 _WORDS = {
     "str": "text", "PathLike": "a path", "int": "a whole number", "float": "a number",
@@ -36,7 +37,7 @@ _WORDS = {
 
 
 def checks_arguments(owner: type[_Owner]) -> type[_Owner]:
-    """Let the public methods of a class take only what their annotations name."""
+    """Make the public methods of a class check their arguments against the annotations."""
     for name, method in list(vars(owner).items()):
         is_public = inspect.isfunction(method) and not name.startswith("_")
         if is_public and name not in _FINDS_ITS_CALLER:
@@ -45,7 +46,7 @@ def checks_arguments(owner: type[_Owner]) -> type[_Owner]:
 
 
 def checked(function: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
-    """Let a function take only what its annotations name."""
+    """Make a function check its arguments against its annotations."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -65,12 +66,13 @@ def checked(function: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
 
 
 def options_of(what: str, function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keywords that a function is to be given on behalf of a caller.
+    """Return a caller's keyword arguments, checked against the signature of a function.
 
     Raises
     ------
     UsageError
-        It has no such keyword, or the value is not of its kind; ``what`` says for what.
+        The function has no such keyword, or the value has the wrong type. The message begins with
+        ``what``.
     """
     signature = inspect.signature(function)
     _refuse_unknown(what, signature, given)
@@ -81,10 +83,10 @@ def options_of(what: str, function: Callable[..., Any], given: Mapping[str, Any]
 
 
 def plain(value: Any) -> Any:
-    """Return numbers, arrays and columns of NumPy, pandas and Polars as Python has them."""
+    """Convert numbers, arrays and columns of NumPy, pandas and Polars to Python objects."""
     if not hasattr(value, "dtype"):
         return value
-    # NumPy gives times in nanoseconds as whole numbers; Python's have microseconds.
+    # NumPy converts nanosecond times to integers, and microsecond times to Python's types.
     unit = {"M": "datetime64[us]", "m": "timedelta64[us]"}.get(getattr(value.dtype, "kind", ""))
     if unit and type(value).__module__ == "numpy":
         value = value.astype(unit)
@@ -92,7 +94,7 @@ def plain(value: Any) -> Any:
 
 
 def _refuse_unknown(what: str, signature: inspect.Signature, given: Mapping[str, Any]) -> None:
-    """Refuse keywords that a function does not have, with those that are spelled alike."""
+    """Raise for keywords that a function does not have, suggesting similar ones."""
     parameters = signature.parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return
@@ -103,7 +105,7 @@ def _refuse_unknown(what: str, signature: inspect.Signature, given: Mapping[str,
 
 
 def _checked_value(what: str, parameter: inspect.Parameter, value: Any) -> Any:
-    """Return what is given for a parameter, as Python's own number where it is one of NumPy."""
+    """Check the argument of a parameter and return it, with NumPy numbers converted to Python's."""
     if not isinstance(parameter.annotation, str) or parameter.kind is parameter.VAR_KEYWORD:
         return value
     kinds = _APART.split(parameter.annotation)
@@ -130,9 +132,9 @@ def _checked_value(what: str, parameter: inspect.Parameter, value: Any) -> Any:
 
 
 def _at_home(value: Any, kinds: Sequence[str]) -> Any:
-    """Return a path with the home of the user for ``~``, as a shell, Polars and pandas have it.
+    """Expand ``~`` in a path to the user's home folder, as shells, Polars and pandas do.
 
-    No shell has looked at one in a notebook or a variable, and a folder ``~`` would be made.
+    No shell expands a path in a notebook, and without this a folder named ``~`` would be created.
     """
     is_path = isinstance(value, str | os.PathLike) and any("PathLike" in kind for kind in kinds)
     is_home = is_path and os.fspath(value) in {"~", b"~"}
@@ -142,7 +144,7 @@ def _at_home(value: Any, kinds: Sequence[str]) -> Any:
 
 
 def _advice(name: str, kinds: Sequence[str], value: Any) -> str:
-    """Return what to do instead, where it can be told."""
+    """Return advice for the error message; empty if there is none."""
     if isinstance(value, str) and any(kind.startswith(("Iterable", "Sequence")) for kind in kinds):
         return f"; of one write [{name}]"
     is_several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
@@ -152,7 +154,7 @@ def _advice(name: str, kinds: Sequence[str], value: Any) -> str:
 
 
 def _require_whole(what: str, name: str, value: Any, kinds: Sequence[str]) -> None:
-    """Refuse text that cannot be: a path with a zero in it, half a character where none is one."""
+    """Raise for invalid text: empty paths, paths with a null byte, text with lone surrogates."""
     is_path = any("PathLike" in kind for kind in kinds)
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     several = text.values() if isinstance(text, Mapping) else text if _is_known(text) else ()
@@ -169,7 +171,7 @@ def _require_whole(what: str, name: str, value: Any, kinds: Sequence[str]) -> No
 
 
 def _is_known(value: Any) -> bool:
-    """Tell whether it has parts that can be looked at more than once."""
+    """Return whether a value is a collection, which can be iterated more than once."""
     return isinstance(value, list | tuple | set | frozenset)
 
 
@@ -182,7 +184,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _is(value: Any, kind: str) -> bool:
-    """Tell whether a value is of one of the kinds of an annotation, which is known by its name."""
+    """Return whether a value matches one member of an annotation, given as text."""
     name, _, inside = kind.removesuffix("]").partition("[")
     is_several = not isinstance(value, str | bytes | Mapping)
     match name.rpartition(".")[2]:

@@ -1,4 +1,4 @@
-"""Ingest: list the sources, compare them with ``files``, read what is new, commit it in batches.
+"""Ingest: list the sources, compare them with ``files``, read new files, commit them in batches.
 
 In: paths, settings. Out: ``IngestReport``. The command line, notebooks and Dagster all call
 ``ingest``; a batch is one transaction.
@@ -73,7 +73,7 @@ def ingest(
     settings
         How to read and write.
     progress
-        Notified of every listing, chunk and batch.
+        Notified of every listing, chunk and batch that is done.
     executor
         Any ``concurrent.futures.Executor`` that reads the files. By default
         ``settings.worker_count`` processes, or the workers of ``settings.scheduler``.
@@ -88,7 +88,7 @@ def ingest(
     Raises
     ------
     SourceNotFound, NotAWarehouse, LayoutMismatch, WriteFailed, SchedulerUnreachable, WorkersLost
-        Files that cannot be read never raise: they become rows of ``files`` with a reason.
+        An unreadable file raises no error: its row in ``files`` has the reason.
     """
     settings, sources = settings or IngestSettings(), list(sources)
     root = Path(os.path.abspath(root))
@@ -128,10 +128,10 @@ def _queued(
     listing: duckdb.DuckDBPyConnection, root: Path, portions: Iterator[Listed],
     settings: IngestSettings, progress: Progress | None, counts: Counter[str], found: list[int],
 ) -> Iterator[tuple[int, bool]]:  # fmt: skip
-    """Fill the table ``to_read``, one or more portions of the listing at a time.
+    """Fill the table ``to_read`` with one or more portions of the listing at a time.
 
-    Yields the number of files in ``to_read`` and whether the listing is complete. Adds the files
-    that need not be read to ``counts``, and at the end appends the number of files to ``found``.
+    Yields the number of files in ``to_read`` and whether the listing is complete. Counts files that
+    need not be read in ``counts``, and at the end appends the number of files to ``found``.
     """
     files = planned = ready = 0
     for portion in portions:
@@ -156,9 +156,9 @@ def plan(
     sources: Iterable[str | os.PathLike[str]],
     settings: IngestSettings | None = None,
 ) -> list[str]:
-    """Write the lists of new and changed files as batches, which ``run_batch`` reads later.
+    """List new and changed files and store them as batches, which ``run_batch`` reads later.
 
-    Files of a batch that is planned and not yet run are planned again only when they change.
+    A file of a planned batch that has not run yet is planned again only if it has changed.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def plan(
 
 
 def planned_batches(root: str | os.PathLike[str]) -> list[str]:
-    """Return the keys of batches that are planned and not yet run, in ascending order."""
+    """Return the keys of planned batches that have not run yet, in ascending order."""
     folder = layout.claims_folder(Path(root))
     if not folder.is_dir():
         return []
@@ -213,7 +213,7 @@ def run_batch(
     batch
         Key of the batch, such as ``000007``.
     settings, progress, executor
-        As of ``ingest``.
+        See ``ingest``.
 
     Returns
     -------
@@ -222,7 +222,7 @@ def run_batch(
     Raises
     ------
     UsageError
-        No batch of that key was ever planned or ingested.
+        No batch with this key was ever planned or ingested.
     """
     settings = settings or IngestSettings()
     root = Path(os.path.abspath(root))
@@ -260,13 +260,13 @@ def run_batch(
 
 
 def _own_workers(settings: IngestSettings) -> int:
-    """Return how many local processes may be started: one where a scheduler has the workers."""
+    """Return how many local processes may start; 1 if a Dask scheduler provides the workers."""
     return 1 if settings.scheduler else settings.worker_count
 
 
 @contextmanager
 def _reporting_committed_on_interrupt(counts: Counter[str]) -> Iterator[list[int]]:
-    """On Ctrl-C, report how many files were committed, and of how many if the block knows."""
+    """On Ctrl-C, report how many files were committed, and out of how many if that is known."""
     found: list[int] = []
     try:
         yield found
@@ -315,7 +315,7 @@ def _pool_for(
     listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings, unseen: int,
     given: Executor | None, reads: str,
 ) -> Iterator[Executor | None]:  # fmt: skip
-    """Choose the executor for ``unseen`` files; None reads here, which ``noted`` records."""
+    """Choose the executor for ``unseen`` files; None means this process, noted by ``noted``."""
     killed = killed_before(root)
     apart = unseen > 0 and (bool(killed) or was_rejected(listing, KILLED))
     with (

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IngestReport:
-    """Result of an ingest. The first five, ``moved`` and ``forgotten`` add up to ``files``."""
+    """Result of an ingest. The first five counts, ``moved`` and ``forgotten`` sum to ``files``."""
 
     created: int = 0
     """Files with instances that are new in the warehouse."""
     replaced: int = 0
-    """Known files that have changed and were read again."""
+    """Known files that had changed and were read again."""
     existing: int = 0
-    """Files known and unchanged; not read."""
+    """Known, unchanged files; not read."""
     duplicate: int = 0
     """Files whose instance is stored from another file."""
     rejected: int = 0
-    """Files that are not DICOM or damaged; the table ``files`` has the reason."""
+    """Files that are damaged or not DICOM; the table ``files`` has the reason."""
     files: int = 0
     """Files found."""
     readers: dict[str, int] = field(default_factory=dict)
@@ -29,9 +29,9 @@ class IngestReport:
     version: int = 0
     """Version of the warehouse afterwards."""
     seconds: float = 0.0
-    """Duration."""
+    """Duration of the ingest."""
     rejects: list[tuple[str, str]] = field(default_factory=list)
-    """Path and reason of the first rejected files among those found."""
+    """Path and reason of the first rejected files."""
     moved: int = 0
     """Known files that were found at a new path; not read."""
     forgotten: int = 0

@@ -1,4 +1,4 @@
-"""Check what a user passes: text files (SQL, rules, dictionaries), and UIDs."""
+"""Check user input: text files (SQL, rules, dictionaries), row limits and UIDs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_text(source: Path) -> str:
 
 
 def require_limit(*given: int | None) -> None:
-    """Refuse numbers of rows that no engine takes.
+    """Raise for row limits that the engines do not accept.
 
     Raises
     ------
@@ -43,12 +43,12 @@ def require_limit(*given: int | None) -> None:
 
 
 def require_names(*given: object) -> None:
-    """Refuse anything but ``str`` where a UID or key is expected, such as a list of them.
+    """Raise for anything but ``str`` where a UID or key is expected, such as a list of UIDs.
 
     Raises
     ------
     UsageError
-        One of the arguments is no text.
+        An argument is not text.
     """
     for one in given:
         if not isinstance(one, str):

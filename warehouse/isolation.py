@@ -1,9 +1,9 @@
-"""Read chunks again whose worker was killed, and reject the file that kills the process.
+"""Reread chunks whose worker was killed, and reject the file that kills the process.
 
 In: chunks and the pool that reads them. Out: ``Staged``, chunk by chunk. A C library may abort the
-process, or the kernel may kill it when memory runs out; nothing then tells which file caused it. So
-a lost chunk is read again in a new process and bisected while processes are killed, until the file
-is alone. Exceptions are isolated inside the worker (``warehouse.reading``).
+process, or the kernel may kill it when memory runs out, and neither reports which file was the
+cause. Therefore a lost chunk is read again in a new process, and bisected as long as processes are
+killed, until one file is left. Exceptions are isolated inside the worker (``warehouse.reading``).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ KILLED = "the process that read it was killed: not read, the next ingest tries a
 def results(
     pool: Executor, chunks: Sequence[Chunk], futures: Sequence[Future[list[Staged]]]
 ) -> Iterator[list[Staged]]:
-    """Yield the results of chunks in order; chunks of killed workers are read again, alone.
+    """Yield the results of chunks in order; read chunks of killed workers again, one at a time.
 
-    This applies to ``WorkerPool`` only: Dask repeats a chunk itself, and any other executor cannot
-    be used again after a loss, so that it is raised.
+    Only chunks of a ``WorkerPool`` are read again: Dask repeats a chunk itself, and any other
+    executor is unusable after a loss, so the error is raised.
     """
     for chunk, future in zip(chunks, futures, strict=True):
         try:
@@ -53,24 +53,25 @@ def results(
 def killed_before(root: Path) -> list[Path]:
     """Return the notes of processes that read files themselves and ended, or are still reading.
 
-    A few files are read without workers, which would take longer to start. A file that kills this
-    process ends the run; the next run finds the note, reads in workers and identifies the file.
+    A few files are read without workers, because starting workers would take longer. A file that
+    kills this process ends the run; the next run finds the note, reads in workers and identifies
+    the file.
     """
     return list(layout.notes_folder(root).glob("*"))
 
 
 def of_sources(sources: Iterable[str | os.PathLike[str]]) -> str:
-    """Return a digest of the paths of sources, as the name of a note."""
+    """Return a digest of the source paths, for the name of a note."""
     named = sorted(os.path.abspath(os.fsdecode(source)) for source in sources)
     return hashlib.sha256("\0".join(named).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 @contextmanager
 def noted(root: Path, killed: list[Path], *, is_alone: bool, reads: str) -> Iterator[None]:
-    """Keep a note while this process reads files; after success delete old notes of the same files.
+    """Keep a note while this process reads files; on success delete old notes of the same files.
 
-    The name of a note begins with what is read, ``of_sources`` or the key of a planned batch; only
-    a run that reads the same deletes it.
+    The name of a note begins with what is read: ``of_sources``, or the key of a planned batch. Only
+    a run that reads the same files deletes the note.
     """
     folder = layout.notes_folder(root)
     note = folder / f"{reads}.{uuid.uuid4().hex}"
@@ -92,7 +93,7 @@ def noted(root: Path, killed: list[Path], *, is_alone: bool, reads: str) -> Iter
 
 
 def _read_alone(pool: WorkerPool, chunk: Chunk) -> list[Staged]:
-    """Read a chunk whose worker was killed in new workers; bisect it while these are killed, too.
+    """Read a lost chunk in new workers, and bisect it as long as these are killed, too.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Listed files as an Arrow table, and back: for comparing, planning and sending them to workers."""
+"""Convert listed files to an Arrow table and back, to compare, plan and send them to workers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ LISTING = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""One row per listed file; ``reason`` only of those that cannot be read, whose size may be null."""
+"""One row per listed file. Only unreadable files have a ``reason``; their size may be null."""
 
 
 def listing_row(item: SourceFile | Unreadable) -> tuple[Any, ...]:
-    """Return a file as a row of ``LISTING``; bucket credentials are left out."""
+    """Return a file as a row of ``LISTING``, without bucket credentials."""
     if isinstance(item, Unreadable):
         return item.path, None, None, None, None, item.reason
     archive = None if item.archive is None else path_text(item.archive)
@@ -54,14 +54,14 @@ def source(
     """Return a row of ``LISTING`` as a file."""
     if reason is not None or size is None or modified is None:
         return Unreadable(path, reason or "cannot be opened")
-    # Credentials are in no plan and in no table.
+    # Credentials are never stored in a plan or table.
     access = s3 if is_object(path) else None
     held_by = None if archive is None else os.fsdecode(local_path(archive))
     return SourceFile(path, size, modified, held_by, member, access)
 
 
 class FileRows(Sequence["SourceFile | Unreadable"]):
-    """A sequence of files that are stored as a table; objects are made when one is accessed.
+    """A sequence of files stored as a table; an object is created when it is accessed.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class FileRows(Sequence["SourceFile | Unreadable"]):
         return self._rows.tables[0]
 
     def told_apart(self) -> tuple[Sequence[SourceFile], list[Unreadable]]:
-        """Return the files that can be read, and those that cannot."""
+        """Return the readable and the unreadable files."""
         rows = self.rows
         known = pc.and_(rows["size_bytes"].is_valid(), rows["modified_us"].is_valid())
         can_be = pc.and_(rows["reason"].is_null(), known)

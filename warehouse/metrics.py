@@ -1,8 +1,8 @@
 """Metrics of a warehouse and of its last ingest, in the text format of Prometheus.
 
 In: the folder of a warehouse, and the durations of an ingest. Out: text format 0.0.4, in a file
-that is replaced atomically. All counts are gauges of the newest version. Reasons of rejects are
-texts of this software and contain no value of a header.
+that is replaced atomically. All counts are gauges of the newest version. Reject reasons are texts
+of this software and contain no header values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from warehouse.ingest_report import IngestReport
 
 REASONS = 20
-"""Number of reasons of rejects with a line of their own, the most frequent ones."""
+"""Number of reject reasons, the most frequent ones, that have a line of their own."""
 
 _OUTCOMES = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "forgotten")
 
@@ -36,9 +36,9 @@ class Received:
 
     aet: str
     waiting: int
-    """Files that are not ingested yet."""
+    """Files not ingested yet."""
     updated: float
-    """Seconds since 1970 when the listener wrote this, which it does every ten seconds."""
+    """When the listener wrote this state, in seconds since 1970; it does so every ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def write_metrics(
     target
         File to write.
     measured
-        The last ingest.
+        Durations and result of the last ingest.
     received
         State of each listener.
 

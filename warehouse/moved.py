@@ -1,9 +1,9 @@
 """Recognize files that were moved since the last ingest, and update their paths.
 
 In: the listing of an ingest. Out: the number of moved files, which are deleted from ``unseen``. A
-file was moved if it has the name, size and modification time of a known file that no longer exists,
-and its first bytes contain the SOP Instance UID of that. Nothing else of it is read. A file with
-another modification time may have changed, and is read as a new one.
+file counts as moved if it has the name, size and modification time of a known file that no longer
+exists, and its first bytes contain the SOP Instance UID of that file. Nothing else of it is read. A
+file with another modification time may have changed and is read as a new file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import duckdb
 
 HEAD_BYTES = 4_096
-"""Bytes of a file that are searched for its SOP Instance UID, which is in the file meta."""
+"""Number of bytes searched for the SOP Instance UID, which is in the file meta information."""
 
 
 def find_and_commit_moves(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
@@ -43,7 +43,7 @@ def find_and_commit_moves(listing: duckdb.DuckDBPyConnection, root: Path) -> int
         return 0
     _, (*parts, _empty) = delta.newest_files(root)
     if not parts:
-        return 0  # nothing is known that could have moved
+        return 0  # no known file can have moved
     rows = listing.execute(statement("maybe_moved")).fetchall()
     taken: dict[str, str] = {}
     for new, candidates in groupby(rows, key=lambda row: str(row[1])):
@@ -65,9 +65,9 @@ def find_and_commit_moves(listing: duckdb.DuckDBPyConnection, root: Path) -> int
 
 
 def put_off_moved(listing: duckdb.DuckDBPyConnection) -> None:
-    """Set files aside from ``unseen`` that may have been moved, until all files are listed.
+    """Move files that may be moved ones from ``unseen`` to ``put_off`` until all files are listed.
 
-    If the known file of the same name, size and time is listed later, it was not moved.
+    If the known file of the same name, size and time is listed later, the file was not moved.
     """
     listing.execute("create table if not exists put_off as from unseen limit 0")
     movable = f"select distinct new from ({statement('maybe_moved')})"
@@ -84,7 +84,7 @@ def _restore_listing(listing: duckdb.DuckDBPyConnection) -> None:
 
 
 def _is_gone(path: str) -> bool:
-    """Return whether a file no longer exists; False for archive members, objects and in doubt."""
+    """Return whether a file no longer exists; False for archive members, objects and on errors."""
     if is_object(path) or ARCHIVE_SEPARATOR in path:
         return False
     try:

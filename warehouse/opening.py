@@ -1,4 +1,4 @@
-"""``warehouse.open`` and ``warehouse.header``."""
+"""The functions ``warehouse.open`` and ``warehouse.header``."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def header(path: str | os.PathLike[str]) -> Header:
     Returns
     -------
     Header
-        All elements but pixel data.
+        All elements except pixel data.
 
     Raises
     ------
     UsageError
-        There is no such file, or it is not DICOM or damaged.
+        The file does not exist, is not DICOM, or is damaged.
     """
     from warehouse.catalog.header_rows import header_of_file
 
@@ -52,10 +52,10 @@ def open(  # noqa: A001 - warehouse.open reads as it is
     Parameters
     ----------
     root
-        Folder, or ``s3://bucket/prefix``, which is mirrored in a folder of this machine, see
-        ``warehouse.store.mirror``; credentials are taken from the environment.
+        Folder, or ``s3://bucket/prefix``. A warehouse in a bucket is mirrored in a local folder,
+        see ``warehouse.store.mirror``; credentials are taken from the environment.
     create
-        Accept a folder without a warehouse; the first ingest creates one there.
+        Accept a folder without a warehouse; the first ingest creates it.
     version
         Older version to open, read-only; by default the newest.
 
@@ -66,9 +66,9 @@ def open(  # noqa: A001 - warehouse.open reads as it is
     Raises
     ------
     NotAWarehouse
-        There is none, and ``create`` is false.
+        The folder has no warehouse, and ``create`` is false.
     UnknownVersion
-        There never was such a version, or its files are vacuumed.
+        The version never existed, or its files were vacuumed.
 
     Examples
     --------

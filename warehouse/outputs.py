@@ -1,7 +1,7 @@
 """Write output files atomically, without replacing an existing file.
 
-In: a path that a user gave. Out: a draft in the same folder, which is renamed when it is complete.
-With ``force`` a file is replaced; a folder, device or pipe is never replaced.
+In: a path from a user. Out: a draft in the same folder, which is renamed when it is complete.
+With ``force`` an existing file is replaced; a folder, device or pipe is never replaced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SPREADSHEETS = {".xlsx", ".xls", ".ods"}
 
 
 def refuse_existing(target: Path, *, force: bool = False) -> None:
-    """Check that a file or folder can be created, before any work is done for it.
+    """Check that a file or folder can be created, before any work is done.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def place(draft: Path, target: Path, *, force: bool = False) -> None:
     Raises
     ------
     TargetExists
-        There is a file, and ``force`` is false.
+        The target exists, and ``force`` is false.
     """
     if force:
         refuse_existing(target, force=True)
@@ -147,7 +147,7 @@ def place(draft: Path, target: Path, *, force: bool = False) -> None:
         return
     try:
         try:
-            os.link(draft, target)  # unlike a rename it never replaces
+            os.link(draft, target)  # unlike a rename, never replaces a file
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
@@ -159,7 +159,7 @@ def place(draft: Path, target: Path, *, force: bool = False) -> None:
 
 
 def write_bytes(content: bytes, target: Path, *, force: bool = False) -> None:
-    """Write a file, or to a device or pipe.
+    """Write bytes to a file, device or pipe.
 
     Raises
     ------
@@ -176,21 +176,21 @@ def write_bytes(content: bytes, target: Path, *, force: bool = False) -> None:
 
 
 def format_of(target: Path, asked: str | None, suffixes: Mapping[str, str]) -> str:
-    """Return the format of an output file, from its suffix or as requested.
+    """Return the format of an output file: by its suffix, or as requested.
 
     Parameters
     ----------
     target
         File to be written.
     asked
-        Requested format, if any; it decides where the suffix is unknown.
+        Requested format, if any; it is used if the suffix is unknown.
     suffixes
         Suffix, such as ``.csv``, to format.
 
     Raises
     ------
     UsageError
-        The suffix contradicts the requested format, or neither gives one.
+        The suffix contradicts the requested format, or there is neither.
 
     Examples
     --------

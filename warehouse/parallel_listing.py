@@ -1,8 +1,8 @@
-"""Stat the files that a walk has found, in parallel where there are workers.
+"""Stat the files that a walk has found, in parallel if there are workers.
 
-In: what ``scan.walk`` yields, in order. Out: tables of ``LISTING`` in that order. A run is some
-hundred paths; a file costs one ``stat``, which on a file server takes a thousand times as long as
-on a local disk, and an archive costs reading its central directory.
+In: the output of ``scan.walk``. Out: tables with the schema ``LISTING``, in the same order. A run
+is a group of some hundred paths. A file costs one ``stat``, which takes a thousand times as long on
+a file server as on a local disk; an archive costs reading its central directory.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
     from warehouse.dicom.scan import Met
 
 RUN_FILES = 500
-"""Files of a run, which is sent to a worker in one message."""
+"""Files in a run, which is sent to a worker in one message."""
 
 RUNS_AHEAD = 16
-"""Runs submitted to workers ahead of the one that is needed: calls that read wait behind these."""
+"""Runs submitted to workers ahead of the one needed; calls that read files wait behind them."""
 
 RUN_SECONDS = 0.1
-"""A run ends after this time, however few files it has, so that progress is reported."""
+"""A run ends after this time, even with few files, so that progress is reported."""
 
 ALONE_SECONDS = 2.0
-"""After this time workers are started for the remaining runs, even if nothing has to be read."""
+"""After this time workers are started to list the remaining runs, even if no file must be read."""
 
 _Run: TypeAlias = "tuple[list[Met], Future[Crossing] | None]"
 
 
 @dataclass(slots=True)
 class ListingWorkers:
-    """Where files are listed: in this process, until there are workers."""
+    """Where files are listed: in this process until workers have started."""
 
     workers: Executor | None = None
     """The workers that read files, once they exist."""
     most: int = 1
-    """Processes that may be started before that."""
+    """Number of processes that may be started before that."""
 
 
 def list_files(
@@ -56,9 +56,9 @@ def list_files(
 ) -> Generator[pa.Table]:
     """Yield the listing of all files, in the order of the walk.
 
-    Workers run these calls before those that read files. Until a worker has started, a run that is
-    needed is listed in this process; afterwards this process waits for the worker, as it has more
-    to do than each of many workers, and few workers are all busy.
+    Workers run these calls before calls that read files. Until a worker has started, this process
+    lists the next run itself. Afterwards it waits for the workers: with many workers it has more
+    other work than each of them, and with few workers all of them are busy.
     """
     ahead: deque[_Run] = deque()
     own: WorkerPool | None = None
@@ -91,7 +91,7 @@ def list_files(
 
 
 def list_run(met: Iterable[Met], patterns: Sequence[str]) -> Crossing:
-    """List the files of a run: the call that a worker runs."""
+    """List the files of a run; called in a worker."""
     return Crossing(listing_table([listing_row(item) for item in stat_entries(met, patterns)]))
 
 
@@ -108,7 +108,7 @@ def _next_run(met: Iterator[Met]) -> list[Met]:
 def _submitted(
     run: list[Met], patterns: Sequence[str], workers: Executor | None
 ) -> Future[Crossing] | None:
-    """Submit a run to the workers; None for objects in a bucket, which are listed already."""
+    """Submit a run to the workers; None for objects in a bucket, which are already listed."""
     if workers is None or not any(isinstance(item, str) for item in run):
         return None
     return submit_first(workers, list_run, run, patterns)
@@ -131,7 +131,7 @@ def _result(future: Future[Crossing] | None, workers: Executor | None) -> pa.Tab
         if own_pool is not None and own_pool.is_killed:
             raise
         return None
-    # On another machine a folder may be missing that is here.
+    # A folder of this machine may be missing on another one.
     return rows if own_pool is not None or rows["reason"].null_count == len(rows) else None
 
 

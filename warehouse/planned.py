@@ -1,7 +1,7 @@
-"""The files of a batch that is planned, or that was read before.
+"""List the files of a planned or committed batch.
 
-In: the key of a batch. Out: its ``SourceFile`` and ``Unreadable``, in the order of their paths. A
-plan is a Parquet table in ``_batches/KEY``; files of a committed batch are rows of ``files``.
+In: the key of a batch. Out: its ``SourceFile`` and ``Unreadable`` objects, ordered by path. A plan
+is a Parquet table in ``_batches/KEY``; the files of a committed batch are rows of ``files``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from warehouse.settings import IngestSettings
 
 GONE = "no longer there"
-"""Reason of a known file that has vanished when it is to be read again."""
+"""Reason given for a known file that should be read again but no longer exists."""
 
 
 def write_plan(items: list[SourceFile | Unreadable]) -> bytes:
-    """Return the files of a batch as Parquet, for ``read_plan``; credentials are left out."""
+    """Return the files of a batch as Parquet, for ``read_plan``, without credentials."""
     sink = pa.BufferOutputStream()
     pq.write_table(listing_table([listing_row(item) for item in items]), sink, compression="zstd")
     return bytes(sink.getvalue())
@@ -46,7 +46,7 @@ def read_plan(root: Path, batch: str, settings: IngestSettings) -> list[SourceFi
 
 
 def forget_planned(listing: duckdb.DuckDBPyConnection, root: Path, batch: str) -> None:
-    """Delete from ``unseen`` the files of a planned batch that are unchanged since."""
+    """Delete the files of a planned batch from ``unseen`` if they have not changed since."""
     listing.register("planned", _plan(root, batch))
     listing.execute(statement("forget_planned"))
 
@@ -58,7 +58,7 @@ def _plan(root: Path, batch: str) -> pa.Table:
 def name_to_read(
     connection: duckdb.DuckDBPyConnection, root: Path, items: list[SourceFile | Unreadable]
 ) -> None:
-    """Create ``files`` and ``to_read``, as a survey does, for the files of one batch."""
+    """Create the tables ``files`` and ``to_read``, as a survey does, for the files of one batch."""
     view_ledger(connection, delta.newest_files(root)[1])
     paths = pa.array([item.path for item in items], pa.string())
     connection.register("named", pa.table({"path": paths}))
@@ -71,14 +71,14 @@ def name_to_read(
 def files_of_batch(
     root: Path, batch: str, settings: IngestSettings
 ) -> tuple[list[SourceFile | Unreadable], int]:
-    """Return the files of a committed batch that still exist, and a free first instance id."""
+    """Return the existing files of a committed batch, and the first free instance id."""
     with lent() as connection:
         view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         rows = connection.execute(statement("files_of_batch")).fetchall()
     items = listed_again([path for path, _ in rows], settings)
     there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
-    # The same ids again, unless rows of files that are gone keep theirs.
+    # Reuse the same ids, unless rows of vanished files keep theirs.
     last = max((instance_id for _, instance_id in rows if instance_id is not None), default=None)
     if len(there) == len(rows) or last is None:
         return there, layout.first_id(batch)
@@ -86,7 +86,7 @@ def files_of_batch(
 
 
 def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:
-    """List known files again, in the given order; those that vanished are ``Unreadable``."""
+    """List known files again, in the given order; vanished files are ``Unreadable``."""
     objects = [path for path in paths if is_object(path)]
     known = dict(zip(objects, list_again(objects, settings.s3) if objects else (), strict=True))
     items: list[SourceFile | Unreadable] = []
@@ -96,7 +96,7 @@ def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile 
             items.append(known[path] or Unreadable(path, GONE))
             continue
         holding = holding_file(path)
-        # Paths come sorted: the members of one archive follow one another.
+        # Paths are sorted, so the members of an archive are consecutive.
         if holding == path or holding != archive:
             archive, members = holding, _found_in(holding)
         items.append(members.get(path) or Unreadable(path, GONE))
@@ -104,7 +104,7 @@ def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile 
 
 
 def _found_in(path: str) -> dict[str, SourceFile | Unreadable]:
-    """List a file or the members of an archive, by their paths."""
+    """List a file, or the members of an archive; return them by path."""
     try:
         return {item.path: item for item in discover([os.fsdecode(local_path(path))])}
     except FileNotFoundError:

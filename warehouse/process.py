@@ -1,7 +1,7 @@
-"""Process-wide tuning for reading: memory, garbage collector, scheduling. Nothing changes a row.
+"""Process-wide tuning for reading: memory, garbage collector, scheduling. No result changes.
 
-``keep_freed_memory``, ``do_without_pandas`` and ``go_last`` affect all other code of the process:
-only the command and its workers call them, never a library function.
+``keep_freed_memory``, ``do_without_pandas`` and ``go_last`` affect all other code in the process,
+so only the command line and its workers call them, never a library function.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _KEPT_BYTES = 1 << 30
 
 
 def keep_freed_memory() -> None:
-    """Let malloc keep freed memory, for a process that does nothing but read headers.
+    """Make malloc keep freed memory, in a process that only reads headers.
 
-    By default large arrays are returned to the system and mapped again, and zeroing their pages
-    takes a quarter of the reading time. Only glibc has the setting. Arrow uses malloc, too,
-    afterwards, which makes a worker 40 MiB smaller.
+    By default malloc returns the memory of large arrays to the system and maps it again; zeroing
+    these pages takes a quarter of the reading time. Only glibc has this setting. Arrow is switched
+    to malloc, too, which makes a worker 40 MiB smaller.
     """
     try:
         tune = ctypes.CDLL(None).mallopt
@@ -41,19 +41,19 @@ def keep_freed_memory() -> None:
 
 
 def go_last(nice: int, *, idle: bool = False) -> None:
-    """Lower the scheduling priority of this process and of those that it starts afterwards.
+    """Lower the scheduling priority of this process and of processes that it starts later.
 
     Parameters
     ----------
     nice
         Added to the niceness, 0 to 19.
     idle
-        Use the scheduling class ``SCHED_IDLE``; Linux gives it the lowest I/O priority, too.
+        Use the scheduling class ``SCHED_IDLE``, to which Linux also gives the lowest I/O priority.
 
     Raises
     ------
     UsageError
-        The number is out of range, or the system has no such class.
+        ``nice`` is out of range, or the system has no such scheduling class.
     """
     if not 0 <= nice <= 19:
         raise UsageError(f"--nice {nice} has no meaning; choose a number from 0 to 19")
@@ -67,11 +67,11 @@ def go_last(nice: int, *, idle: bool = False) -> None:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Disable the cyclic garbage collector while rows are made, which creates no cycles.
+    """Disable the cyclic garbage collector while rows are created, which creates no cycles.
 
-    Thousands of small objects live as long as a chunk and trigger collections; each full collection
-    scans every imported object, 5 % of the reading time. Cycles of other threads are collected when
-    the chunk is done.
+    Thousands of small objects live as long as a chunk and trigger collections. Each full collection
+    scans every imported object, which takes 5 % of the reading time. Cycles created by other
+    threads are collected when the chunk is done.
     """
     was_running = gc.isenabled()
     gc.disable()
@@ -83,7 +83,7 @@ def collector_paused() -> Iterator[None]:
 
 
 class _NoPandas:
-    """An import hook that finds no pandas."""
+    """An import hook that makes ``import pandas`` fail."""
 
     @staticmethod
     def find_spec(name: str, _path: Sequence[str] | None, _target: object = None) -> None:
@@ -94,9 +94,10 @@ class _NoPandas:
 def do_without_pandas() -> None:
     """Keep pyarrow from importing pandas in this process.
 
-    With its first array pyarrow imports pandas, if installed, to recognize pandas objects: a third
-    of a second and 40 MB in each process, and nothing here passes it any. It tries only once, so
-    the import fails once here. ``import pandas`` works as before.
+    When it creates its first array, pyarrow imports pandas, if installed, to recognize pandas
+    objects. This costs a third of a second and 40 MB in each process, and this package passes it no
+    pandas objects. pyarrow tries the import only once, so it is made to fail once here; afterwards
+    ``import pandas`` works as before.
     """
     if "pandas" in sys.modules:
         return

@@ -1,8 +1,8 @@
-"""Every change of a warehouse: make it, publish it to the bucket, audit it, materialize views.
+"""Change a warehouse: run the change, publish it to the bucket, log it, materialize views.
 
-A folder is changed in place. A warehouse in a bucket is changed in its mirror and published; if
-another writer published first, the change is repeated. ``Opened`` is the part of ``Warehouse`` that
-functions of other packages need to be its methods.
+A local warehouse is changed in place. A warehouse in a bucket is changed in its mirror and then
+published; if another writer published first, the change is repeated. ``Opened`` is the part of
+``Warehouse`` that functions of other packages use when they serve as its methods.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 Action: TypeAlias = "Callable[[Callable[[], None] | None], _Answer]"
-"""A function that changes the folder. Its argument publishes the work done so far; None without a
-bucket."""
+"""A function that changes the folder. Its argument is a function that publishes the work done so
+far, or None without a bucket."""
 
 
 def _ignore_commit() -> None:
-    """Stand for somebody who shows rows; a function of a module is sent to other processes."""
+    """Do nothing after a change. A module-level function, unlike a lambda, can be pickled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Location:
     mirror: Mirror | None = None
     """Publishes the folder if it is the mirror of a bucket."""
     version: int | None = None
-    """Older version that was opened, which cannot be changed."""
+    """Older version that was opened and is read-only; None for the newest."""
     changed: Callable[[], None] = _ignore_commit
-    """Called by ``change`` after rows have changed, so that the catalog is opened again."""
+    """Called by ``change`` after rows have changed, so that the catalog is reopened."""
 
     @property
     def url(self) -> str:
-        """URL of the bucket, else path of the folder."""
+        """URL of the bucket, or path of the local folder."""
         return self.mirror.url if self.mirror else str(self.root)
 
     def publish(
@@ -62,24 +62,24 @@ class Location:
         Parameters
         ----------
         action
-            Changes the folder; called again if another writer published first.
+            Function that changes the folder; called again if another writer published first.
         what
-            Name of the change in the audit log, see ``warehouse.store.audit``; empty if the action
-            changes nothing, and so is not logged.
+            Name of the change in the audit log, see ``warehouse.store.audit``. Empty if the action
+            changes nothing; it is then not logged.
         materialize
-            Called afterwards: whether to update the materialized views.
+            Called afterwards; returns whether to update the materialized views.
 
         Returns
         -------
         object
-            What the action returned.
+            Return value of the action.
 
         Raises
         ------
         UsageError
             An older version was opened.
         Outrun
-            Other writers published to the bucket first, each time.
+            Other writers published to the bucket first in every attempt.
         """
         if self.version is not None:
             raise UsageError("this is an older version, which cannot change; open the newest one")
@@ -94,19 +94,19 @@ class Location:
         return done
 
     def change(self, action: Action[_Answer], *, what: str, materialize: bool = True) -> _Answer:
-        """Change rows as ``publish`` does, then call ``changed``."""
+        """Change rows with ``publish``, then call ``changed``."""
         done = self.publish(action, what=what, materialize=lambda: materialize)
         self.changed()
         return done
 
     def keep(self, action: Callable[[], _Answer], what: str) -> _Answer:
-        """Store something other than rows, such as a run of a cohort."""
+        """Store data other than rows, such as a run of a cohort."""
         return self.publish(lambda _: action(), what=what, materialize=lambda: False)
 
     def _noted(
         self, action: Action[_Answer], push: Callable[[], None] | None, what: str
     ) -> _Answer:
-        """Change the folder and log it for the audit."""
+        """Change the folder and write an entry to the audit log."""
         if not what:
             return action(push)
         before = newest_version(self.root)
@@ -120,14 +120,14 @@ class Location:
 
 
 class Opened(Protocol):
-    """What functions need of ``Warehouse`` to be its methods."""
+    """The part of ``Warehouse`` that functions use when they serve as its methods."""
 
     root: Path
 
     @property
     def place(self) -> Location:
-        """Location, through which it is changed."""
+        """Location of the warehouse, with the methods that change it."""
 
     @property
     def catalog(self) -> Catalog:
-        """Catalog of the version that is open."""
+        """Catalog of the open version."""

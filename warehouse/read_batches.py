@@ -1,4 +1,4 @@
-"""Read batches of files and commit each in one transaction; the next ones are read meanwhile.
+"""Read batches of files and commit each in one transaction while the next ones are read.
 
 In: the files of each batch, chunk by chunk, and the executor that reads them. Out: ``Counts``.
 """
@@ -40,15 +40,15 @@ if TYPE_CHECKING:
     from warehouse.survey import Progress
 
 BATCHES_AHEAD = 2
-"""Batches submitted to the workers while one is committed or files are listed: with one they would
-run out of work."""
+"""Batches submitted to the workers while one is committed or files are listed; with only one, the
+workers would run out of work."""
 
 
 def read_batches(
     listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None, progress: Progress | None, more: Iterator[object],
 ) -> Iterator[tuple[str, Counts]]:  # fmt: skip
-    """Read and commit the files of ``to_read``, which ``more`` fills again; yield key and counts.
+    """Read and commit the files of ``to_read``, which ``more`` refills; yield keys and counts.
 
     While one batch is committed, or files are listed, the pool reads the next ``BATCHES_AHEAD``.
     """
@@ -75,7 +75,7 @@ def read_batches(
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A batch whose files are read in the pool, or here while ``portions`` is iterated."""
+    """A batch whose files are read in the pool, or in this process by iterating ``portions``."""
 
     batch: str
     unreadable: list[Unreadable]
@@ -108,7 +108,7 @@ def _begin(
     root: Path, batch: str, chunks: Iterable[Sequence[SourceFile | Unreadable]],
     settings: IngestSettings, pool: Executor | None, first: int | None = None,
 ) -> _Running:  # fmt: skip
-    """Submit all chunks to the pool; without a pool they are read when ``portions`` is iterated."""
+    """Submit all chunks to the pool; without a pool, iterating ``portions`` reads them."""
     following = layout.first_id(batch) if first is None else first
     warehouse_id = identity(root)
     unreadable: list[Unreadable] = []
@@ -161,15 +161,15 @@ def _finish(
 
 
 def _ready(root: Path, running: _Running, staged: list[Staged]) -> Ready | None:
-    """Have a worker write the parts of a batch that repeats no known file; None if it cannot.
+    """Have a worker write the parts of a batch without known files; None if that is impossible.
 
-    Only local workers do: they can run this call before those of the next batch.
+    Only local workers are used: they can run this call before the calls of the next batch.
     """
     pool = running.pool
     if not isinstance(pool, WorkerPool) or tombstones(root) is not None:
         return None
     try:
-        # Resolved here: the Delta library would start a thread per processor in the worker.
+        # Resolved in this process: in the worker, deltalake would start a thread per processor.
         held = delta.newest_parts(root, "blobs")
         return pool.submit_first(make_ready, root, running.batch, staged, held).result()
     except WorkerLost:
@@ -208,7 +208,7 @@ def _stage_unreadable(
 
 
 def promote_duplicates(root: Path, settings: IngestSettings) -> list[str]:
-    """Read duplicates again whose instance no file holds any more; return the committed batches."""
+    """Read duplicates again if no file holds their instance any more; return the new batches."""
     with locks.writing(root), lent() as connection:
         return promote_duplicates_locked(connection, root, settings, None)
 
@@ -217,12 +217,12 @@ def promote_duplicates_locked(
     connection: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
     pool: Executor | None,
 ) -> list[str]:  # fmt: skip
-    """Read duplicates again that should hold their instance: nothing does, or a later path does."""
+    """Read duplicates again that must become the holder: there is none, or it sorts after them."""
     batches: list[str] = []
     tried: set[str] = set()
     while True:
         view_ledger(connection, delta.newest_files(root)[1])
-        # Mostly there are none; this is cheaper than the query for unsettled ones.
+        # Usually there are no duplicates; this is cheaper than the query for unsettled ones.
         duplicate = "select 1 from files where status = 'duplicate' limit 1"
         if not connection.execute(duplicate).fetchall():
             return batches

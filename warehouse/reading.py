@@ -1,12 +1,12 @@
 """Read a chunk of files and stage its rows: the code that runs in a worker process.
 
-In: files and settings. Out: ``Staged``. It does not import DuckDB or Delta, so that workers start
-faster and use less memory.
+In: files and settings. Out: ``Staged``. The module does not import DuckDB or deltalake, so that
+workers start faster and use less memory.
 
-No exception raised by one file ends a run. If a chunk fails, its remaining files are bisected until
-the failing file is alone, which is rejected. Errors that are not due to a file are raised: those of
-this project (``WriteFailed``: a full disk, a lost permission), and any that reading a known good
-file raises, too (``docs/decisions/0018-one-file-never-stops-a-run.md``).
+No exception caused by one file ends a run. If a chunk fails, its remaining files are bisected until
+only the failing file is left, which is rejected. Errors that no file causes are raised: those of
+this project (``WriteFailed``: a full disk, a lost permission), and any error that also occurs when
+a known good file is read (``docs/decisions/0018-one-file-never-stops-a-run.md``).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from warehouse.settings import IngestSettings
 
 _GOOD_FILE = bytes(128) + b"DICM" + b"\x08\x00\x18\x00UI\x04\x001.1\x00"
-"""A file known to be good: its only element is a SOP Instance UID."""
+"""A known good file, whose only element is a SOP Instance UID."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Files that a worker reads together, and the batch that they belong to."""
+    """Files that a worker reads in one call, and their batch."""
 
     root: Path
     warehouse_id: str
@@ -51,7 +51,7 @@ class Chunk:
     settings: IngestSettings
 
     def part(self, start: int, stop: int) -> Chunk:
-        """Return the chunk of files ``start`` up to ``stop``, which keep their ids."""
+        """Return the files from ``start`` up to ``stop`` as a chunk; they keep their ids."""
         return replace(self, sources=self.sources[start:stop], first_id=self.first_id + start)
 
     def halves(self) -> tuple[Chunk, Chunk]:
@@ -61,12 +61,12 @@ class Chunk:
 
 
 def stage_chunk(chunk: Chunk) -> list[Staged]:
-    """Read the files of a chunk and write their rows to parts that no table names yet.
+    """Read the files of a chunk and write their rows to parts that no table references yet.
 
     Returns
     -------
     list of Staged
-        One or more portions, which together have every file of the chunk.
+        One or more portions, which together cover every file of the chunk.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def stage_chunk(chunk: Chunk) -> list[Staged]:
             why = _stage(some, staged)
             if why is None:
                 continue
-            # The traceback of the failure holds its memory.
+            # The traceback of the failure keeps its memory alive.
             gc.collect()
             done = chunk.first_id + sum(portion.files.num_rows for portion in staged)
             left = some.part(done - some.first_id, len(some.sources))
@@ -105,7 +105,7 @@ def rejected(chunk: Chunk, reason: str) -> Staged:
     """Stage all files of a chunk as rejects with this reason.
 
     Size and time are null, as for files that could not be opened, so that the next ingest tries
-    again: a newer version, or more memory, may be able to read them.
+    again: it may have a newer version of this software, or more memory.
     """
     outcomes = [
         Outcome(source._replace(size_bytes=None, modified_us=None), reason=reason)
@@ -122,7 +122,7 @@ def prove(chunk: Chunk) -> None:
     Raises
     ------
     ReadingFailed
-        It cannot be read, so the files of the chunk are not the cause.
+        It cannot be read, so the cause is not in the files of the chunk.
     """
     try:
         descriptor, path = tempfile.mkstemp(suffix=".dcm")
@@ -143,7 +143,7 @@ def prove(chunk: Chunk) -> None:
 
 
 def _stage(chunk: Chunk, staged: list[Staged]) -> tuple[str, str] | None:
-    """Append the portions of a chunk; return stage and type of an error, None if all were read."""
+    """Append the portions of a chunk; return stage and type of an error, or None on success."""
     try:
         with collector_paused():
             for portion in _staged(chunk):
@@ -167,6 +167,6 @@ def _staged(chunk: Chunk) -> Iterator[Staged]:
 
 
 def _judged(chunk: Chunk, why: tuple[str, str]) -> Staged:
-    """Reject the only file of a chunk, unless a known good file fails, too."""
+    """Reject the only file of a chunk, unless reading a known good file fails, too."""
     prove(chunk)
     return rejected(chunk, unexpected(*why))

@@ -1,8 +1,8 @@
 """Derive the table ``instances`` again, or read every source file again.
 
-In: the folder of a warehouse. Out: ``Rebuilt``. sql/2_entities defines ``instances``; the stored
-rows were computed when the files were ingested. After a change of a definition or of a reader this
-updates the stored rows.
+In: the folder of a warehouse. Out: ``Rebuilt``. sql/2_entities defines ``instances``; its rows were
+computed and stored when the files were ingested. A rebuild updates the stored rows after a
+definition or a reader has changed.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from warehouse.store.layout import Part
 
 SLICE = 20_000
-"""Instances derived at a time; some hundred columns of each are in memory."""
+"""Instances derived at a time, each with some hundred columns in memory."""
 
 FROM_PRIVATE = {"ge_sequence_name": "pulse_sequence_name"}
-"""Attribute from a private element → column of ``instances`` that is derived from it."""
+"""Attribute from a private element → column of ``instances`` derived from it."""
 
 _BETWEEN = "instance_id between getvariable('first') and getvariable('last')"
 
@@ -53,7 +53,7 @@ class Rebuilt:
     instances: int = 0
     """Instances derived, or files read again."""
     parts: int = 0
-    """Parts of ``instances``, or batches, that were written again."""
+    """Parts of ``instances``, or batches, that were rewritten."""
     version: int = 0
     """Version of the warehouse afterwards."""
 
@@ -61,10 +61,9 @@ class Rebuilt:
 def rebuild(root: Path) -> Rebuilt:
     """Derive ``instances`` from ``elements`` again, in one transaction.
 
-    Only parts whose content differs are written. An instance that was read in mode minimal has no
-    elements, so its row is kept. Of one that was read in mode normal the columns from private
-    elements are kept, and the whole row if it has no UID, because its key is a digest of all
-    elements.
+    Only parts whose content differs are written. An instance read in mode minimal has no elements,
+    so its row is kept. For an instance read in mode normal, the columns from private elements are
+    kept. If it has no UID, its whole row is kept, because its key is a digest of all elements.
 
     Raises
     ------
@@ -93,7 +92,7 @@ def rebuild(root: Path) -> Rebuilt:
                     seen += place
             with locks.locked(root):
                 newest = delta.snapshot(root)
-                # A part that an ingest has replaced in the meantime is up to date.
+                # A part that an ingest has replaced in the meantime is already up to date.
                 ours = {
                     old: new for old, new in written.items() if old in newest.parts["instances"]
                 }
@@ -111,9 +110,9 @@ def rebuild(root: Path) -> Rebuilt:
 
 
 def read_anew(root: Path, settings: IngestSettings | None = None) -> Rebuilt:
-    """Read the files of every batch again, each in the mode in which it was read before.
+    """Read the files of every batch again, in the mode in which the batch was read before.
 
-    Rows of files that no longer exist are kept. Each batch is one transaction, so this may be
+    Rows of files that no longer exist are kept. Each batch is one transaction, so the call can be
     stopped and run again.
     """
     settings = settings or IngestSettings()
@@ -125,7 +124,7 @@ def read_anew(root: Path, settings: IngestSettings | None = None) -> Rebuilt:
 
 
 def mode_of_batch(root: Path, batch: str) -> Mode | None:
-    """Return the most complete mode in which files of a batch were read; None if there are none."""
+    """Return the most complete mode in which files of a batch were read; None without files."""
     with lent() as connection:
         view_files(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
@@ -149,7 +148,7 @@ def _make_views(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> No
 
 
 def _runs(root: Path, parts: Iterable[str]) -> Iterator[dict[str, pa.Table]]:
-    """Yield parts with their rows, in groups of ``SLICE`` rows or more: each group costs a plan."""
+    """Yield parts with their rows, in groups of at least ``SLICE`` rows, each planned once."""
     run: dict[str, pa.Table] = {}
     for part in parts:
         run[part] = _read(root, part)
@@ -163,7 +162,7 @@ def _runs(root: Path, parts: Iterable[str]) -> Iterator[dict[str, pa.Table]]:
 def _derived(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, stored: pa.Table
 ) -> Iterator[pa.Table]:
-    """Yield these rows as they are derived now, ``SLICE`` at a time."""
+    """Yield the newly derived version of these rows, ``SLICE`` at a time."""
     for start in range(0, max(stored.num_rows, 1), SLICE):
         old = stored.slice(start, SLICE)
         if not old.num_rows:
@@ -175,7 +174,7 @@ def _derived(
         connection.execute("set variable last = $1", [last])
         paths = _parts_between(snapshot, first, last)
         set_stored(connection, {"elements": paths, "files": snapshot.paths("files")})
-        # A relation would plan the view twice: when it is created, and when rows are fetched.
+        # A relation would plan the view twice: when it is created and when rows are fetched.
         connection.execute("create or replace temp table derived as from instances_from_elements")
         answer = connection.sql("from derived").to_arrow_table().rename_columns(STORED_AS)
         new = _aligned(answer, ids).cast(stored.schema)
@@ -185,12 +184,12 @@ def _derived(
 
 
 def _aligned(rows: pa.Table, ids: NDArray[np.int64]) -> pa.Table:
-    """Return the rows of these ids in this order; a row of nulls for a missing id."""
+    """Return the rows with these ids, in this order, with a row of nulls for each missing id."""
     return rows.take(pc.index_in(pa.array(ids), rows["instance_id"]))
 
 
 def _merged(old: pa.Table, new: pa.Table, modes: pa.ChunkedArray) -> pa.Table:
-    """Merge derived and stored rows: by import mode, as some elements may not be stored."""
+    """Merge derived and stored rows by import mode, which may have left elements unstored."""
     is_full = pc.equal(modes, Mode.FULL.value)
     is_named = pc.or_(
         pc.fill_null(pc.not_equal(old["SOPInstanceUID"], ""), False),
@@ -209,7 +208,7 @@ def _merged(old: pa.Table, new: pa.Table, modes: pa.ChunkedArray) -> pa.Table:
 
 
 def _parts_between(snapshot: Snapshot, first: int, last: int) -> list[str]:
-    """Return the parts of ``elements`` that may hold rows of these ids, by their footers."""
+    """Return the parts of ``elements`` that may have rows of these ids, by their statistics."""
     *paths, empty = snapshot.paths("elements")
     return [*(path for path in paths if _may_hold(path, first, last)), empty]
 

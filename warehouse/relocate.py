@@ -1,8 +1,8 @@
 """Update the paths of source files after a folder, archive or bucket was moved.
 
-In: the old and the new path. Out: ``Relocated``. No source is opened; the paths change in one
-commit. Of several files of one instance the first by path holds it, so a former duplicate may hold
-it afterwards, which is then read.
+In: the old and the new path. Out: ``Relocated``. The paths change in one commit; source files are
+not opened, with one exception. Among several files of one instance, the first by path is its
+holder, so new paths may make a former duplicate the holder; that file is then read.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Relocated:
-    """What a relocation did."""
+    """Result of a relocation."""
 
     moved: int = 0
-    """Known files that have another path now."""
+    """Known files whose path has changed."""
     kept: int = 0
-    """Known files beneath the old place that stay as they are: another file is known at their
-    new path, with an instance or a size of its own."""
+    """Known files below the old path that keep their path, because another file, with a different
+    instance or size, is known at their new path."""
     version: int = 0
     """Version of the warehouse afterwards."""
     seconds: float = 0.0
@@ -53,28 +53,28 @@ def relocate(
     root: str | os.PathLike[str], old: str | os.PathLike[str], new: str | os.PathLike[str],
     settings: IngestSettings | None = None,
 ) -> Relocated:  # fmt: skip
-    """Replace the first part of the paths of known files, in one commit.
+    """Replace a prefix of the paths of known files, in one commit.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
     old, new
-        Folders, files, archives or ``s3://bucket/prefix``; of a path that is known as
-        ``OLD/a/1.dcm`` the new one is ``NEW/a/1.dcm``.
+        Folders, files, archives or ``s3://bucket/prefix``; the path ``OLD/a/1.dcm`` becomes
+        ``NEW/a/1.dcm``.
     settings
-        How to read former duplicates that hold their instance from now on.
+        How to read former duplicates that become the holder of their instance.
 
     Returns
     -------
     Relocated
-        How many files have a new path, and how many could not be given one.
+        How many files have a new path, and how many kept the old one.
 
     Raises
     ------
     UsageError
-        No known file lies beneath the old place, both are the same, or one is in a bucket and the
-        name of the other is not UTF-8.
+        No known file is below the old path, both paths are equal, or one is in a bucket and the
+        other is not UTF-8.
     NotAWarehouse, LayoutMismatch, WriteFailed
     """
     root = Path(os.path.abspath(root))
@@ -113,7 +113,7 @@ def _is_text(place: str) -> bool:
 
 
 def _prefixes(old: str, new: str) -> Iterator[dict[str, str]]:
-    """Yield how paths in ``files`` begin: those that are not UTF-8 are file URLs."""
+    """Yield the prefixes of paths in ``files``, where paths that are not UTF-8 are file URLs."""
     if _is_text(old):
         yield {"old": old, "new": path_text(new)}
     if not is_object(old) and not is_object(new):
@@ -124,7 +124,7 @@ def _prefixes(old: str, new: str) -> Iterator[dict[str, str]]:
 
 
 def _with_prefix(connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return ``MOVING`` for the table ``beneath``: every path with its new prefix."""
+    """Return the table ``beneath`` with the schema ``MOVING``: every path with its new prefix."""
     return connection.sql(
         "select old, prefix.new || substr(old, length(prefix.old) + 1) as new, "
         "cast(null as timestamp) as modified_at from beneath"
@@ -132,9 +132,9 @@ def _with_prefix(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def _renamed(connection: duckdb.DuckDBPyConnection, before: str, after: str) -> pa.Table:
-    """Return the same where a place is not UTF-8: a path may become a file URL, or be one no more.
+    """Return the same if a path is not UTF-8: paths may become file URLs, or stop being ones.
 
-    What follows ``.zip`` in the path of an archive member is not part of the name of a file.
+    In the path of an archive member, the part after ``.zip`` is not part of a file name.
     """
     paths = [path for (path,) in connection.execute("select old from beneath").fetchall()]
     renamed = []

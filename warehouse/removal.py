@@ -1,7 +1,8 @@
-"""Remove files from the warehouse that have vanished from the sources.
+"""Remove files from the warehouse that no longer exist in the sources.
 
 In: sources that were ingested. Out: ``RemovalReport``. An ingest adds and replaces files but never
-removes one, because a disk that is not mounted looks like deleted files; this does, when asked to.
+removes any, because an unmounted disk looks like deleted files. Removal is this separate,
+explicit operation.
 """
 
 from __future__ import annotations
@@ -48,18 +49,18 @@ _KNOWN = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class RemovalReport:
-    """How many files have vanished, and what was removed with them."""
+    """Number of vanished files, and what was removed with them."""
 
     known: int = 0
-    """Known files beneath the sources."""
+    """Known files below the sources."""
     vanished: int = 0
     """Known files that no longer exist."""
     removed: int = 0
     """Files marked as removed."""
     instances: int = 0
-    """Instances that these files held."""
+    """Instances that were stored from these files."""
     taken_over: int = 0
-    """Instances that a duplicate holds now."""
+    """Instances that are now stored from a duplicate."""
     version: int = 0
     """Version of the warehouse afterwards."""
     is_done: bool = False
@@ -76,23 +77,23 @@ def remove(
 ) -> RemovalReport:
     """Find known files that no longer exist; with ``delete`` mark them as removed.
 
-    Their rows stay in ``files`` with the status ``removed``; the rows of their instances in all
-    other tables are deleted, unless a duplicate of the instance exists, which is read again and
-    holds it from then on. A file that comes back is ingested like a new one. A file that cannot be
-    checked, because of permissions or a failing disk, counts as existing.
+    Their rows stay in ``files`` with the status ``removed``. The rows of their instances in all
+    other tables are deleted, unless a duplicate of the instance exists; the duplicate is then read
+    again and becomes the holder. A file that reappears is ingested like a new one. A file that
+    cannot be checked, because of permissions or a failing disk, counts as existing.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
     sources
-        Folders, archives, files or ``s3://bucket/prefix``; known files beneath them are checked.
+        Folders, archives, files or ``s3://bucket/prefix``; known files below them are checked.
     settings
-        How duplicates are read that take over; the mode is that in which each was read before.
+        How to read duplicates that become holders; each is read in the same mode as before.
     delete
         Remove the files; otherwise they are only counted.
     even_all
-        Do so even if no file of a source is left.
+        Remove them even if no file of a source is left.
 
     Returns
     -------
@@ -101,7 +102,7 @@ def remove(
     Raises
     ------
     BucketUnreachable
-        A bucket does not answer, so that nothing is known about its objects.
+        A bucket does not answer, so it is unknown whether its objects exist.
     SourceNotFound
         A source does not exist, and ``even_all`` is false.
     SourcesVanished
@@ -168,7 +169,7 @@ def _missed(
     found = dict(zip(objects, find_objects(objects, s3) if objects else (), strict=True))
     for path in paths:
         local = path if is_object(path) else os.fsdecode(local_path(path))
-        # The innermost source: a file counts once where they overlap.
+        # The innermost source, so that a file counts once if sources overlap.
         place = max((p for p in known if _is_beneath(local, p)), key=len, default=None)
         if place is None:
             missing.append(False)
@@ -196,7 +197,7 @@ def _is_there(path: str, members: dict[str, frozenset[str] | None]) -> bool:
             return True
         return True
     if holding not in members:
-        # Rows come in the order of their paths: the members of one archive follow one another.
+        # Rows are sorted by path, so the members of an archive are consecutive.
         members.clear()
         members[holding] = _members(holding)
     found = members[holding]
@@ -215,7 +216,7 @@ def _members(archive: str) -> frozenset[str] | None:
 
 
 def _instances_of(root: Path, batches: list[str]) -> int:
-    """Return how many instances the files of some batches hold."""
+    """Return the number of instances stored from the files of these batches."""
     with lent() as connection:
         view_files(connection, delta.newest_files(root)[1])
         connection.execute("set variable batches = $1", [batches])

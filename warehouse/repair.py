@@ -2,7 +2,8 @@
 
 In: the folder of a warehouse, and the result of ``verify``. Out: ``Repaired``. Damaged parts are
 replaced in one transaction, so that no version lacks their rows. If a source file no longer exists,
-or it is unknown which files a part had, nothing is changed: that needs a backup.
+or the files of a part are unknown, nothing is changed; the warehouse must then be restored from a
+backup.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ class Repaired:
     parts: int = 0
     """Damaged parts that were removed."""
     deleted: int = 0
-    """Damaged cache files (made again when needed), and damaged parts of older versions."""
+    """Damaged cache files, which are recreated when needed, and damaged parts of older versions."""
     missing: list[str] = field(default_factory=list)
-    """Source files that do not exist, because of which nothing was changed."""
+    """Source files that do not exist; if there are any, nothing was changed."""
     version: int = 0
     """Version of the warehouse afterwards."""
 
 
 def repair(root: Path, found: Verified, settings: IngestSettings | None = None) -> Repaired:
-    """Read the files of damaged parts again, if all of them are there.
+    """Read the files of damaged parts again, if all of them exist.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def repair(root: Path, found: Verified, settings: IngestSettings | None = None) 
             staged += staged_anew(root, batch, sources, how, first)
             first += len(sources)
         commit_batch(connection, root, batch, staged, read_anew=True, damaged=damaged)
-    # Older versions with these parts can no longer be opened, rather than give wrong answers.
+    # Make older versions with these parts fail to open, rather than return wrong answers.
     for table, parts in damaged.items():
         for part in parts:
             (layout.table_folder(root, table) / part).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Settings of an ingest, as frozen dataclasses.
 
-They are built at the edges (command line, ``Warehouse``, Dagster resource, test) and passed down.
-Other code does not read environment variables, with two exceptions: the location of the user's
+The entry points (command line, ``Warehouse``, Dagster resources, tests) create them and pass them
+on. Other code reads no environment variables, with two exceptions: the location of the user's
 cache, and bucket credentials when pixels are read lazily.
 """
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 PLANNED_FILES = 10_000
-"""Default size of a planned batch, which is read by a run of its own."""
+"""Default size of a planned batch, which is read in a separate run."""
 
 
 class Mode(StrEnum):
-    """Which elements become rows of ``elements``; entity tables are complete in every mode."""
+    """Which elements are stored in ``elements``; entity tables are complete in every mode."""
 
     MINIMAL = "minimal"
-    """None: only ``files`` and ``instances``, and the views over them."""
+    """No elements: only ``files`` and ``instances``, and the views over them."""
     NORMAL = "normal"
-    """Elements of even groups (standard elements), sequences included."""
+    """Elements with an even group number (standard elements), including sequences."""
     FULL = "full"
-    """All elements, with private ones."""
+    """All elements, including private ones."""
 
     @classmethod
     def parse(cls, text: str) -> Mode:
-        """Return the mode of that name, in any case; raise ``UnknownMode`` for any other."""
+        """Return the mode with this name, ignoring case; raise ``UnknownMode`` for any other."""
         try:
             return cls(text.lower())
         except ValueError:
@@ -43,7 +43,7 @@ class Mode(StrEnum):
 
     @property
     def rank(self) -> int:
-        """From minimal (0) to full (2); an ingest of a higher rank reads a known file again."""
+        """From minimal (0) to full (2); an ingest in a mode of higher rank rereads known files."""
         return list(Mode).index(self)
 
 
@@ -60,7 +60,7 @@ class S3Access:
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str]) -> S3Access:
-        """Return the access that the usual variables state, such as ``AWS_ACCESS_KEY_ID``."""
+        """Return the access configured by the AWS variables, such as ``AWS_ACCESS_KEY_ID``."""
         return cls(
             endpoint=variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL", ""),
             region=variables.get("AWS_REGION")
@@ -73,14 +73,14 @@ class S3Access:
 
 
 def _require_count(name: str, value: object) -> None:
-    """Refuse what is no whole number above 0."""
+    """Raise if a value is not an integer above 0."""
     if not isinstance(value, int) or value < 1:
         raise UsageError(f"{name} must be at least 1, a whole number: not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits per file. A file beyond one is rejected with the number, and the run continues.
+    """Limits per file. A file that exceeds one is rejected, and the run continues.
 
     With the defaults no file takes more than 1 GiB of memory; with higher limits workers need more.
     """
@@ -88,21 +88,21 @@ class Limits:
     rows: int = 3_000_000
     """Values of one file: rows of ``elements``. Large RT structure sets have a million."""
     elements: int = 1_600_000
-    """Data elements of one file, nested ones included. Slides of 150,000 tiles have so many."""
+    """Data elements of one file, including nested ones. Slides of 150,000 tiles have that many."""
     items: int = 1_000_000
     """Sequence items of one file."""
     pydicom_elements: int = 1_000_000
-    """Data elements of a file that pydicom has to read, because it is deflated, big endian or not
-    conformant, which takes about ten times as long."""
+    """Data elements of a file that pydicom must read because it is deflated, big endian or not
+    conformant. Reading with pydicom takes about ten times as long."""
     pydicom_items: int = 500_000
-    """Sequence items of such a file."""
+    """Sequence items of a file that pydicom must read."""
     header_bytes: int = 192 << 20
     """Bytes of a header that is read by pydicom, without pixel data and long values."""
     inflated_bytes: int = 1 << 30
-    """Inflated size of a deflated data set, pixel data included. It is inflated on disk."""
+    """Inflated size of a deflated data set, including pixel data. It is inflated on disk."""
     value_bytes: int = 32 << 20
-    """Total bytes of the values over 1 MiB of one file. Beyond it these values are stored as length
-    and digest with a warning; the file is not rejected."""
+    """Total bytes of all values over 1 MiB in one file. Beyond this limit these values are stored
+    as length and digest, with a warning; the file is not rejected."""
 
     def __post_init__(self) -> None:
         """Refuse numbers below 1."""
@@ -110,7 +110,7 @@ class Limits:
             _require_count(limit.name, getattr(self, limit.name))
 
     def by_unit(self) -> dict[str, int]:
-        """Return the limits beyond which a file is rejected, by the unit that the reason names."""
+        """Return the limits beyond which a file is rejected, by the unit named in the reason."""
         return {
             "values": self.rows, "elements": self.elements, "items": self.items,
             "elements to be read by pydicom": self.pydicom_elements,
@@ -126,7 +126,7 @@ class Limits:
         Raises
         ------
         UsageError
-            There is no such limit, or it is no whole number above 0.
+            There is no such limit, or its value is not an integer above 0.
 
         Examples
         --------
@@ -160,23 +160,23 @@ class IngestSettings:
     """How an ingest reads and writes."""
 
     mode: Mode = Mode.FULL
-    """Which elements become rows."""
+    """Which elements are stored."""
     patterns: tuple[str, ...] = ()
-    """Case-insensitive shell patterns for file names; without any every file is read."""
+    """Case-insensitive shell patterns for file names; if empty, every file is read."""
     workers: int | None = None
-    """Processes that read in parallel; None starts one per processor."""
+    """Number of processes that read in parallel; None starts one per processor."""
     scheduler: str | None = None
-    """Address of a Dask scheduler whose workers read, such as ``tcp://node1:8786``; None reads on
-    this machine. Its workers must see warehouse and sources under the same paths."""
+    """Address of a Dask scheduler whose workers read files, such as ``tcp://node1:8786``; None
+    reads on this machine. The workers must see warehouse and sources under the same paths."""
     s3: S3Access = S3Access()
     """Access to sources ``s3://bucket/…``."""
     keep_blobs: bool = True
     """Store binary values over 256 bytes in ``blobs``; otherwise only their length and digest."""
     batch_files: int = 20_000
-    """Largest number of files of a transaction. If they would take longer than half a minute to
-    read, a transaction has fewer; a killed ingest loses no more than that."""
+    """Largest number of files in a transaction. A transaction has fewer files if reading them would
+    take longer than half a minute, so a killed ingest loses no more than that."""
     chunk_files: int = 2_500
-    """Files that a worker reads at a time; bounds its memory, with ``chunk_rows``."""
+    """Files that a worker reads at a time; together with ``chunk_rows``, limits its memory."""
     chunk_rows: int = 1_000_000
     """Rows after which a worker writes a part, whatever the number of files."""
     limits: Limits = DEFAULT_LIMITS
@@ -189,7 +189,7 @@ class IngestSettings:
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str], **given: Any) -> IngestSettings:
-        """Return settings with bucket access and limits from variables, and the given fields."""
+        """Return settings with the given fields, and bucket access and limits from variables."""
         s3, limits = S3Access.from_variables(variables), Limits.from_variables(variables)
         return cls(**{"s3": s3, "limits": limits, **given})
 
@@ -202,7 +202,7 @@ class IngestSettings:
 
 
 def processors() -> int:
-    """Return the processors that this process may use; on macOS and Windows, all of them."""
+    """Return the number of processors this process may use; on macOS and Windows, all of them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -45,7 +45,7 @@ _FIELDS = (
 _FIELD = re.compile(rf"^-- ({'|'.join(_FIELDS)}): *(.*)$")
 
 LAYERS = ("0_macros", "1_long", "2_entities", "3_features", "4_cohorts", "5_components")
-"""Folders whose files make the catalog; a view reads its own layer or lower ones."""
+"""Folders whose files define the catalog; a view reads only its own layer or lower ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Param:
     type: str
     """DuckDB's name of the type."""
     default: str
-    """As text that casts to the type, or ``null``."""
+    """Text that can be cast to the type, or ``null``."""
     description: str
 
 
@@ -82,13 +82,13 @@ class Model:
     table: str | None
     """Stored table behind a view of layer 1."""
     stores: str | None
-    """View whose rows that table stores, derived batch by batch."""
+    """View whose rows the stored table has; they are derived batch by batch."""
     is_kept: bool
     """Whether the view is materialized for each version."""
     example: str
     """Example query; empty if it is generated from the columns."""
     severity: str
-    """Of a check: ``error`` if the store contradicts itself, ``warn`` if its sources are odd."""
+    """Of a check: ``error`` for a contradiction in the store, ``warn`` for unusual source data."""
     columns: tuple[Column, ...]
     params: tuple[Param, ...]
     reads: tuple[str, ...]
@@ -102,12 +102,12 @@ class Model:
 
     @property
     def is_view(self) -> bool:
-        """Whether the file makes a view, rather than macros."""
+        """Whether the file creates a view, rather than macros."""
         return bool(self.columns)
 
     @property
     def query(self) -> str:
-        """SELECT of a view, to run it without creating the view, which would plan it twice."""
+        """SELECT of a view, to run without creating the view, which would plan it twice."""
         return self.sql.split(f"create or replace view {self.name} as", 1)[1].rstrip().rstrip(";")
 
     @property
@@ -124,7 +124,7 @@ class Model:
 
 @cache
 def sql_folder() -> Path:
-    """Return the folder of the SQL files: in the wheel beside this module, else in the checkout."""
+    """Return the folder of the SQL files: beside this module in a wheel, else in the checkout."""
     package = Path(__file__).parent
     for folder in (package / "_sql", package.parent / "sql"):
         if folder.is_dir():
@@ -197,12 +197,12 @@ def _words(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def read_models(folder: Path | None = None) -> list[Model]:
-    """Return the models of the catalog, every one after those it depends on.
+    """Return the models of the catalog, each after the models it depends on.
 
     Raises
     ------
     ModelError
-        Two files have one name, a dependency does not exist, or models form a cycle.
+        Two files have the same name, a dependency does not exist, or models form a cycle.
     """
     return list(_read_models(folder or sql_folder()))
 
@@ -224,7 +224,7 @@ def _read_models(folder: Path) -> tuple[Model, ...]:
         order = list(sorter.static_order())
     except CycleError as error:
         raise ModelError(f"models form a cycle: {' → '.join(error.args[1])}") from error
-    # In a stable order: macros first, then by layer, each after what it depends on.
+    # In a stable order: macros first, then by layer, each model after its dependencies.
     rank = {name: number for number, name in enumerate(models)}
     depth: dict[str, int] = {}
     for name in order:
@@ -237,10 +237,10 @@ _MACRO = re.compile(r"^create or replace macro (\w+)", re.MULTILINE)
 
 @cache
 def macros_for(*names: str) -> tuple[Model, ...]:
-    """Return the plain macros (``Model.is_plain_macro``) that these models call, also indirectly.
+    """Return the plain macros (``Model.is_plain_macro``) that these models call, even indirectly.
 
-    Views that the models read are not followed: name these, too. Creating all macros would take as
-    long as a query for few instances.
+    Views that the models read are not followed; pass their names, too. Creating all macros would
+    take as long as a query for a few instances.
     """
     left = [model for model in read_models() if model.is_plain_macro]
     calling = [by_name(name) for name in names]
@@ -255,16 +255,16 @@ def macros_for(*names: str) -> tuple[Model, ...]:
 
 
 def read_checks(folder: Path | None = None) -> list[Model]:
-    """Return the data tests of ``sql/checks/``: SELECTs that return the wrong rows."""
+    """Return the data tests in ``sql/checks/``: SELECTs that return the rows that are wrong."""
     folder = folder or sql_folder()
     return [read_model(path) for path in sorted((folder / "checks").glob("*.sql"))]
 
 
 def statement(name: str, folder: str = "ingest") -> str:
-    """Return the text of a statement, by its name and folder, such as ``ingest``, ``runs``."""
+    """Return the text of a statement by its name and folder, such as ``ingest`` or ``runs``."""
     return (sql_folder() / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def by_name(name: str, folder: Path | None = None) -> Model:
-    """Return the model of this name; the caller knows that it exists."""
+    """Return the model with this name, which must exist."""
     return next(model for model in read_models(folder) if model.name == name)

@@ -1,6 +1,6 @@
-"""Stages of reading a file, which are named in the reason when one fails.
+"""Stages of reading a file; if one fails, the reject reason names it.
 
-In: a stage that runs. Out: its name as an attribute of any exception that leaves it.
+In: a stage that runs. Out: its name, as an attribute of any exception that it raises.
 ``warehouse.reading`` handles the exception.
 """
 
@@ -20,11 +20,11 @@ class Stage(StrEnum):
     READ = "read"
     """Open the file, and parse it with the reference reader (pydicom)."""
     SCAN = "scan"
-    """Find the elements of many headers at once."""
+    """Parse the headers of many files together."""
     DECODE = "decode"
     """Decode value fields."""
     COLUMNS = "columns"
-    """Sort values into rows."""
+    """Arrange values in rows."""
     INSTANCES = "instances"
     """Derive rows of ``instances``."""
     VENDOR = "vendor"
@@ -35,7 +35,7 @@ class Stage(StrEnum):
 
 @contextmanager
 def during(stage: Stage) -> Iterator[None]:
-    """Attach the stage to an exception that leaves the block; the innermost stage counts."""
+    """Attach the stage to an exception that leaves the block, unless it already has a stage."""
     try:
         yield
     except Exception as error:

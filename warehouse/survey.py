@@ -1,8 +1,8 @@
-"""List the sources, compare them with ``files``, and cut what has to be read into batches.
+"""List the sources, compare them with ``files``, and divide the files to read into batches.
 
-In: paths, settings and the ledger ``files``. Out: ``SourceFile`` and ``Unreadable`` in the order of
-their paths, one chunk of a batch at a time. The listing is a table in DuckDB, which can spill to
-disk. Only folders and archive directories are read here, no DICOM file.
+In: paths, settings and the ledger ``files``. Out: ``SourceFile`` and ``Unreadable`` objects ordered
+by path, one chunk of a batch at a time. The listing is a table in DuckDB, which can spill to disk.
+Only folders and archive directories are read here, no DICOM files.
 """
 
 from __future__ import annotations
@@ -45,29 +45,29 @@ HANDED_ROWS = 20_000
 """Rows of ``to_read`` fetched from DuckDB at a time."""
 
 FIRST_FILES = 2_000
-"""Files of the first batches of an ingest, while the reading rate is unknown, and least size of
-the last one: workers are idle while the last batch is committed."""
+"""Files in the first batches of an ingest, while the reading rate is unknown, and smallest size of
+the last batch; workers are idle while the last batch is committed."""
 
 LEAST_FILES = 100
-"""Smallest batch, even if it takes longer than ``BATCH_SECONDS``: each batch writes own parts."""
+"""Smallest batch, even if it takes longer than ``BATCH_SECONDS``: each batch adds new parts."""
 
 BATCH_SECONDS = 30.0
-"""Target time to read a batch: a stopped ingest loses what was read and not committed."""
+"""Target time to read a batch; a stopped ingest loses the work that is not committed."""
 
 LEAST_CHUNK = 250
-"""Smallest chunk: smaller batches are divided among fewer workers."""
+"""Smallest chunk; small batches are divided among fewer workers."""
 
 REMOTE_WORKERS = 16
-"""Workers among which a batch is divided with a Dask scheduler, however many it has."""
+"""Number of workers among which a batch is divided if there is a Dask scheduler."""
 
 FIRST_PORTION = 4_000
-"""Files of the first portion of a listing: workers read it while the next ones are listed."""
+"""Files in the first portion of a listing; workers read it while the next ones are listed."""
 
 LARGE_PORTION = 320_000
-"""Largest portion, unless an eighth of the known files is more."""
+"""Largest portion, unless one eighth of the known files is more."""
 
 PORTION_SECONDS = 30.0
-"""A portion ends after this time, however few files it has: a folder may be slow to list."""
+"""A portion ends after this time, even with few files, because a folder may be slow to list."""
 
 
 class Progress(Protocol):
@@ -85,14 +85,14 @@ class Progress(Protocol):
 
 @runtime_checkable
 class BatchProgress(Progress, Protocol):
-    """Observer that is notified of commits, too."""
+    """Observer that is also notified of commits."""
 
     def committed(self, batch: str, outcomes: Mapping[str, int]) -> None:
-        """Receive the key of a committed batch, and the number of its files by outcome."""
+        """Receive the key of a committed batch and the number of its files by outcome."""
 
 
 class Pace:
-    """Sizes of batches and chunks: what can be read in ``BATCH_SECONDS``, within limits."""
+    """Sizes of batches and chunks: as many files as can be read in ``BATCH_SECONDS``, in limits."""
 
     def __init__(self, settings: IngestSettings) -> None:
         self._settings = settings
@@ -103,7 +103,7 @@ class Pace:
     def batch(self, waiting: int) -> int:
         """Return the size of the next batch.
 
-        A small remainder is added to it. With several workers the last batches are smaller.
+        A small remainder is included. With several workers the last batches are smaller.
 
         Parameters
         ----------
@@ -155,15 +155,16 @@ def survey(
 ) -> Generator[Listed]:  # fmt: skip
     """List the sources and compare them with ``files``, all at once or a portion at a time.
 
-    Creates the warehouse if there is none and, for each portion, the tables ``listed``, ``unseen``
-    and ``forgotten`` on the connection ``listing``; ``all_listed`` has the paths of all portions so
-    far. With ``starting``, the fork server is started as soon as there is work for several workers.
+    Creates the warehouse if it does not exist. For each portion, creates the tables ``listed``,
+    ``unseen`` and ``forgotten`` on the connection ``listing``; ``all_listed`` has the paths of all
+    portions so far. With ``starting``, starts the fork server as soon as there is work for several
+    workers.
     """
     roots = sorted(
         str(source) if is_object(source) else os.path.abspath(os.fsdecode(source))
         for source in sources
     )
-    # A file that is listed twice counts once, so both listings have to be in one portion.
+    # A file listed twice counts once, so both rows must be in the same portion.
     in_portions = in_portions and not _overlap(roots)
     met = walk(roots, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
     delta.create(root)
@@ -186,7 +187,7 @@ def survey(
 
 
 def _overlap(roots: list[str]) -> bool:
-    """Return whether one source may be equal to another one or lie below it."""
+    """Return whether one source may be equal to another one or be below it."""
     ordered = sorted(root.rstrip("/") for root in roots)
     return any(after.startswith(before) for before, after in pairwise(ordered))
 
@@ -194,8 +195,8 @@ def _overlap(roots: list[str]) -> bool:
 def _portion_sizes(listing: duckdb.DuckDBPyConnection, root: Path) -> Iterator[int]:
     """Yield the size of each portion; the first ones are small, so that reading starts early.
 
-    Every portion is compared with the whole ledger: the larger the ledger, the larger the portions,
-    so that comparing costs less than listing.
+    Every portion is compared with the whole ledger, so a larger ledger gets larger portions; this
+    keeps the comparison cheaper than the listing.
     """
     yield (size := FIRST_PORTION)
     view_ledger(listing, delta.newest_files(root)[1])
@@ -236,11 +237,11 @@ def unseen_batches(
     listing: duckdb.DuckDBPyConnection, settings: IngestSettings, pace: Pace | None = None,
     more: Iterator[object] | None = None,
 ) -> Iterator[Iterator[Sequence[SourceFile | Unreadable]]]:  # fmt: skip
-    """Yield the batches of ``to_read`` in the order of the paths, each as an iterator of chunks.
+    """Yield the batches of ``to_read``, ordered by path, each as an iterator of chunks.
 
-    A batch has to be consumed before the next one is requested. ``pace`` determines its size when
-    it is requested; without it every batch has ``settings.batch_files``. When ``to_read`` is
-    exhausted, ``more`` is advanced, which fills it again from files that were listed meanwhile.
+    A batch must be consumed before the next one is requested. ``pace`` determines the size of a
+    batch when it is requested; without it every batch has ``settings.batch_files``. When
+    ``to_read`` is exhausted, ``more`` is advanced, which refills it with files listed meanwhile.
     """
     select = f"select {', '.join(LISTING.names)} from to_read order by path"
     while True:
@@ -284,10 +285,10 @@ def _portions(
     listing: duckdb.DuckDBPyConnection, found: Iterator[pa.Table], sizes: Iterator[int],
     progress: Progress | None,
 ) -> Iterator[tuple[int, bool]]:  # fmt: skip
-    """Insert every found file once into the table ``listed``; yield the count, and if it is all.
+    """Insert every found file once into the table ``listed``; yield the count and if it is final.
 
-    A portion ends at the next of ``sizes``, or after ``PORTION_SECONDS``; without a size everything
-    is one portion.
+    A portion ends at the next size in ``sizes``, or after ``PORTION_SECONDS``; without sizes the
+    whole listing is one portion.
     """
     listing.register("listing_rows", LISTING.empty_table())
     listing.execute("create table all_listed (path varchar)")
@@ -317,7 +318,7 @@ def _portions(
                 break
         if gathered:
             flush()
-        # Sources may overlap: a file counts once.
+        # Sources may overlap, but a file counts once.
         listing.execute(
             "create or replace table listed as select distinct on (path) * from listed_often"
         )

@@ -1,4 +1,4 @@
-"""``Warehouse.upkeep``: maintenance by an operator."""
+"""``Warehouse.upkeep``: maintenance operations."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Upkeep:
         Raises
         ------
         UsageError
-            The warehouse is in a bucket, whose readers are not known.
+            The warehouse is in a bucket, where other readers cannot be detected.
         """
         if self._place.mirror:
             raise UsageError(
@@ -79,18 +79,18 @@ class Upkeep:
         )  # fmt: skip
 
     def verify(self, *, deep: bool = False) -> Verified:
-        """Compare the store with what was committed; nothing is changed.
+        """Check that the store has everything that was committed; change nothing.
 
         Parameters
         ----------
         deep
-            Read every byte and decode every page, not only sizes, footers and row counts.
+            Read every byte and decode every page; otherwise check sizes, footers and row counts.
 
         Returns
         -------
         Verified
-            ``is_whole``; else ``damaged`` (what, why, how to repair it), ``touched`` (the affected
-            source files) and ``series``.
+            ``is_whole``; if it is false, also ``damaged`` (what, why, how to repair it),
+            ``touched`` (the affected source files) and ``series``.
         """
         found = verify(self._place.root, deep=deep)
         runs, forgotten, damaged = check_runs(self._place.root)
@@ -118,10 +118,10 @@ class Upkeep:
         return self._place.change(lambda _: repair(self._place.root, found), what="repair")
 
     def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Relocated:
-        """Replace the path ``old`` by ``new`` in all known files beneath it; no file is read.
+        """Replace the path prefix ``old`` by ``new`` for all known files below it.
 
-        For a folder, archive or bucket that was moved. An ingest of the new path recognizes moved
-        files one by one, too; see ``IngestReport.moved``.
+        Use it after a folder, archive or bucket was moved. An ingest of the new path also
+        recognizes moved files, one by one; see ``IngestReport.moved``.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class Upkeep:
         Raises
         ------
         UsageError
-            No known file lies beneath ``old``.
+            No known file is below ``old``.
         """
         how = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
         root = self._place.root
@@ -141,20 +141,20 @@ class Upkeep:
         self, *, patient: str | None = None, study: str | None = None, series: str | None = None,
         instance: str | None = None, delete: bool = False,
     ) -> Receipt:  # fmt: skip
-        """Erase a patient, study, series or instance from all versions, and refuse it from then on.
+        """Erase a patient, study, series or instance from all versions, and do not ingest it again.
 
         Parameters
         ----------
         patient, study, series, instance
-            PatientID or UID; exactly one of them.
+            PatientID or UID; exactly one of them must be given.
         delete
             Erase it, which cannot be undone; otherwise rows and files are only counted.
 
         Returns
         -------
         Receipt
-            Rows by table, files and bytes, without identity. Later ingests count its files as
-            ``forgotten``, until ``allow``.
+            Rows by table, files and bytes, without identifiers. Later ingests count its files as
+            ``forgotten`` until ``allow`` is called.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class Upkeep:
         self, *, patient: str | None = None, study: str | None = None, series: str | None = None,
         instance: str | None = None,
     ) -> Receipt:  # fmt: skip
-        """Undo the refusal of ``forget`` for the same identifier: the next ingest reads it again.
+        """Allow a forgotten identifier again; the next ingest reads its files.
 
         Raises
         ------
@@ -191,11 +191,11 @@ class Upkeep:
         )
 
     def receipts(self) -> list[Receipt]:
-        """Return the receipts of everything forgotten, the oldest first."""
+        """Return the receipts of all forgotten entities, oldest first."""
         return receipts(self._place.root)
 
     def audit(self) -> list[Entry]:
-        """Return the audit log: who changed the warehouse, when and how; the oldest entry first."""
+        """Return the audit log (who changed the warehouse, when and how), oldest entry first."""
         return entries(self._place.root)
 
     def rules(self) -> list[Rule]:
@@ -203,7 +203,7 @@ class Upkeep:
         return read_rules(self._place.root)
 
     def add_rules(self, path: str | os.PathLike[str]) -> int:
-        """Add rules of the view ``sequence_types`` from a CSV file; return how many it has.
+        """Add rules of the view ``sequence_types`` from a CSV file; return their number.
 
         A rule with the name of an existing one replaces it.
         """

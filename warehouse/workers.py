@@ -3,8 +3,8 @@
 In: calls. Out: futures; if a worker died, ``WorkerLost`` with its exit code or signal.
 
 Neither the server nor a worker imports ``__main__``, so any script, ``python -c``, standard input
-or notebook may start them. ``ProcessPoolExecutor`` imports it in its workers whatever the start
-method; it also waits for running calls on an interrupt, does not report how a worker ended, and
+or notebook may start them. ``ProcessPoolExecutor`` imports it in its workers with every start
+method. It also waits for running calls on an interrupt, does not report how a worker ended, and
 leaves named semaphores behind when it is killed.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 ENDING_SECONDS = 5
-"""How long a server that has closed its end of the connection may take to end."""
+"""Time that a server may take to exit after it has closed its end of the connection."""
 
 _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]"
 
@@ -44,7 +44,7 @@ class WorkerLost(BrokenExecutor):
 
 
 class ServerFailed(WorkerLost):
-    """What workers are forked from cannot be started, whatever they are to do."""
+    """The fork server cannot be started, so no call can run."""
 
 
 class WorkerPool(Executor):
@@ -69,7 +69,7 @@ class WorkerPool(Executor):
 
     def __init__(self, workers: int, begin: Callable[[], object] | None = None) -> None:
         self._begin = begin
-        # Each thread has one worker, and waits for its answers.
+        # Each thread has one worker and waits for its answers.
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="dicom-warehouse")
         self._own = threading.local()
         self._first: deque[tuple[Future[Any], _Call]] = deque()
@@ -90,12 +90,12 @@ class WorkerPool(Executor):
         """Run a call before all waiting ones, because the caller is blocked until it is done."""
         future: Future[_Answer] = Future()
         self._first.append((future, (call, arguments, options)))
-        # The next free worker takes it, before the call that it was submitted with.
+        # The next free worker runs it, before the call that it would run otherwise.
         self._threads.submit(self._run_first)
         return future
 
     def _run_first(self) -> None:
-        """Run the calls of ``submit_first`` that no other worker has taken."""
+        """Run the calls of ``submit_first`` that no other thread has taken."""
         while True:
             try:
                 future, (call, arguments, options) = self._first.popleft()
@@ -122,7 +122,7 @@ class WorkerPool(Executor):
         with suppress(IndexError):
             while True:
                 self._first.popleft()[0].cancel()
-        # Unblocks a thread that waits for a server which is still importing.
+        # Unblock a thread that waits for a server that is still importing.
         end_unready_server()
         self._end_workers()
 
@@ -134,7 +134,7 @@ class WorkerPool(Executor):
 
     @property
     def have_started(self) -> bool:
-        """Whether a worker runs; the first ones wait until the fork server has imported."""
+        """Whether a worker runs; the first ones start after the fork server has imported."""
         return bool(self._workers)
 
     @property
@@ -146,7 +146,7 @@ class WorkerPool(Executor):
         with self._lock:
             workers = list(self._workers)
             self._workers.clear()
-        # All at once: each process takes some milliseconds to release its memory.
+        # Kill all before waiting: each process takes some milliseconds to release its memory.
         for worker in workers:
             worker.kill()
         for worker in workers:
@@ -204,7 +204,7 @@ class WorkerPool(Executor):
             now, before = killed_for_memory(), self._killed_before
             is_for_memory = now is not None and before is not None and now > before
             if is_for_memory and before is not None and code == -signal.SIGKILL:
-                # One that was counted is not the reason for the next that is lost.
+                # A kill that was counted for one worker must not explain the next lost one.
                 self._killed_before = before + 1
         return how_it_ended(code, is_for_memory=is_for_memory)
 
@@ -261,12 +261,12 @@ class _Server:
             f"import sys; sys.path[:] = {[_absolute(path) for path in sys.path]!r}; "
             f"from warehouse.forking import serve; serve({theirs.fileno()})"
         )
-        # Otherwise file names would be encoded differently in the workers.
+        # Otherwise the workers would decode file names differently.
         encoding = ["-X", "utf8"] if sys.flags.utf8_mode else []
         with theirs, _signals_kept_from_children():
             self._process = subprocess.Popen(  # noqa: S603 - our interpreter, our program
                 [sys.executable, *encoding, "-c", program], pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL, cwd="/",  # ours may be deleted, and Python 3.13 needs one
+                stdin=subprocess.DEVNULL, cwd="/",  # ours may be deleted; Python 3.13 needs one
             )  # fmt: skip
 
     def fork(self, end: socket.socket) -> int:
@@ -277,7 +277,7 @@ class _Server:
                 (pid,) = NUMBER.unpack(self._control.recv(NUMBER.size))
                 self.is_ready = True
         except (OSError, struct.error):
-            # Let it end by itself where it does: its exit code gives the reason.
+            # Give it time to end by itself, because its exit code gives the reason.
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(ENDING_SECONDS)
             code = self.end()
@@ -305,7 +305,7 @@ class _Server:
 
     def end(self) -> int:
         """End the server and its workers; return its exit code."""
-        # Unblocks a thread that waits for an answer.
+        # Unblock a thread that waits for an answer.
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
@@ -315,13 +315,13 @@ class _Server:
         return self._process.wait()
 
     def forget(self) -> None:
-        """In a forked child: close the socket, but leave the server to the parent process."""
+        """In a forked child: close the socket, but do not stop the parent's server."""
         self._control.close()
         self._process.returncode = 0
 
 
 _servers: list[_Server] = []
-"""The fork server of this process, if it runs; its imports take as long as reading 2,000 files."""
+"""The fork server of this process, if any; its imports take as long as reading 2,000 files."""
 _servers_lock = threading.Lock()
 
 
@@ -335,7 +335,7 @@ def _absolute(path: str) -> str:
 def start_server() -> _Server:
     """Start the fork server, or return the running one.
 
-    It imports the reading code once for all workers, while files are still being listed.
+    The server imports the reading code once for all workers, while files are still being listed.
     """
     with _servers_lock:
         if _servers and not _servers[0].runs:
@@ -370,9 +370,10 @@ os.register_at_fork(after_in_child=_forget_server)
 
 @contextmanager
 def _signals_kept_from_children() -> Iterator[None]:
-    """Start child processes with SIGINT and SIGTERM blocked: this process ends them instead.
+    """Start child processes with SIGINT and SIGTERM blocked; this process ends them instead.
 
-    Blocked rather than ignored, because the mask is inherited from the first instruction on.
+    The signals are blocked rather than ignored, because a child inherits the mask from its first
+    instruction on.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:

@@ -1,1 +1,1 @@
-"""Station 4: Parquet becomes tables that can be asked."""
+"""Open the Parquet files of a warehouse as tables and views for queries."""

@@ -1,7 +1,7 @@
 """Write the rows of a query as CSV, JSON or Parquet, streamed.
 
-In: a relation. Out: a file, or bytes on standard output. DuckDB writes; memory stays bounded
-whatever the number of rows.
+In: a relation. Out: a file, or bytes on standard output. DuckDB writes the rows, in bounded memory
+for any number of rows.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ FORMATS = {
 }
 
 SUFFIXES = {f".{form}": form for form in FORMATS} | {".ndjson": "jsonl", ".txt": "table"}
-"""Suffix of a file to what it holds; a table is drawn for people."""
+"""File suffix → format; ``table`` is formatted for display."""
 
 
 def write(
     catalog: Catalog, relation: duckdb.DuckDBPyRelation, form: str, target: Path, *,
     force: bool = False,
 ) -> None:  # fmt: skip
-    """Write the rows of a relation to a file; it appears only when it is complete.
+    """Write the rows of a relation to a file, which appears only when it is complete.
 
     Parameters
     ----------
     catalog
-        Where the relation was asked.
+        Catalog of the relation.
     relation
         The rows.
     form
@@ -49,7 +49,7 @@ def write(
     target
         File that does not exist yet, unless ``force``; or a device or pipe.
     force
-        A file of that name is replaced.
+        Replace an existing file.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Report on one batch, for operators.
 
-In: a warehouse, and the key of a batch. Out: ``BatchReport``: numbers, reasons and paths of
-examples; no value of a header. The SELECTs stand in ``sql/reports/``.
+In: a warehouse and the key of a batch. Out: ``BatchReport``: counts, reasons and example paths,
+without header values. The SELECTs are in ``sql/reports/``.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class BatchReport:
     instances: int
     """Files that hold an instance."""
     source_bytes: int
-    """Size of its source files, pixel data included."""
+    """Size of its source files, including pixel data."""
     stored_rows: dict[str, int]
     """Table → rows of the batch."""
     stored_bytes: dict[str, int]
     """Table → bytes of the Parquet files of the batch."""
     rejects: list[tuple[str, int, str]]
-    """Reason, number of files, path of the first: the twenty most frequent reasons."""
+    """Reason, number of files and first path, for the twenty most frequent reasons."""
     arrivals: list[tuple[dt.date, int]]
-    """Day, and instances of the whole warehouse whose file was last modified on it, UTC; the
-    newest thirty days that have any, in order."""
+    """Day (UTC) and number of instances, in the whole warehouse, whose file was last modified on
+    it: the newest thirty days with any, in order."""
 
 
 def describe_batch(root: Path, batch: str) -> BatchReport:

@@ -1,7 +1,7 @@
 """Open a version of the store as a DuckDB database with every table and view of ``sql/``.
 
-In: the root of a warehouse. Out: ``Catalog``. What the views mean stands in ``sql/``; here they
-are only created, in the order of their dependencies.
+In: the root of a warehouse. Out: ``Catalog``. The views are defined in ``sql/``; this module only
+creates them, in the order of their dependencies.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class Sessions:
     """Connections to one database with the same variables and search path, one per thread.
 
-    DuckDB keeps both per connection; ``connection`` has them already.
+    In DuckDB both belong to a connection; ``connection`` already has them.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Sessions:
         self._of_thread.connection = connection
 
     def begin(self, stored: Mapping[str, Sequence[str]] | None = None) -> duckdb.DuckDBPyConnection:
-        """Return a new connection; with ``stored`` its views read these files only."""
+        """Return a new connection; with ``stored``, its views read only these files."""
         self._require_own_process()
         connection = self._database.cursor()
         other: dict[str, Variable] = {} if stored is None else {"stored": stored}
@@ -78,7 +78,7 @@ class Sessions:
         return found
 
     def _require_own_process(self) -> None:
-        """Refuse to answer in a forked process, which has none of the threads of DuckDB."""
+        """Raise in a forked process, in which the threads of DuckDB do not exist."""
         if self._process != os.getpid():
             raise UsageError(
                 "this process was forked from one with an open warehouse, and cannot use it: start "
@@ -89,33 +89,33 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Catalog:
-    """One version of a warehouse, open for queries of any number of threads."""
+    """One version of a warehouse, open for queries by any number of threads."""
 
     snapshot: Snapshot
     sessions: Sessions
     models: dict[str, Model]
-    """Views by name, each after those it reads."""
+    """Views by name, each after the views it reads."""
     names: Dictionary = field(default_factory=dict)
     """Names of private elements that users added."""
     is_kept: bool = False
-    """Whether its views read kept answers."""
+    """Whether its views read materialized rows."""
 
     def session(self) -> duckdb.DuckDBPyConnection:
         """Return a new connection to this version, which takes one or two milliseconds.
 
-        A connection answers one question at a time, and refuses a second one while an answer is
-        being read. What is handed out, to be read whenever and by whomever, is asked in a session
-        of its own; it ends when the last who holds its answers is gone.
+        A connection runs one query at a time, and rejects a second one while a result is being
+        read. Therefore each relation that is returned to a caller has its own session, which ends
+        when its last result is garbage-collected.
         """
         return self.sessions.begin()
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The session of this thread, for queries whose rows are fetched at once."""
+        """The session of this thread, for queries whose rows are fetched immediately."""
         return self.sessions.of_thread()
 
     def model(self, name: str) -> Model:
-        """Return a table or view; names ignore case as in SQL.
+        """Return a table or view by its name, ignoring case as in SQL.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Catalog:
 def open_catalog(
     root: Path, version: int | None = None, *, order: int = 0, threads: int | None = None
 ) -> Catalog:
-    """Open a version of a warehouse; later commits are not seen.
+    """Open a version of a warehouse; later commits are not visible in it.
 
     Parameters
     ----------
@@ -139,9 +139,9 @@ def open_catalog(
     version
         An older version; the newest by default.
     order
-        Give the same rows in another order, with other ids of instances and batches: an answer that
-        is then another one depends on how the warehouse was filled. 0 is as they are stored, 1
-        backwards, each other number scattered in its own way.
+        Return the same rows in another order, with other ids of instances and batches. A result
+        that then differs depends on how the warehouse was filled. 0 is the stored order, 1 the
+        reverse order, and each larger number a different scattered order.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def open_catalog(
     """
     snapshot = delta.snapshot(root, version)
     kept = None if order else materialized_files(snapshot)
-    # A database with its own settings cannot be shared.
+    # A database with special settings cannot be shared.
     is_plain = threads is None and not order
     file = views_file(kept=kept is not None) if is_plain else None
     waited = from_pool(file) if file and file.exists() else None
@@ -183,8 +183,9 @@ def open_catalog(
 def _output_columns(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> str:
     """Return the output columns of each algorithm, for the macro `outputs`.
 
-    To ask takes as long as to open the database, and they are the same while algorithms, their
-    interfaces and sockets are: parts are never changed, and each has a name of its own.
+    The query takes as long as opening the database, so its result is cached. It changes only with
+    the parts of the tables of algorithms, interfaces and sockets; parts are immutable and have
+    unique names.
     """
     key = tuple(snapshot.parts.get(table, ()) for table in _OUTPUT_COLUMNS_OF)
     found = _OUTPUT_COLUMNS.get(key)
@@ -200,15 +201,15 @@ def _output_columns(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -
 _OUTPUT_COLUMNS_OF = (
     "algorithm_versions", "algorithm_matching", "algorithm_interfaces", "socket_versions",
 )  # fmt: skip
-"""Stored tables that the statement reads, by the views `algorithms` and `sockets` too."""
+"""Stored tables that the statement reads, directly or through `algorithms` and `sockets`."""
 _OUTPUT_COLUMNS: dict[tuple[tuple[str, ...], ...], str] = {}
 _OUTPUT_COLUMNS_KEPT = 16
 
 
 def reorder(catalog: Catalog, order: int, first: int | None = None) -> None:
-    """Have this thread's session of a catalog that was opened in an order from 1 on in another.
+    """Change the row order in this thread's session; the catalog was opened with an order above 0.
 
-    With ``first``, in the stored order, but begun with the instance of this id.
+    With ``first``, use the stored order, starting with the instance of this id.
     """
     for name, number in id_variables(order, first).items():
         catalog.connection.execute(f"set variable {name} = $1", [number])
@@ -227,14 +228,15 @@ def ask(
     query
         One statement that returns rows.
     params
-        Values of ``?`` and ``$1``, or by name those of ``$name``; the query then runs at once.
+        A sequence for ``?`` and ``$1``, or a mapping for ``$name``; with parameters the query runs
+        immediately.
     frames
-        Tables of the caller that the query may name; one of the warehouse comes first.
+        Frames of the caller that the query may name; tables of the warehouse take precedence.
 
     Raises
     ------
     QueryFailed
-        DuckDB refuses the statement, or it returns no rows by its nature.
+        DuckDB rejects the statement, or it is of a kind that returns no rows.
     UsageError
         There is no statement, or more than one.
     """
@@ -251,7 +253,7 @@ def ask(
     except UsageError:
         raise
     except (duckdb.Error, TypeError, ValueError) as error:
-        # Quote DuckDB's message and hint; its traceback does not help.
+        # Show only DuckDB's message and hint; its traceback does not help.
         raise QueryFailed(str(error).strip()) from None
     if found is None:
         raise QueryFailed("the statement returns no rows; ask with SELECT, FROM, DESCRIBE or SHOW")
@@ -262,8 +264,8 @@ def ask(
 def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     """Return any table or view as a Polars LazyFrame with the rows that DuckDB returns.
 
-    Stored tables are scanned in their Parquet files, filters and columns pushed down; views are
-    computed by DuckDB when the frame is collected.
+    Polars scans the Parquet files of stored tables, with filters and columns pushed down. DuckDB
+    computes views when the frame is collected.
 
     Raises
     ------
@@ -288,14 +290,14 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
     columns = []
     for column in model.columns:
         if column.name == "batch" and (found := named(model.table).batch_in):
-            # As in the SQL: the folder of a part is that of its first batch only.
+            # As in the SQL, derive the batch from the id: a folder names only a part's first batch.
             key, bits = found
             columns.append((pl.col(key) // (1 << bits)).cast(pl.String).str.zfill(6).alias("batch"))
             continue
         if column.type != "TIME":
             columns.append(pl.col(STORED_AS.get(column.name, column.name)).alias(column.name))
             continue
-        # Stored in microseconds since midnight; Polars counts times in nanoseconds.
+        # Times are stored in microseconds since midnight; Polars counts them in nanoseconds.
         source = column.name if column.name in stored else f"{column.name}_us"
         columns.append((pl.col(source) * 1000).cast(pl.Time).alias(column.name))
     return frame.select(columns)
@@ -305,7 +307,7 @@ def table(catalog: Catalog, name: str) -> pl.LazyFrame:
 class _EachTime:
     """Proxy of a relation: each access runs the query in a new session.
 
-    A frame may be collected by several threads, or be on both sides of a join.
+    A frame may be collected by several threads, or occur on both sides of a join.
     """
 
     catalog: Catalog

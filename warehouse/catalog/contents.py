@@ -1,6 +1,6 @@
 """Summaries of a warehouse: sizes and counts of entities, files and import modes.
 
-In: a catalog. Out: plain values, which ``info`` and notebooks show.
+In: a catalog. Out: plain values, for ``info`` and notebooks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MODES = "select mode, count(*) from files where status = 'ingested' group by al
 
 
 def describe(catalog: Catalog) -> dict[str, Any]:
-    """Return version and sizes of a warehouse, and how many of each entity, status and mode."""
+    """Return the version, sizes, and counts by entity, file status and import mode."""
     ask = catalog.connection.execute
     return asdict(describe_store(catalog.snapshot)) | {
         "entities": {
@@ -37,7 +37,7 @@ def describe(catalog: Catalog) -> dict[str, Any]:
 
 
 def table_list(catalog: Catalog) -> pl.DataFrame:
-    """Return name, kind, grain and description of every table and view; nothing is counted."""
+    """Return name, kind, grain and description of every table and view; count no rows."""
     import polars as pl  # noqa: PLC0415 - who asks SQL alone does without
 
     rows = [
@@ -61,14 +61,14 @@ def column_list(catalog: Catalog, name: str) -> pl.DataFrame:
 
 
 def summary_html(snapshot: Snapshot, title: str) -> str:
-    """Return version and row count of each stored table as HTML, for notebooks."""
+    """Return the version and the row count of each stored table as HTML, for notebooks."""
     facts = describe_store(snapshot)
     rows = "".join(f"<tr><td>{t.name}</td><td>{t.rows:,}</td></tr>" for t in facts.tables)
     return f"<b>{html.escape(title)}</b><p>version {facts.version}</p><table>{rows}</table>"
 
 
 def tags_like(text: str, *, private: bool) -> str:
-    """Return the query for rows of ``tags`` whose tag, name or creator contain a text."""
+    """Return the query for rows of ``tags`` whose tag, name or creator contains a text."""
     wanted = f"contains(lower(concat_ws(' ', tag, name, creator)), lower({literal(text)}))"
     wanted += " and is_private" if private else ""
     return f"select * exclude is_private from tags where {wanted} order by all"

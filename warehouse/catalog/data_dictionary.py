@@ -1,7 +1,7 @@
 """Generate docs/data-dictionary.md from the headers of ``sql/``.
 
 In: the models. Out: Markdown, which ``make docs`` writes to ``docs/data-dictionary.md``. A test
-holds the page to the headers.
+checks that the page agrees with the headers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def page(models: Iterable[Model]) -> str:
     Parameters
     ----------
     models
-        What to describe, in any order.
+        Models to describe, in any order.
 
     Returns
     -------

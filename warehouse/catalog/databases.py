@@ -1,8 +1,9 @@
-"""A pool of DuckDB databases with the views, reused by the next catalog.
+"""A pool of DuckDB databases with the views attached, for reuse by the next catalog.
 
-In: a database with the views attached. Out: the same, without what was made or set in it. To open
-a database and to attach the views takes 35 ms of a processor, to look what is left of the catalog
-before 5 ms: who asks after each of his commits, or opens one warehouse after another, pays once.
+In: a database with the views attached. Out: the same database, without objects or settings that its
+user has added. Opening a database and attaching the views takes 35 ms of CPU time; checking a used
+one takes 5 ms. A process that queries after each commit, or opens one warehouse after another, pays
+the higher cost only once.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEPT = 2
-"""How many wait: each takes 14 MB."""
+"""Maximum number of databases in the pool; each takes 14 MB."""
 
 _STATE = (
     "select name, value from duckdb_settings()",
     "select database_name, path from duckdb_databases() order by all",
     "select extension_name from duckdb_extensions() where loaded order by all",
 )
-"""Asked one by one: to plan them as one takes as long as to answer two of them."""
+"""Queries for the state of a database. They run one by one: planning them as one query takes as
+long as running two of them."""
 _SET_BY_US = ("memory_limit", "temp_directory")  # store.duck.bound
 
 
@@ -41,9 +43,9 @@ class _Waiting(NamedTuple):
 
 _waiting: list[_Waiting] = []
 _of_parent: list[duckdb.DuckDBPyConnection] = []
-"""Those that a process was forked with, which lack their threads: never to be used nor closed."""
+"""Databases inherited by fork, whose threads do not exist; they must be neither used nor closed."""
 _as_new: dict[tuple[Path, str | None], tuple[object, ...]] = {}
-"""State of a database that nobody has used yet."""
+"""State of a database that has not been used yet."""
 
 
 def _leave_to_parent() -> None:
@@ -60,21 +62,21 @@ def return_to_pool(user: object, connection: duckdb.DuckDBPyConnection, file: Pa
     Parameters
     ----------
     user
-        Whoever alone begins connections to it.
+        The only object that opens connections to the database.
     connection
-        One to the database.
+        A connection to the database.
     file
         The file with views that is attached.
     """
     waiting = _Waiting(file, os.environ.get("TZ"), connection.cursor())
     if _waiting and waiting[:2] not in _as_new:
-        # The second new database of this process: more are likely to follow.
+        # This is the second new database of this process, so more are likely to follow.
         _as_new[waiting[:2]] = _state(waiting.database)
     weakref.finalize(user, _wait, waiting, os.getpid()).atexit = False
 
 
 def _wait(waiting: _Waiting, process: int) -> None:
-    """Have it wait; runs wherever the last reference to its user goes, in any thread."""
+    """Add a database to the pool; runs in the thread that drops the last reference to its user."""
     if process != os.getpid():
         _of_parent.append(waiting.database)
         return
@@ -86,8 +88,8 @@ def _wait(waiting: _Waiting, process: int) -> None:
 def from_pool(file: Path) -> duckdb.DuckDBPyConnection | None:
     """Return a connection to a pooled database with these views, or None.
 
-    What somebody made in it is gone. One whose settings were changed is not given again, nor one
-    of which answers are still held: it ends with them.
+    Objects that a user created in it are gone. A database is not reused if its settings were
+    changed, or if results of it still exist; it is closed together with them.
     """
     key = (file, os.environ.get("TZ"))
     if key not in _as_new:
@@ -106,7 +108,7 @@ def from_pool(file: Path) -> duckdb.DuckDBPyConnection | None:
                 be_quiet(connection)
                 return connection
         except duckdb.Error:
-            # For example, its configuration was locked: leave it out.
+            # For example, its configuration is locked: do not reuse it.
             continue
     return None
 

@@ -1,13 +1,15 @@
 """Convert a header to the DICOM JSON model (PS3.18 Annex F).
 
-In: elements in order. Out: a dictionary that any JSON parser reads. pydicom's
-``Dataset.to_json_dict`` is the oracle but for three rules of the standard: an empty value among
-several is null (PS3.18 F.2.5), where pydicom writes an empty text or name; a name has only the
-groups that are not empty (F.2.2), where pydicom writes an empty ``Alphabetic``; and an empty
-sequence has no ``Value`` (F.2.5), where pydicom writes an empty list. NaN and infinity are null,
-because JSON has no such numbers. Like pydicom it keeps group lengths, which F.2.2 excludes, so that
-the model of a header has every element of it. File meta information is no part of the model. Binary
-values are inline if their bytes are at hand, else references.
+In: elements in order. Out: a dictionary that can be written as valid JSON. The result equals that
+of pydicom's ``Dataset.to_json_dict``, except where the standard requires otherwise:
+
+- an empty value among several is null (PS3.18 F.2.5); pydicom writes an empty text or name
+- a name has only non-empty component groups (F.2.2); pydicom writes an empty ``Alphabetic``
+- an empty sequence has no ``Value`` (F.2.5); pydicom writes an empty list
+
+NaN and infinity are null, because JSON has no such numbers. Like pydicom, and unlike F.2.2, the
+model includes group lengths, so that it has every element of the header. File meta information is
+not part of the model. Binary values are inline if their bytes are available, else references.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def json_model(elements: Iterable[HeaderElement], bulk_uri: str) -> dict[str, An
     elements
         Elements of one data set.
     bulk_uri
-        What a value refers to whose bytes are kept nowhere but in the file.
+        URI for values whose bytes are stored only in the source file.
     """
     return {e.tag: _attribute(e, bulk_uri) for e in elements if not e.tag.startswith("0002")}
 
@@ -50,7 +52,7 @@ def _attribute(element: HeaderElement, bulk_uri: str) -> dict[str, Any]:
         if first.bytes is not None:
             attribute["InlineBinary"] = base64.b64encode(first.bytes).decode("ascii")
         else:
-            # A value in `blobs` is named by its digest, pixel data by their position.
+            # A value in `blobs` is referenced by its digest, pixel data by the URI of the instance.
             attribute["BulkDataURI"] = f"urn:sha256:{first.sha256}" if first.sha256 else bulk_uri
     elif first is not None:
         attribute["Value"] = [_value(element.vr, value) for value in element.values]

@@ -1,10 +1,11 @@
 """Provide dictionaries and rules to SQL, as macros and variables of DuckDB.
 
-What is the same in every warehouse is a macro without parameters, made once with the views
-(``catalog.template``): a constant, because a macro must know types before its query runs
-(``sql/0_macros/attribute_tag.sql``). It is text, a line per entry with tabs between its fields:
-ten thousand structs take ten times as long to make. What users add is a variable of the connection:
-``private_dictionary`` for the view ``private_names``, ``sequence_rules`` for that of this name.
+Data that is the same in every warehouse is a macro without parameters, created once with the views
+(``catalog.template``). It is a constant, because a macro must know types before its query runs
+(``sql/0_macros/attribute_tag.sql``), and text with one line per entry and tabs between fields,
+because creating ten thousand structs takes ten times as long. Data added by users is in variables
+of the connection: ``private_dictionary`` for the view ``private_names``, and ``sequence_rules`` for
+the view of that name.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _BREAKS = str.maketrans("\t\n\r", "   ")
 
 
 def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the macros that return dictionaries and tables of ``sql/rules/``."""
+    """Create the macros that return the dictionaries and the tables of ``sql/rules/``."""
     private = _lines((*key, entry.vr, entry.name) for key, entry in pydicom_names().items())
     for macro, text in (
         ("keyword_dictionary", _keywords()), ("pydicom_dictionary", private),
@@ -46,16 +47,16 @@ def make_dictionaries(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def make_confidential(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the macros that return attributes and sequences of PS3.15 Table E.1-1."""
+    """Create the macros for the attributes and sequences of PS3.15 Table E.1-1."""
     sequences, listed = _confidential()
     connection.execute(f"create or replace macro confidential_sequences() as [{sequences}]")
-    # DuckDB hashes a constant list once, and searches a list in a value for each row.
+    # DuckDB hashes a constant list once, but searches a list in a variable for each row.
     connection.execute(f"create or replace macro is_confidential(tag) as tag in ({listed})")
 
 
 @cache
 def _confidential() -> tuple[str, str]:
-    """Return the keywords of sequences and the tags of attributes, as SQL lists them."""
+    """Return the keywords of sequences and the tags of attributes, as SQL lists."""
     tags = [row[0] for row in rule_rows("deidentification.csv") if len(row[0]) == 8]
     known = [elements().get(int(tag, 16)) for tag in tags if "X" not in tag]
     sequences = ", ".join(literal(row[4]) for row in known if row and row[0] == "SQ")
@@ -63,16 +64,16 @@ def _confidential() -> tuple[str, str]:
 
 
 def private_dictionary(own: Dictionary) -> str:
-    """Return the variable of this name: names that come before pydicom's."""
+    """Return the value of the variable of this name: names that override pydicom's."""
     return _lines((*key, entry.vr, entry.name) for key, entry in own.items())
 
 
 def sequence_rules(rules: Sequence[Rule]) -> str:
-    """Return the variable of this name: JSON, an object per condition of the rules, in order."""
+    """Return the value of the variable of this name: JSON, one object per condition, in order."""
     return _as_json(tuple(rules))
 
 
-@lru_cache(maxsize=4)  # every catalog asks, and few have rules of their own
+@lru_cache(maxsize=4)  # called for every catalog, few of which have their own rules
 def _as_json(rules: tuple[Rule, ...]) -> str:
     return json.dumps(
         [
@@ -91,19 +92,19 @@ def _as_json(rules: tuple[Rule, ...]) -> str:
 
 
 def _rules(file: str) -> str:
-    """Return a line per row of a table of ``sql/rules/``, without that of its names."""
+    """Return a line per row of a table of ``sql/rules/``, without its header line."""
     return _lines(rule_rows(file))
 
 
 def rule_rows(file: str) -> list[tuple[str, ...]]:
-    """Return the rows of a table of ``sql/rules/``, without that of its names."""
+    """Return the rows of a table of ``sql/rules/``, without its header line."""
     rows = csv.reader(io.StringIO(read_text(sql_folder() / "rules" / file)))
     return [tuple(row) for row in list(rows)[1:]]
 
 
 def _keywords() -> str:
     """Return a line per keyword and tag: name, tag, VR, VM."""
-    # In repeating groups (overlays, curves) a keyword means the first group.
+    # In repeating groups (overlays, curves) a keyword refers to the first group.
     rows = [
         (keyword, tag.replace("x", "0"), vr, vm)
         for tag, (vr, vm, _, _, keyword) in repeaters().items()
@@ -116,5 +117,5 @@ def _keywords() -> str:
 
 
 def _lines(rows: Iterable[tuple[str, ...]]) -> str:
-    """Return a line per row; a tab or line break in a name that a user gave is a space."""
+    """Return a line per row; tabs and line breaks in names of users are replaced by spaces."""
     return "\n".join("\t".join(text.translate(_BREAKS) for text in row) for row in rows)

@@ -1,8 +1,8 @@
 """Compare duplicate files with the files that hold their instances.
 
 In: a catalog. Out: ``Compared``, one per duplicate. Rows of duplicates are not stored, so both
-files are read again, one pair at a time: their headers by the readers of the ingest, their pixel
-data as bytes. The view ``duplicates`` says what is known without that.
+files are read again, one pair at a time: their headers with the readers of the ingest, their pixel
+data as bytes. The view ``duplicates`` has the facts that need no reading.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Compared:
     verdict: str
     """``same`` (header and pixels), ``same header``, ``same pixels``, ``differs``, ``unknown``."""
     differs_in: tuple[str, ...] = ()
-    """Places of elements that differ or that one file lacks, ``PixelData`` among them."""
+    """Paths of elements that differ or that one file lacks, possibly including ``PixelData``."""
     why_not: str | None = None
-    """Why header or pixels could not be compared."""
+    """Why headers or pixels could not be compared."""
 
 
 def compare_duplicates(
@@ -56,18 +56,18 @@ def compare_duplicates(
 ) -> Iterator[Compared]:
     """Read each duplicate and the file that holds its instance, and compare them.
 
-    Headers are equal if all elements are, but file meta information, group lengths and padding,
-    which say how a file was written. Pixel data are equal if their bytes are; in two transfer
-    syntaxes, or deflated, they are not compared.
+    Headers are equal if all elements are equal, except file meta information, group lengths and
+    padding, which depend on how a file was written. Pixel data are equal if their bytes are equal;
+    they are not compared if the transfer syntaxes differ or the data set is deflated.
 
     Parameters
     ----------
     catalog
         Open catalog.
     limit
-        Duplicates to look at, in the order of their paths; None for all.
+        Largest number of duplicates to compare, ordered by path; None for all.
     s3
-        How files in buckets are reached.
+        Access to files in buckets.
     """
     require_limit(limit)
     settings = IngestSettings(s3=s3 or S3Access())
@@ -110,7 +110,7 @@ def _compared(sources: list[SourceFile], path: str, held_by: str, key: str) -> C
 
 
 def _add(header: dict[str, list[tuple[object, ...]]], rows: pa.Table) -> None:
-    """Gather the values of each element by its place."""
+    """Collect the values of each element by its path."""
     for row in rows.select(["path", "tag", "keyword", "vm", *_VALUE]).to_pylist():
         tag = row["tag"]
         if tag[:4] == "0002" or tag[4:] == "0000" or tag == _PADDING:
@@ -118,7 +118,7 @@ def _add(header: dict[str, list[tuple[object, ...]]], rows: pa.Table) -> None:
         if tag in PIXEL_TAGS and not row["path"]:
             continue
         place = join_path(row["path"], row["keyword"] or tag)
-        # NaN compares equal to NaN here.
+        # As text, NaN is equal to NaN.
         value = tuple(repr(row[name]) for name in _VALUE)
         header.setdefault(place, []).append((row["vm"], *value))
 

@@ -1,9 +1,10 @@
-"""Materialize the entity views: from scratch, or incrementally from the version before.
+"""Materialize the entity views: from scratch, or incrementally from an older version.
 
-In: a version, and the answers of one before it. Out: pieces (``catalog.pieces``) of the answers of
-series, studies, patients and of the frames of objects. An entity of which an instance stands in a
-part that came or went since is asked anew. If it had no row before, all of it is in the parts that
-came; else it may also be in those of the batches that its row names. No other part is opened.
+In: a version, and the materialized views of an older one. Out: pieces (``catalog.pieces``) of the
+views of series, studies and patients, and of the frames of objects. An entity is computed again if
+one of its instances is in a part that was added or removed since. If the entity had no row before,
+all its instances are in added parts; otherwise they may also be in the parts of the batches that
+its row lists. No other part is opened.
 """
 
 from __future__ import annotations
@@ -30,25 +31,25 @@ if TYPE_CHECKING:
     from warehouse.store.delta import Snapshot
 
 READ = ("elements", "files", "utc_offsets", "unread", "group_elements")
-"""Views that these views read besides ``instances``, and not kept themselves.
+"""Views that the entity views read besides ``instances``, and that are not materialized themselves.
 
-What stands in them of an instance changes only with its row in ``instances``, whose version is
-therefore enough of a key.
+Their rows for an instance change only together with its row in ``instances``, so the version of
+``instances`` is a sufficient cache key.
 """
 
 IN_BATCHES = "in_batches"
-"""Column that is kept of each entity besides those of its view: the batches of its instances."""
+"""Column stored for each entity in addition to those of its view: batches of its instances."""
 
 
 @cache
 def materialized_views() -> tuple[Model, ...]:
-    """Return the names of the materialized views."""
+    """Return the models of the materialized views."""
     return tuple(model for model in read_models() if model.is_kept)
 
 
 @cache
 def entities() -> tuple[Model, ...]:
-    """Return those with one row per ``grain``, a key of `instances`."""
+    """Return the materialized views with one row per key of `instances`, their ``grain``."""
     return tuple(model for model in materialized_views() if model.name not in SUMMARIES)
 
 
@@ -62,11 +63,11 @@ def make_entities(
     snapshot
         The version.
     before
-        Those of an older version: the parts that went since can still be read.
+        Materialized views of an older version; parts removed since must still exist.
     spans
-        Table → the parts of the version, and of which instances each may hold rows.
+        Table → parts of the version, with the range of instance ids of each.
     draft
-        Where they are written.
+        Folder to write to.
     """
     pieces: Pieces = {}
     with _bounded() if before is None else lent() as connection:
@@ -94,14 +95,14 @@ def make_entities(
 
 @contextmanager
 def _bounded() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection that spills: what is made from nothing is asked of the whole archive."""
+    """Yield a connection that spills to disk; from scratch, a view is computed over all rows."""
     with connect() as connection:
         bound(connection)
         yield connection
 
 
 def _asked(model: Model) -> str:
-    """Return the SELECT of what is kept; not of a view, which is planned when it is made too."""
+    """Return the SELECT of the rows to store; creating a view for it would plan it twice."""
     (key,) = model.grain
     if key == "instance_id":
         return f"select * from ({model.query})"
@@ -113,7 +114,7 @@ def _asked(model: Model) -> str:
 
 
 def _stored(snapshot: Snapshot, parts: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    """Return the paths that views read of each table: these parts, or none."""
+    """Return the paths that views read for each table: these parts, or none."""
     return {
         table: [*_paths(snapshot, table, parts.get(table, ())), snapshot.empty(table)]
         for table in TABLES
@@ -129,10 +130,10 @@ def _read_touched(
     connection: duckdb.DuckDBPyConnection, model: Model, snapshot: Snapshot, before: Answers,
     spans: Mapping[str, Spans],
 ) -> None:  # fmt: skip
-    """Let views read the touched entities alone, in the parts that may hold rows of them.
+    """Restrict the views to the touched entities, and to the parts that may have rows of them.
 
-    Makes the table ``touched`` of their keys, and ``known``: those that have a row in the answer of
-    before.
+    Creates the table ``touched`` with their keys, and ``known`` with those that have a row in the
+    older materialized view.
     """
     (key,) = model.grain
     now, then = spans["instances"], before.spans["instances"]
@@ -147,7 +148,7 @@ def _read_touched(
     old = paths(before.folder, before.pieces[model.name])
     if key == "instance_id":
         find_known(connection, key, old, [key])
-        # The row of an instance is in at most one part, an added one or none.
+        # The row of an instance is in at most one part; here, in an added part or in none.
         read = {table: parts_within(spans[table], came.values()) for table in ("elements", "files")}
         read["instances"] = list(came)
     else:
@@ -161,7 +162,7 @@ def _read_touched(
         f"where {key} in (from touched)"
     )
     if key == "instance_id":
-        # Row groups of other instances are not read.
+        # Do not read row groups of other instances.
         first, last = connection.execute(
             "select min(instance_id), max(instance_id) from touched"
         ).fetchall()[0]
@@ -173,12 +174,12 @@ def _read_touched(
 
 
 def ids_of_batch(batch: int) -> Span:
-    """Return the first and the last id that an instance of a batch can have."""
+    """Return the first and the last possible instance id of a batch."""
     return batch << layout.ID_BITS, ((batch + 1) << layout.ID_BITS) - 1
 
 
 def materialized_query(model: Model, source: str) -> str:
-    """Return the SELECT of the columns of a view from pieces of its answer."""
+    """Return the SELECT of the columns of a view from its materialized pieces."""
     columns = ", ".join(f'"{column.name}"' for column in model.columns)
     return f"select {columns} from read_parquet({source})"
 
@@ -186,14 +187,14 @@ def materialized_query(model: Model, source: str) -> str:
 def _read_materialized(
     connection: duckdb.DuckDBPyConnection, model: Model, files: list[str], where: str = ""
 ) -> None:
-    """Let the views that read this one read its answer."""
+    """Make the views that read this view read its materialized rows."""
     source = f"[{', '.join(literal(path) for path in files)}]"
     query = f"{materialized_query(model, source)} {where}"
     connection.execute(f"create or replace view {model.name} as {query}")
 
 
 def _narrow(connection: duckdb.DuckDBPyConnection, model: Model, files: list[str]) -> None:
-    """Let a kept answer be read for the instances alone that `instances` has now."""
+    """Restrict a materialized view to the instances that `instances` now has."""
     first, last = connection.execute(
         "select coalesce(min(instance_id), 0), coalesce(max(instance_id), 0) from instances"
     ).fetchall()[0]

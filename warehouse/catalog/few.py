@@ -1,7 +1,8 @@
 """Sessions for queries about few instances, which open only the parts that may have their rows.
 
-In: a catalog and ids of instances. Out: a session in which the views read these parts alone. Which
-they are was noted beside the kept answers (``catalog.spans``); without these, all parts are read.
+In: a catalog and instance ids. Out: a session in which the views read only these parts. The id
+ranges of the parts are cached beside the materialized views (``catalog.spans``); without this
+cache, all parts are read.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ if TYPE_CHECKING:
 
 class _Noted(NamedTuple):
     spans: dict[str, Spans]
-    """Table → its parts; none if nothing was noted."""
+    """Table → its parts with their id ranges; empty if they are not cached."""
     kept: dict[str, list[str]]
-    """Files of kept answers, as views find them."""
+    """View → files of its materialized rows."""
 
 
 _KNOWN: WeakKeyDictionary[Catalog, _Noted] = WeakKeyDictionary()
 
 
 def session_about(catalog: Catalog, ids: Iterable[int]) -> duckdb.DuckDBPyConnection:
-    """Return a session for queries about instances of these ids.
+    """Return a session for queries about instances with these ids.
 
-    Of ``elements``, ``instances`` and ``files`` it has all rows of these instances, and as many of
-    others as happen to lie in the same parts; kept answers are there, other tables may not be.
-    Answers are fetched at once: without notes it is the session of this thread.
+    Its ``elements``, ``instances`` and ``files`` have all rows of these instances, and rows of
+    other instances in the same parts. Materialized views are available; other tables may not be.
+    Fetch results immediately: without cached ranges, this is the session of the thread.
     """
     return session_within(catalog, ((each, each) for each in ids))
 
@@ -54,7 +55,7 @@ def session_within(catalog: Catalog, ids: Iterable[Span]) -> duckdb.DuckDBPyConn
     stored = dict(kept)
     for table in TABLES:
         folder = layout.table_folder(snapshot.root, table)
-        # A part without known ranges may hold any of them.
+        # A part whose range is unknown may have rows of any instance.
         known = spans[table]
         held = {*parts_within(known, wanted)}
         parts = [part for part in snapshot.parts[table] if part in held or part not in known]
@@ -67,7 +68,7 @@ def session_of(catalog: Catalog, entity: str, key: str) -> duckdb.DuckDBPyConnec
     if not is_noted(catalog):
         return catalog.connection
     (column,) = by_name(entity).grain
-    # A materialized row names the batches of its instances; an entity without one has none.
+    # A materialized row lists the batches of its instances; an entity without a row has none.
     batches = catalog.connection.execute(
         f"select distinct unnest({IN_BATCHES}) "
         f"from read_parquet(getvariable('stored').{entity}_kept) where {column} = $1",
@@ -77,7 +78,7 @@ def session_of(catalog: Catalog, entity: str, key: str) -> duckdb.DuckDBPyConnec
 
 
 def is_noted(catalog: Catalog) -> bool:
-    """Return whether the ranges of ids of the parts of a catalog are cached."""
+    """Return whether the id ranges of the parts of a catalog are cached."""
     return bool(_noted(catalog).spans)
 
 

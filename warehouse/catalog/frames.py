@@ -1,6 +1,6 @@
 """Data frames of the caller (Polars, pandas, pyarrow) as tables of a query.
 
-In: the variables of a program, or frames that were registered. Out: those that DuckDB can read.
+In: variables of the caller, or registered frames. Out: the frames that DuckDB can read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KINDS = {
     ("pyarrow", "Table"), ("pyarrow", "RecordBatch"), ("pyarrow", "Dataset"),
     ("pyarrow", "FileSystemDataset"), ("pyarrow", "InMemoryDataset"), ("pyarrow", "UnionDataset"),
 }  # fmt: skip
-"""Package and class: told by name, so that no package is imported for it."""
+"""Package and class names of frames, compared as text so that no package must be imported."""
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -31,7 +31,7 @@ def frames_among(*scopes: Mapping[str, object]) -> dict[str, object]:
 
 
 def checked(name: str, frame: object) -> object:
-    """Return a frame, after checking its type and that the name is valid in SQL.
+    """Return a frame after checking its type, and that its name is valid in SQL.
 
     Raises
     ------
@@ -52,10 +52,10 @@ def checked(name: str, frame: object) -> object:
 def relation(
     session: duckdb.DuckDBPyConnection, query: str, params: object, frames: Mapping[str, object]
 ) -> Any:
-    """Return the relation of a query that may name these frames, and no other Python object.
+    """Return the relation of a query that may name these frames, but no other Python objects.
 
-    DuckDB looks for tables it does not know among the variables of the function that calls it. The
-    call is therefore made where the frames, and the call itself, are all there is.
+    DuckDB looks up unknown tables among the variables of the calling function. Therefore the call
+    is made in a scope that has only the frames and the call itself.
     """
     call = "__session__.sql(__query__, params=__params__)"
     scope = {**frames, "__session__": session, "__query__": query, "__params__": params}

@@ -1,6 +1,6 @@
-"""A guide to every table, view, macro and cohort of ``sql/``, with an example query of each.
+"""Describe every table, view, macro and cohort of ``sql/``, with an example query for each.
 
-In: the models. Out: ``Entry``, what ``describe`` prints.
+In: the models. Out: ``Entry``, which ``describe`` prints.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from warehouse.sqlfiles import LAYERS, Column, Model, Param, read_models
 _MACRO = re.compile(r"^create or replace macro (\w+)\((.*?)\) as\b", re.MULTILINE | re.DOTALL)
 
 _PLAIN = frozenset({"batch", "bytes"})
-"""Columns that say little about a row."""
+"""Columns that are left out of examples because they say little about a row."""
 _RESERVED = frozenset({"index"})
-"""Words of SQL: they need quotes, which a shell takes away."""
+"""SQL keywords, which need quotes as names; a shell would remove the quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Entry:
     columns: tuple[Column, ...]
     params: tuple[Param, ...]
     calls: tuple[str, ...]
-    """Of macros: each with its parameters."""
+    """For macros: each call with its parameters."""
     example: str
     """A query that can be run."""
 
 
 def entries() -> list[Entry]:
-    """Return all entries: tables first, each kind by name."""
+    """Return all entries, tables first, sorted by name within each kind."""
     order = (*LAYERS[1:], LAYERS[0])
     return sorted(
         map(_entry, read_models()), key=lambda found: (order.index(found.layer), found.name)
@@ -47,14 +47,14 @@ def entries() -> list[Entry]:
 
 
 def find_entry(name: str, more: tuple[Entry, ...] = ()) -> Entry:
-    """Return the entry of a name, ignoring case; a macro also by the name of its file.
+    """Return the entry with a name, ignoring case; find a macro also by the name of its file.
 
     Parameters
     ----------
     name
-        As people type it.
+        Name as typed by a user.
     more
-        Entries beside those of ``sql/``, such as saved cohorts.
+        Further entries, such as saved cohorts.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def find_entry(name: str, more: tuple[Entry, ...] = ()) -> Entry:
 
 
 def cohort_example(name: str, params: tuple[Param, ...]) -> str:
-    """Return the call of a cohort with its first parameter as it is by default."""
+    """Return a call of a cohort with the default value of its first parameter."""
     given = [p for p in params if p.default != "null"][:1]
     return f"from {name}({', '.join(f'{p.name} := {_literal(p)}' for p in given)})"
 
@@ -101,7 +101,7 @@ def _entry(model: Model) -> Entry:
 
 
 def _view_example(model: Model) -> str:
-    """Return a query for what identifies a row, and the first of what is said of it."""
+    """Return a query for the columns that identify a row, and the first other columns."""
     telling = [
         column.name for column in model.columns
         if not column.name.endswith(("_key", "_id", "UID")) and column.name not in _PLAIN

@@ -1,7 +1,7 @@
 """``Header``: access by keyword or tag, and conversion to a table, dictionary, JSON or frame.
 
-In: the rows of one instance, of a stored one or of a file (``header_rows``). Out: ``Header``.
-Rows of the long table are the only source, so what is shown is what is stored.
+In: the rows of one instance, stored or read from a file (``header_rows``). Out: ``Header``. Rows of
+the long table are its only source, so a header shows exactly what is stored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Key = str | int | tuple[int | str, int | str]
 
 
 SHOWN = 30
-"""Elements that a header shows of itself."""
+"""Number of elements in the representation of a header."""
 _VALUE_WIDTH = 60
 
 
@@ -40,15 +40,15 @@ class Header:
 
     elements: tuple[HeaderElement, ...]
     bulk_uri: str = ""
-    """Where the pixel data lie; what is kept nowhere is referred to there."""
+    """URI of the pixel data; values that are not stored refer to it."""
 
     def __repr__(self) -> str:
-        """Return the first elements, one a line, with long values cut."""
+        """Return the first elements, one per line, with long values truncated."""
         lines = [f"{place}  {label}  {vr}  {text}" for place, label, vr, text in self._shown()]
         return "\n".join([f"Header of {len(self.elements)} elements", *lines, *self._more()])
 
     def _repr_html_(self) -> str:
-        """Return the same as a table for notebooks."""
+        """Return the same as an HTML table, for notebooks."""
         rows = "".join(
             "<tr>"
             + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row)
@@ -66,18 +66,18 @@ class Header:
         return [f"{rest} more; .frame() has all, .search(text) finds some"] if rest > 0 else []
 
     def get(self, key: Key | Sequence[Key], default: Any = None, *, parsed: bool = True) -> Any:
-        """Return the value of an element; of several elements as a dictionary.
+        """Return the value of an element, or of several elements as a dictionary.
 
         Parameters
         ----------
         key
             Keyword, ``ggggeeee``, ``(gggg,eeee)``, number, pair of group and element, or a list of
-            these. ``Sequence[0].Keyword`` reaches into items. A private element also has the name
-            of the private dictionary, without spaces.
+            these. ``Sequence[0].Keyword`` accesses an element of an item. A private element can
+            also be accessed by its name in the private dictionary, without spaces.
         default
-            What a missing or empty element gives.
+            Returned for a missing or empty element.
         parsed
-            False gives numbers, dates and times as the text they were written in.
+            If false, return numbers, dates and times as text, as written in the file.
         """
         if isinstance(key, list):
             return {one: self.get(one, default, parsed=parsed) for one in key}
@@ -89,7 +89,7 @@ class Header:
         return default if value is None else value
 
     def __getitem__(self, key: Key | Sequence[Key]) -> Any:
-        """Return as ``get`` does, None for an empty element; a missing one is a KeyError."""
+        """Return the value like ``get``; None if the element is empty, KeyError if missing."""
         if isinstance(key, list):
             if not key:
                 raise KeyError("an empty list names no element")
@@ -97,7 +97,7 @@ class Header:
         return self.element(key).value  # type: ignore[arg-type]
 
     def __contains__(self, key: object) -> bool:
-        """Say whether the element is there, empty or not."""
+        """Return whether the header has the element, even if it is empty."""
         try:
             self.element(key)  # type: ignore[arg-type]
         except KeyError:
@@ -135,21 +135,21 @@ class Header:
         return [e for e, name in named if wanted in (name if exact else name.lower())]
 
     def walk(self) -> Iterator[tuple[str, HeaderElement]]:
-        """Yield every element, those of items too, with its place: ``00400275[0].00080050``."""
+        """Yield every element, also those in items, with its path: ``00400275[0].00080050``."""
         yield from _walk(self.elements, "")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return typed values by keyword; by tag where a keyword is missing or stands twice."""
+        """Return typed values by keyword, or by tag if a keyword is missing or not unique."""
         return by_name(self.elements)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the DICOM JSON model (PS3.18 Annex F), as pydicom's ``to_json_dict``.
+        """Return the DICOM JSON model (PS3.18 Annex F), like pydicom's ``to_json_dict``.
 
-        It differs where pydicom's is no JSON or not as the standard has it: NaN and infinity are
-        None, and so is an empty value among several; names have only groups that are not empty;
-        an empty sequence has no ``Value`` (F.2.2, F.2.5). Like pydicom it keeps group lengths (tags
-        that end in 0000, retired but in many files), which F.2.2 leaves out: leave them out before
-        sending the model to a web service.
+        The result differs where pydicom's is not valid JSON or does not conform to the standard:
+        NaN and infinity are None, and so is an empty value among several; names have only non-empty
+        component groups; an empty sequence has no ``Value`` (F.2.2, F.2.5). Like pydicom's, the
+        result includes group lengths (tags that end in 0000, retired but present in many files),
+        which F.2.2 excludes; remove them before sending the model to a web service.
         """
         return json_model(self.elements, self.bulk_uri)
 
@@ -158,14 +158,14 @@ class Header:
         return json.dumps(self.to_json_dict(), ensure_ascii=False, allow_nan=False)
 
     def frame(self) -> pl.DataFrame:
-        """Return one row per element: Tag (with its place in sequences), Keyword, VR, VM, Value."""
+        """Return one row per element: Tag (with its path in sequences), Keyword, VR, VM, Value."""
         rows = [(place, e.label, e.vr, e.vm, e.text) for place, e in self.walk()]
         types = {"Tag": pl.String, "Keyword": pl.String, "VR": pl.String, "VM": pl.Int64}
         return pl.DataFrame(rows, schema={**types, "Value": pl.String}, orient="row")
 
 
 def _cut(text: str) -> str:
-    """Return a text on one line, cut where a screen would break it."""
+    """Return a text on one line, truncated to the width of a screen."""
     line = " ".join(text[: 4 * _VALUE_WIDTH].split())
     return line if len(line) <= _VALUE_WIDTH else f"{line[: _VALUE_WIDTH - 1]}…"
 
@@ -190,5 +190,5 @@ def _as_tag(key: object) -> str | None:
 
 
 def _joined(name: str | None) -> str | None:
-    """Write a name of the private dictionary as a keyword: ``CSAImageHeaderInfo``."""
+    """Convert a name of the private dictionary to a keyword, such as ``CSAImageHeaderInfo``."""
     return "".join(w[0].upper() + w[1:] for w in re.findall(r"\w+", name)) if name else None

@@ -1,6 +1,6 @@
 """One element of a header with its values: typed, as written, and formatted.
 
-In: rows of one element. Out: ``HeaderElement``, of which a ``Header`` is made.
+In: the rows of one element. Out: ``HeaderElement``, the part of which a ``Header`` consists.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OFFSET = re.compile(r"[+-]\d{4}$")
-"""End of a DT that says its offset from UTC."""
+"""UTC offset at the end of a DT value."""
 
 
 class Stored(NamedTuple):
-    """One value as it stands in a row of ``elements``."""
+    """One value, as in a row of ``elements``."""
 
     text: str | None = None
     integer: int | None = None
@@ -40,22 +40,22 @@ class HeaderElement:
     tag: str
     keyword: str | None
     name: str | None
-    """Of a private element, from the private dictionaries."""
+    """Name of a private element, from the private dictionaries."""
     vr: str
     vm: int
     creator: str | None
     values: tuple[Stored, ...]
-    """None if the element is empty; a sequence has one."""
+    """Values: none if the element is empty, one for a sequence."""
     items: tuple[tuple[HeaderElement, ...], ...] = ()
 
     @property
     def is_private(self) -> bool:
-        """The group is odd, whatever a dictionary says."""
+        """Whether the group number is odd; dictionaries are ignored."""
         return int(self.tag[3], 16) % 2 == 1
 
     @property
     def label(self) -> str:
-        """DICOM keyword, else the private name or what is known instead, in brackets."""
+        """DICOM keyword; else, in brackets, the private name or a substitute."""
         if self.keyword:
             return self.keyword
         if self.is_private and self.tag[4:6] == "00" and self.tag[6:] >= "10":
@@ -66,28 +66,28 @@ class HeaderElement:
 
     @property
     def value(self) -> Any:
-        """Typed: one value, a list of several, a list of dictionaries for a sequence, or None."""
+        """Typed value, a list of several, a list of dictionaries for a sequence, or None."""
         if self.items:
             return [by_name(item) for item in self.items]
         return _one_or_list([_typed(self.vr, value) for value in self.values])
 
     @property
     def raw(self) -> Any:
-        """As ``value``, but as written in the file: numbers, dates and times as their text."""
+        """Like ``value``, but numbers, dates and times as text, as written in the file."""
         if self.items:
             return self.value
         return _one_or_list([_written(self.vr, value) for value in self.values])
 
     @property
     def text(self) -> str:
-        """For people: values joined by backslashes; sequences and bytes only by their size."""
+        """Text for display: values joined by backslashes; for sequences and bytes, their size."""
         if self.vr == "SQ" and not any(value.length for value in self.values):
             return f"{len(self.items)} item{'' if len(self.items) == 1 else 's'}"
         return "\\".join(_shown(self.vr, value) for value in self.values)
 
 
 def by_name(elements: Sequence[HeaderElement]) -> dict[str, Any]:
-    """Return typed values by keyword; by tag where a keyword is missing or stands twice."""
+    """Return typed values by keyword, or by tag if a keyword is missing or not unique."""
     named: dict[str, Any] = {}
     for element in elements:
         # Overlays of several groups share their keywords.

@@ -19,12 +19,12 @@ class Entry:
     """One element of a header, or the head of a sequence item."""
 
     depth: int
-    """Sequences above it."""
+    """Number of enclosing sequences."""
     name: str
     element: HeaderElement | None
     """None for the head of an item."""
     is_private: bool
-    """It, or the sequence around it, is of an odd group."""
+    """Whether the group number of the element, or of an enclosing sequence, is odd."""
 
 
 def _entries(
@@ -39,14 +39,14 @@ def _entries(
 
 
 def lines(header: Header, width: int | None) -> Iterator[tuple[str, str]]:
-    """Lay a header out as a table: ``(kind, line)``, kind is title, item, public or private.
+    """Format a header as a table: yield ``(kind, line)``, kind title, item, public or private.
 
     Parameters
     ----------
     header
         A header.
     width
-        Characters per line; longer values are cut. None leaves them whole.
+        Characters per line; longer values are truncated. None keeps them whole.
     """
     entries = list(_entries(header.elements, 0, inside_private=False))
     name_width = max([len(escaped(e.name)) + 2 * e.depth for e in entries], default=0)

@@ -1,6 +1,6 @@
-"""Make a ``Header`` from a file, or from the rows of a stored instance.
+"""Create a ``Header`` from a file, or from the rows of a stored instance.
 
-In: a path, or a catalog and a UID. Out: ``Header``, its elements in the order of the data set.
+In: a path, or a catalog and a UID. Out: ``Header``, with its elements in the order of the data set.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _INSTANCE = "select instance_id, file_path, pixel_offset, pixel_length from inst
 FIND_KEY = f"{_INSTANCE} instance_key = $1"
 FIND_INSTANCE = f"{_INSTANCE} SOPInstanceUID = $1 or instance_key = $1 or file_path = $1 limit 1"
 _LAST: WeakKeyDictionary[Catalog, Span] = WeakKeyDictionary()
-"""Ids of the batch of the last header that was looked for among all."""
+"""Id range of the batch of the last header that a search of all instances found."""
 LONG_VALUES = "select sha256, bytes from blobs where list_contains($1, sha256)"
 
 
@@ -52,12 +52,12 @@ def header_of_file(path: str | os.PathLike[str], names: Dictionary | None = None
     path
         DICOM file.
     names
-        Names of private elements that come before pydicom's.
+        Names of private elements, which override pydicom's.
 
     Raises
     ------
     UsageError
-        The file is not DICOM, or broken.
+        The file is damaged or not DICOM.
     """
     path = os.fspath(path)
     if not os.path.isfile(local_path(path)):
@@ -97,7 +97,7 @@ def header_of_instance(catalog: Catalog, uid: str) -> Header:
     InstanceNotFound
     """
     require_names(uid)
-    # Usually it is the key; matching UIDs and paths too reads three columns of all instances.
+    # Usually it is the key; also matching UIDs and paths reads three columns of all instances.
     named = path_text(uid)
     found = _with_key(catalog, named) if "/" not in named else []
     return _stored(
@@ -106,7 +106,7 @@ def header_of_instance(catalog: Catalog, uid: str) -> Header:
 
 
 def header_of_key(catalog: Catalog, key: str) -> Header:
-    """Return the header of a stored instance by its ``instance_key``, for most its SOPInstanceUID.
+    """Return the header of a stored instance by its ``instance_key``, usually its SOPInstanceUID.
 
     Raises
     ------
@@ -116,9 +116,10 @@ def header_of_key(catalog: Catalog, key: str) -> Header:
 
 
 def _with_key(catalog: Catalog, key: str) -> list[Any]:
-    """Find the instance of a key, first in the batch of the previous one.
+    """Find the instance with a key, first in the batch of the previously found one.
 
-    There is one; who asks for headers of a series reads the keys of all instances for the first.
+    Keys are unique, so a match in that batch is final. For the headers of a series, only the first
+    search reads the keys of all instances.
     """
     last = _LAST.get(catalog)
     if last is not None:
@@ -159,7 +160,7 @@ Tree = dict[str, dict[str, list[dict[str, Any]]]]
 def _header(
     rows: list[dict[str, Any]], long: Mapping[str, bytes], names: Dictionary | None, uri: str
 ) -> Header:
-    """Sort rows into the order of the data set, and nest items in their sequences."""
+    """Sort rows into the order of the data set and nest items in their sequences."""
     tree: Tree = {}
     for row in rows:
         if row["bytes"] is None:

@@ -1,9 +1,10 @@
 """Generate the DICOM JSON model of many instances in bulk, from stored rows.
 
-In: a catalog and ids of instances. Out: the members of each model as JSON. It says what
-``dicom_json`` says of one header (a test holds both equal), but for group lengths, which PS3.18
-F.2.2 leaves out, and for values of more than 256 bytes, which are referred to. SQL makes the text
-of each element; here items are put into their sequences, innermost first, all instances at once.
+In: a catalog and instance ids. Out: the members of each model as JSON. They equal the output of
+``dicom_json`` for one header (checked by a test), with two exceptions: group lengths are left out,
+as PS3.18 F.2.2 requires, and values of more than 256 bytes are references. SQL generates the text
+of each element; this module nests items in their sequences, innermost first, for all instances at
+once.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ if TYPE_CHECKING:
     import duckdb
 
 PLACE = "\x01"
-"""Stands for the address of an instance: a character that no JSON text contains."""
+"""Placeholder for the URL of an instance: a character that no JSON text contains."""
 
 
 def models(
     connection: duckdb.DuckDBPyConnection, ids: Sequence[int], tags: Sequence[str] = ()
 ) -> dict[int, str]:
-    """Return by instance_id the members of its model, without the braces around them.
+    """Return instance_id → members of its model, without the enclosing braces.
 
     Parameters
     ----------
     connection
-        Session of a catalog, for this thread.
+        Session of a catalog, used by this thread only.
     ids
         Values of ``instance_id``.
     tags
-        Only these elements of the top level, with all that is in them; every element by default.
+        Top-level elements to include, with everything in them; by default every element.
 
     Returns
     -------
     dict[int, str]
-        ``'"00080018":{"vr":"UI","Value":["1.2.3"]},…'`` of every instance that has such an element.
-        ``PLACE`` in an address stands for that of the instance.
+        ``'"00080018":{"vr":"UI","Value":["1.2.3"]},…'`` for every instance with such an element.
+        ``PLACE`` in a URL is the placeholder for the URL of the instance.
     """
     if not ids:
         return {}
@@ -59,7 +60,7 @@ def models(
 
 
 def _nested(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the elements of the top level, with their items."""
+    """Return the top-level elements, with their items."""
     rows = rows.with_columns(depth=pl.col("path").str.count_matches("[", literal=True))
     depths = rows["depth"].unique().to_list()
     items = rows.clear()
@@ -74,7 +75,7 @@ def _nested(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _filled(sequences: pl.DataFrame, inner: pl.DataFrame) -> pl.DataFrame:
-    """Return sequences with the JSON of their items, made of the elements one level deeper."""
+    """Return sequences with the JSON of their items, built from the elements one level deeper."""
     place = pl.col("path").str.extract(r"^(.*)\[\d+\]$", 1).alias("sequence")
     number = pl.col("path").str.extract(r"\[(\d+)\]$", 1).cast(pl.Int64).alias("item")
     items = (
@@ -86,7 +87,7 @@ def _filled(sequences: pl.DataFrame, inner: pl.DataFrame) -> pl.DataFrame:
     own = pl.concat_str(
         pl.when(pl.col("path") == "").then(pl.lit("")).otherwise(pl.col("path") + "."), "name"
     ).alias("sequence")
-    # An item without elements has no rows: count the items by their sequence.
+    # An item without elements has no rows, so take the number of items from the sequence.
     wanted = sequences.with_columns(own).with_columns(
         pl.int_ranges(0, pl.col("item_count")).alias("item")
     )

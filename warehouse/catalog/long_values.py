@@ -1,8 +1,8 @@
 """Open a long binary value by its digest, from ``blobs`` or from a source file.
 
-In: a catalog and a SHA-256 of ``elements``. Out: an open file. What ``blobs`` does not hold, a
-value beyond ``Limits.value_bytes`` or one of an ingest without blobs, lies in its source file as
-pixels do: it is read there when it is asked for, and never given unless its digest is right.
+In: a catalog and a SHA-256 from ``elements``. Out: an open file. A value is not in ``blobs`` if it
+exceeds ``Limits.value_bytes`` or was ingested without blobs. Such a value is read from its source
+file on request, and returned only if its digest is correct.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
 
 SPOOL_BYTES = 32 << 20
-"""Values that are copied from a file and longer than this go through a temporary file."""
+"""Values longer than this, if copied from a source file, are buffered in a temporary file."""
 
 _KEPT = "select bytes from blobs where sha256 = $1"
 _INLINE = "select bytes from elements where sha256 = $1 and bytes is not null limit 1"
@@ -40,26 +40,26 @@ _HOLDERS = (
 def open_value(
     catalog: Catalog, sha256: str, *, s3: S3Access | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> IO[bytes]:
-    """Open the bytes of a binary value, as they stand in its file, for reading and seeking.
+    """Open the bytes of a binary value, as written in its file, for reading and seeking.
 
-    One that ``blobs`` holds is in memory. Any other is copied from its source file a MiB at a
-    time, beyond 32 MiB into a temporary file that is gone when it is closed.
+    A value from ``blobs`` is in memory. Any other is copied from its source file, 1 MiB at a time;
+    if it is longer than 32 MiB, into a temporary file that is deleted on close.
 
     Parameters
     ----------
     catalog
         Open catalog.
     sha256
-        Digest of the value, from the column of that name in ``elements``.
+        Digest of the value: column ``sha256`` of ``elements``.
     s3
-        How files in buckets are reached.
+        Access to files in buckets.
     limits
-        What the file of the value may cost, if it is read.
+        Limits for reading the source file of the value.
 
     Raises
     ------
     ValueNotFound
-        No element has this digest, or no file has these bytes any more.
+        No element has this digest, or no source file has these bytes any more.
     """
     for query in (_KEPT, _INLINE):
         # Fetch all rows: the connection of a thread runs one query at a time.
@@ -70,7 +70,7 @@ def open_value(
         raise ValueNotFound(sha256, "no element of this version has it")
     settings = IngestSettings(s3=s3 or S3Access())
     for source in _there(list(paths), settings):
-        # Copy only values that are digested, which are all long values.
+        # Copy only values that have a digest, as all long values do.
         target = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - returned
         wanted = LongValue(sha256, paths[source.path], target)
         try:

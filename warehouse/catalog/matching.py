@@ -1,9 +1,9 @@
-"""Translate a value of a matching key into an SQL condition (PS3.4 C.2.2.2). Pure functions.
+"""Translate the value of a matching key into an SQL condition (PS3.4 C.2.2.2). Pure functions.
 
-QIDO-RS and C-FIND both ask here, so that one question has one answer.
+QIDO-RS and C-FIND both use this module, so that the same query has the same result.
 
-In: how SQL names a value, its VR, and what is asked of it. Out: a condition; what was asked is
-bound as a parameter, never written into it.
+In: the SQL expression of an attribute, its VR, and the value to match. Out: a condition. The value
+is bound as a parameter and never becomes SQL text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from warehouse.dicom.dictionary import LEADING_SPACES
 from warehouse.errors import UnknownFilter
 
 _NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"}
-# With the delimiters of ACR-NEMA too, which senders still write (PS3.5, 6.2).
+# Also with the delimiters of ACR-NEMA, which some senders still write (PS3.5, 6.2).
 _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _DATE_TIME = re.compile(r"\d{4}(?:\d\d){0,5}(?:\.\d{1,6})?", re.ASCII)
@@ -34,33 +34,33 @@ class Binder:
     prefix: str = "q"
 
     def bind(self, value: object) -> str:
-        """Return the parameter that stands for a value."""
+        """Bind a value; return its parameter name."""
         name = f"{self.prefix}{len(self.values)}"
         self.values[name] = value
         return f"${name}"
 
 
 def condition(c: str, vr: str, value: str, binder: Binder, *, fuzzy: bool = False) -> str:
-    """Return the SQL condition for a value of a matching key.
+    """Return the SQL condition for the value of a matching key.
 
     Parameters
     ----------
     c
-        SQL of the value that is stored: a DATE for DA, a TIME for TM, a TIMESTAMP for DT, a number
-        for numbers, a text for all others; of a name all of its component groups.
+        SQL expression of the stored value: a DATE for DA, a TIME for TM, a TIMESTAMP for DT, a
+        number for numeric VRs, text for all others; for a name, all of its component groups.
     vr
         Value Representation.
     value
-        What is asked, not empty.
+        Value to match; not empty.
     binder
-        Takes the parameters.
+        Collects the parameters.
     fuzzy
-        Names match by the beginnings of their words too, without accents; texts in any case.
+        Names also match by word prefixes, ignoring accents; text matches ignoring case.
 
     Raises
     ------
     UnknownFilter
-        It is no value of that kind.
+        The value is not valid for the VR.
     """
     if vr == "DA":
         return _range(c, value, _date, _date, binder, "date as 20241231 or 20240101-20241231")
@@ -83,7 +83,7 @@ def condition(c: str, vr: str, value: str, binder: Binder, *, fuzzy: bool = Fals
 
 
 def trimmed(vr: str, value: str) -> str:
-    """Return a value without the padding around it that means nothing (PS3.5, 6.2).
+    """Return a value without insignificant padding (PS3.5, 6.2).
 
     Examples
     --------
@@ -95,7 +95,7 @@ def trimmed(vr: str, value: str) -> str:
 
 
 def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
-    """Compare texts; ``*`` stands for any characters, ``?`` for one."""
+    """Return the condition for text; ``*`` matches any characters, ``?`` matches one."""
     if folded:
         c, value = f"lower({c})", value.lower()
     if "*" not in value and "?" not in value:
@@ -106,14 +106,14 @@ def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
             return f"contains({c}, {binder.bind(inner)})"
         function = "ends_with" if value.startswith("*") else "starts_with"
         return f"{function}({c}, {binder.bind(inner)})"
-    # As a regular expression, which stays linear with many wildcards, unlike LIKE.
+    # Use a regular expression, which is linear even with many wildcards, unlike LIKE.
     pattern = re.escape(re.sub(r"\*+", "*", value)).replace(r"\*", ".*").replace(r"\?", ".")
     return f"regexp_full_match({c}, {binder.bind(pattern)}, 's')"
 
 
 def _name(c: str, value: str, binder: Binder, *, fuzzy: bool) -> str:
-    # The whole name, or one of its groups; delimiters at the end mean nothing (PS3.5, 6.2.1.1), nor
-    # do spaces around components, without which names are stored.
+    # Match the whole name or one of its component groups. Trailing delimiters are insignificant
+    # (PS3.5, 6.2.1.1), and so are spaces around components; names are stored without these spaces.
     asked = _AROUND_COMPONENTS.sub(r"\1", value).rstrip("^=").lower()
     test = _text("rtrim(g, '^= ')", asked, binder, folded=False)
     groups = f"list_append(string_split(lower({c}), '='), lower({c}))"
@@ -140,7 +140,7 @@ def _number(value: str) -> float | int:
 
 
 def _range(c: str, value: str, first: Any, last: Any, binder: Binder, form: str) -> str:
-    """Return the condition of a range, bounds included, or of one date or time."""
+    """Return the condition for an inclusive range, or for one date or time."""
     low, dash, high = value.strip().partition("-")
     low, high = (low.strip(), high.strip()) if dash else (low, low)
     try:
@@ -165,13 +165,13 @@ def _time(text: str) -> dt.time:
     if match is None:
         raise ValueError
     hour, minute, second, fraction = match.groups()
-    # A leap second is stored as 59, as readers replace 60.
+    # A leap second is stored as 59, because the readers replace 60.
     whole = min(int(second or 0), 59)
     return dt.time(int(hour), int(minute or 0), whole, int((fraction or "0").ljust(6, "0")))
 
 
 def _time_end(text: str) -> dt.time:
-    """Return the last microsecond of what a text of some precision stands for."""
+    """Return the last microsecond of the interval that a text of reduced precision denotes."""
     begin, match = _time(text), _TIME.fullmatch(text)
     assert match is not None
     _, minute, second, fraction = match.groups()

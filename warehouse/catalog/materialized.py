@@ -1,12 +1,12 @@
 """Materialized views: their rows as Parquet in ``_cache``, so that queries take milliseconds.
 
-In: a warehouse. Out: ``_cache/<version of instances>-<key of sql/>/series-….parquet`` and others,
-of the entities (``catalog.entities``) and of what ``catalog.summaries`` sums. The views stay the
-definition: a kept answer is used for exactly the version it was made from, is never needed, and
-may be deleted at any time. Made after an ingest, never by a reader.
+In: a warehouse. Out: ``_cache/<version of instances>-<key of sql/>/series-….parquet`` and other
+files, for the entities (``catalog.entities``) and the summaries (``catalog.summaries``). The views
+remain the definition: materialized rows are valid only for the version they were computed from, are
+optional, and may be deleted at any time. They are written after an ingest, never by a reader.
 
-The answers of a version before are taken over for what did not change, by ``catalog.pieces``: so
-the cost of an ingest depends on what it brings.
+Rows that did not change are reused from an older version (``catalog.pieces``), so the cost of an
+ingest depends only on the data it adds.
 """
 
 from __future__ import annotations
@@ -43,21 +43,22 @@ if TYPE_CHECKING:
     from warehouse.store.delta import Snapshot
 
 WORTHWHILE = 5_000
-"""Instances from which an ingest keeps the answers: below, the views answer as fast."""
+"""Number of instances above which an ingest materializes the views; below, they are as fast."""
 
 WORTHWHILE_ROWS = 1_000_000
-"""Rows of ``elements`` from which they are kept too: one object may have thousands of frames."""
+"""Rows of ``elements`` above which views are materialized, too: an object may have many frames."""
 
 SAME_ANSWERS = ("compact", "move", "relocate")
-"""Operations that change no answer: rows in other parts, files at other paths, which no view that
-is kept reads. Asking all views of a million instances again takes longer than moving them."""
+"""Operations that change no materialized row: they move rows to other parts or change file paths,
+which no materialized view reads. Computing all views of a million instances again would take longer
+than such an operation."""
 
 _FORMAT = "pieces 1"
-"""How answers lie in a folder: those in another way are not read."""
+"""Format of a cache folder; folders in another format are not read."""
 
 
 def materialized_files(snapshot: Snapshot) -> dict[str, list[str]] | None:
-    """Return view → Parquet files of its rows at this version; None if it is not materialized."""
+    """Return view → Parquet files of its rows at this version; None if not materialized."""
     folder = _folder(snapshot)
     pieces = read_pieces(folder)
     if pieces is None or pieces.keys() != {model.name for model in materialized_views()}:
@@ -66,7 +67,7 @@ def materialized_files(snapshot: Snapshot) -> dict[str, list[str]] | None:
 
 
 def cached_spans(snapshot: Snapshot) -> dict[str, Spans]:
-    """Return table → ranges of instance ids of its parts; empty if they are not cached."""
+    """Return table → instance id ranges of its parts; empty if they are not cached."""
     try:
         return {table: read_spans(_folder(snapshot), table) for table in TABLES}
     except (OSError, ValueError, TypeError):
@@ -80,11 +81,11 @@ def materialize(root: Path) -> bool:
     ------
     NotAWarehouse, LayoutMismatch
     StoreDamaged
-        A part is gone that they are to be made of.
+        A part that the views read is missing.
     WriteFailed
-        The answers could not be written; the views answer as before.
+        The rows could not be written; the views still work without them.
     """
-    # Few of ten thousand parts are read: that all exist is checked when a catalog is opened.
+    # Only a few of many parts are read; opening a catalog checks that all parts exist.
     snapshot = delta.snapshot(root, parts_are_here=False)
     target = _folder(snapshot)
     if target.exists():
@@ -162,8 +163,8 @@ def _before(snapshot: Snapshot) -> Answers | None:
 def _older(snapshot: Snapshot) -> list[Path]:
     """Return the cache folders of older versions, the newest first.
 
-    There may be newer ones, if another process was faster: what was done between a version and one
-    before it is known from the log, and nothing else is.
+    Folders of newer versions, which a faster process may have written, are ignored: the log tells
+    only what changed between a version and an older one.
     """
     target = _folder(snapshot)
     suffix = target.name.split("-", 1)[1]
@@ -178,13 +179,13 @@ def _folder(snapshot: Snapshot) -> Path:
 
 @cache
 def _key() -> str:
-    """Return a digest of everything that the rows depend on: SQL, and versions of the engines."""
+    """Return a digest of everything the rows depend on: the SQL and the versions of the engines."""
     macros = [model.sql for model in read_models() if model.is_plain_macro]
     text = [_FORMAT, duckdb.__version__, *macros]
     text += [by_name(name).sql for name in ("instances", *READ_OF_ENTITIES)]
     text += [model.sql for model in materialized_views()]
     text += [*(by_name(name).sql for name in READ), *(added(name) for name in SUMMARIES)]
-    # Files that are withheld as identifying.
+    # The definition of identifying elements, whose values are withheld.
     text += [metadata.version("pydicom"), by_name("is_identifying").sql]
     text += [(sql_folder() / "rules" / "deidentification.csv").read_text("utf-8")]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]

@@ -1,9 +1,9 @@
 """Files of materialized views: the index of a cache folder, and reuse by the next version.
 
-In: the folder of an older version, and the rows that go and come. Out: files in the folder of a
-new one. An answer is several files, its pieces. Those of which no row went are the same files,
-under one more name; what came is a piece of its own, into which small ones are merged. So what an
-ingest writes is in proportion to what it brought, and a reader opens a handful of files.
+In: the folder of an older version, and the removed and added rows. Out: files in the folder of a
+new version. A materialized view consists of several files, its pieces. A piece without removed rows
+is reused by a hard link. Added rows become a new piece, into which small pieces are merged. So an
+ingest writes an amount of data in proportion to what it adds, and a reader opens only a few files.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _NOTE = "answers.json"
 _NAME = re.compile(r"[a-z_]+-[0-9a-f]{32}\.parquet")
 
 GROWTH = 4
-"""A new piece takes in those of up to so many times its rows. With more, a reader opens fewer
-files and a row is written more often: at 4, 213,000 series that came 425 at a time are in 3 files
-on average and 5 at most, and each was written 8 times."""
+"""A new piece is merged with pieces of up to this many times its rows. With a larger value, a
+reader opens fewer files but each row is written more often. With 4, 213,000 series added 425 at a
+time are in 3 files on average and 5 at most, and each row was written 8 times."""
 
 MOST_ROWS = ROW_GROUP_ROWS
-"""Rows of a merged piece. It bounds what one ingest has to write when merging falls to it."""
+"""Maximum number of rows in a merged piece, which limits how much one ingest has to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Piece:
 
 
 Pieces = dict[str, list[Piece]]
-"""View → the files of its answer."""
+"""View → the files of its rows."""
 
 
 def read_pieces(folder: Path) -> Pieces | None:
-    """Return what a folder holds; None if that is not there as it was written."""
+    """Return the pieces in a folder; None if they are missing or incomplete."""
     try:
         noted = json.loads((folder / _NOTE).read_text("utf-8"))
         pieces = {view: [Piece(*piece) for piece in some] for view, some in noted.items()}
@@ -75,11 +75,11 @@ class Answers:
     folder: Path
     pieces: Pieces
     spans: dict[str, Spans]
-    """Table → its parts, and of which instances each may hold rows."""
+    """Table → its parts, with the range of instance ids of each."""
 
 
 def read_answers(folder: Path) -> Answers | None:
-    """Return what a folder holds; None if that is not there as it was written."""
+    """Return the materialized views in a folder; None if they are missing or incomplete."""
     pieces = read_pieces(folder)
     try:
         spans = {table: read_spans(folder, table) for table in TABLES}
@@ -89,7 +89,7 @@ def read_answers(folder: Path) -> Answers | None:
 
 
 def note_answers(answers: Answers) -> None:
-    """Write what a folder holds."""
+    """Write the index of a folder."""
     for table, spans in answers.spans.items():
         note_spans(answers.folder, table, spans)
     rows: dict[str, list[list[Any]]] = {
@@ -100,7 +100,7 @@ def note_answers(answers: Answers) -> None:
 
 
 def paths(folder: Path, pieces: Iterable[Piece]) -> list[str]:
-    """Return the paths of pieces, the largest first: DuckDB takes its rows for those of all."""
+    """Return the paths of pieces, largest first: DuckDB estimates all files by the first one."""
     return [
         f"{folder}/{piece.name}"
         for piece in sorted(pieces, key=lambda piece: (-piece.rows, piece.name))
@@ -110,7 +110,7 @@ def paths(folder: Path, pieces: Iterable[Piece]) -> list[str]:
 def write_piece(
     connection: duckdb.DuckDBPyConnection, view: str, select: str, draft: Path
 ) -> Piece:
-    """Write the answer of a SELECT as a piece of the answer of a view.
+    """Write the result of a SELECT as a piece of a materialized view.
 
     Raises
     ------
@@ -135,14 +135,14 @@ def link_all(pieces: Pieces, folder: Path, draft: Path) -> Pieces:
 
 
 def to_be_merged(sizes: Mapping[str, int], rows: int) -> list[str]:
-    """Return the small pieces to be merged with a new one.
+    """Return the small pieces to merge with a new one.
 
     Parameters
     ----------
     sizes
-        Piece → its rows.
+        Piece → its number of rows.
     rows
-        Rows of the new one.
+        Number of rows of the new piece.
 
     >>> to_be_merged({"a": 100_000, "b": 800, "c": 300}, 200)
     ['c', 'b']
@@ -161,9 +161,9 @@ def to_be_merged(sizes: Mapping[str, int], rows: int) -> list[str]:
 def find_known(
     connection: duckdb.DuckDBPyConnection, key: str, before: list[str], columns: Sequence[str]
 ) -> None:
-    """Make the table ``known``: rows of an answer of before whose key is in the table ``touched``.
+    """Create the table ``known``: rows of the older version whose key is in the table ``touched``.
 
-    ``piece`` is the file of each.
+    The column ``piece`` is the file of each row.
     """
     connection.execute("set variable before = $1", [before])
     connection.execute(
@@ -175,7 +175,7 @@ def find_known(
 
 
 def _same(key: str) -> str:
-    """Return the condition of a join with `touched`; instances without a series have one too."""
+    """Return the condition of a join with `touched`; null keys match, too."""
     is_same = "=" if key == "instance_id" else "is not distinct from"
     return f"old.{key} {is_same} touched.{key}"
 
@@ -183,10 +183,10 @@ def _same(key: str) -> str:
 def reuse_pieces(
     connection: duckdb.DuckDBPyConnection, model: Model, before: Answers, draft: Path
 ) -> list[Piece]:
-    """Write the answer of a view from its pieces of before and three tables; return the new ones.
+    """Write a materialized view from its older pieces and three tables; return the new pieces.
 
-    Rows whose key, the first column of the grain, is in the table ``touched`` go; ``known`` says in
-    which pieces they are, and ``asked`` holds the rows that come.
+    Rows whose key (first column of the grain) is in the table ``touched`` are removed; ``known``
+    has the pieces they are in, and ``asked`` has the rows to add.
     """
     view, key, order = model.name, model.grain[0], ", ".join(model.grain)
     folder = before.folder

@@ -1,7 +1,7 @@
 """Cache the range of instance ids of each part, from its Parquet statistics.
 
-In: the parts of a table. Out: of each the smallest and the largest id. So what is asked of a few
-instances opens the files that may hold them, and not all of an archive to see that they do not.
+In: the parts of a table. Out: the smallest and the largest id in each. With these ranges, a query
+about few instances opens only the files that may have their rows.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from warehouse.store.delta import Snapshot
 
 TABLES = ("instances", "elements", "files")
-"""Those that kept answers are made of."""
+"""Tables from which the materialized views are computed."""
 
 Span = tuple[int, int]
 """First and last id."""
 
 Spans = dict[str, Span]
-"""Part → the ids that it may hold rows of."""
+"""Part → range of the ids it may have rows of."""
 
 _ANY = (0, (1 << 63) - 1)
 _NONE = (1, 0)
@@ -42,19 +42,19 @@ def read_spans(folder: Path, table: str) -> Spans:
     Raises
     ------
     OSError, ValueError, TypeError
-        Nothing was, or it cannot be read.
+        They are not cached, or cannot be read.
     """
     noted = dict(json.loads((folder / f"{table}.json").read_text("utf-8")))
     return {part: (int(first), int(last)) for part, (first, last) in noted.items()}
 
 
 def note_spans(folder: Path, table: str, spans: Spans) -> None:
-    """Write the ranges of the parts of a table."""
+    """Cache the ranges of the parts of a table."""
     (folder / f"{table}.json").write_text(json.dumps(spans), "utf-8")
 
 
 def drop_spans(folder: Path) -> bool:
-    """Delete what was noted of parts, megabytes in a large archive; return whether it was there."""
+    """Delete the cached ranges, which can take megabytes; return whether there were any."""
     was_there = False
     for table in TABLES:
         with contextlib.suppress(OSError):
@@ -64,12 +64,12 @@ def drop_spans(folder: Path) -> bool:
 
 
 def spans_of(snapshot: Snapshot, table: str, known: Mapping[str, Span]) -> Spans:
-    """Return the spans of all parts of a table; of those that are not known the file is opened.
+    """Return the ranges of all parts of a table; open the file of each part that is not in known.
 
     Raises
     ------
     StoreDamaged
-        One of these is not there, or no Parquet.
+        One of these files is missing or not Parquet.
     """
     return {
         part: known[part] if part in known else _span(snapshot.root, table, part)
@@ -99,7 +99,7 @@ def _span(root: Path, table: str, part: str) -> Span:
 
 
 def parts_within(spans: Spans, wanted: Iterable[Span]) -> list[str]:
-    """Return the parts that may hold rows of instances of some ranges of ids.
+    """Return the parts that may have rows of instances in these id ranges.
 
     >>> parts_within({"a": (1, 5), "b": (6, 9), "c": (1, 0)}, [(4, 5)])
     ['a']
@@ -111,7 +111,7 @@ def parts_within(spans: Spans, wanted: Iterable[Span]) -> list[str]:
     low, high = asked[0][0], ends[-1]
     found = []
     for part, (first, last) in spans.items():
-        # New ids are the largest: of ten thousand parts nearly all are skipped here.
+        # New ids are the largest, so nearly all parts are skipped here.
         if last < low or first > high:
             continue
         if max(first, asked[bisect_left(ends, first)][0]) <= last:

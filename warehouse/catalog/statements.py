@@ -8,13 +8,13 @@ from warehouse.errors import UsageError
 
 
 def require_one(query: str) -> None:
-    """Check that there is one statement: of several, DuckDB gives the answer of the last.
+    """Check that there is exactly one statement; DuckDB would return only the last result.
 
     Raises
     ------
     UsageError
     duckdb.Error
-        It is no SQL.
+        The text is not valid SQL.
     """
     count = len(duckdb.extract_statements(query))
     if count != 1:

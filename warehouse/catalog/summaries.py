@@ -1,9 +1,10 @@
 """Materialize the summaries of elements, incrementally from version to version.
 
-In: a version, and the summaries of one before it. Out: Parquet, beside the other kept answers. The
-views stay the definition (sql/2_entities/element_summaries.sql and others): here they are asked of
-parts, and the answers are added (sql/summaries/). Only parts that came or went since are read, and
-the rows of tags of which a value went that a summary names: it may stand in other parts too.
+In: a version, and the summaries of an older one. Out: Parquet, beside the other materialized views.
+The views remain the definition (sql/2_entities/element_summaries.sql and others): this module runs
+them on some parts and adds up the results (sql/summaries/). It reads only parts that were added or
+removed since. If a value that a summary quotes was removed, it also reads the rows of that tag in
+other parts, because the value may occur there as well.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ if TYPE_CHECKING:
     from warehouse.store.delta import Snapshot
 
 SUMMARIES = ("element_summaries", "element_sketches", "element_sets", "element_set_kinds")
-"""Views whose answers for parts of ``elements`` can be added."""
+"""Views whose results for different parts of ``elements`` can be added up."""
 
 _OF_SERIES = "element_sets"
-"""The one that grows with the archive: the others have rows of kinds of element."""
+"""The summary with rows per series, which grows with the archive; the others do not."""
 
 _MACROS = ("normal_text", "is_identifying")
 
 READ = ("elements", "element_runs", "element_segments")
-"""Views that they read besides ``instances``."""
+"""Views that the summaries read besides ``instances``."""
 
 ROWS_AT_ONCE = 8_000_000
-"""Rows of ``elements`` that are summarized together: what is in memory grows with them."""
+"""Rows of ``elements`` that are summarized together, which determines the memory needed."""
 
 
 def make_summaries(
@@ -54,13 +55,13 @@ def make_summaries(
     snapshot
         The version.
     before
-        Those of an older version: the parts that went since can still be read.
+        Summaries of an older version; parts removed since must still exist.
     spans
-        Table → the parts of the version, and of which instances each may hold rows.
+        Table → parts of the version, with the range of instance ids of each.
     draft
-        Where they are written.
+        Folder to write to.
     """
-    # The time goes into one ordered pass over the rows: other threads would wait for it.
+    # Most time is spent in one ordered pass over the rows, for which other threads would wait.
     with connect(threads=1) as connection:
         bound(connection)
         make_confidential(connection)
@@ -88,7 +89,7 @@ def _update_from(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, before: Answers,
     spans: Mapping[str, Spans], draft: Path,
 ) -> Pieces:  # fmt: skip
-    """Make the tables ``kept_…`` from older ones; write that of which there is a row per series."""
+    """Create the tables ``kept_…`` from older ones; write the one with a row per series."""
     now, then = snapshot.parts["elements"], before.spans["elements"]
     _summarize(connection, snapshot, "came", _without(now, then), spans)
     _summarize(connection, snapshot, "gone", _without(then, now), before.spans)
@@ -108,7 +109,7 @@ def _update_from(
     written = reuse_pieces(connection, by_name(_OF_SERIES), before, draft)
     _forget_sets(connection, paths(draft, written))
     if lost:
-        # The element sets are sums, from which nothing has to be removed.
+        # Element sets are exact sums; only the first two summaries must be computed again.
         some = SUMMARIES[:2]
         connection.execute("create temp table lost as select unnest($1) as tag", [[*sum(lost, ())]])
         elements_of_tags = f"from ({by_name('elements').query}) where tag in (from lost)"
@@ -121,7 +122,7 @@ def _update_from(
 
 
 def _read_series(connection: duckdb.DuckDBPyConnection, before: Answers) -> None:
-    """Make the table of sets from the older rows of series alone that came or went."""
+    """Create the table of sets from the older rows of only the added or removed series."""
     connection.execute(
         f"create temp table touched as "
         f"select series_key from came_{_OF_SERIES} union select series_key from gone_{_OF_SERIES}"
@@ -136,7 +137,7 @@ def _read_series(connection: duckdb.DuckDBPyConnection, before: Answers) -> None
 
 
 def _forget_sets(connection: duckdb.DuckDBPyConnection, sets: list[str]) -> None:
-    """Leave out kinds of sets that no series has any more."""
+    """Remove kinds of sets that no series has any more."""
     fewer = connection.execute(
         f"select distinct kind_set from gone_{_OF_SERIES} "
         f"where kind_set not in (select kind_set from kept_{_OF_SERIES})"
@@ -164,12 +165,12 @@ def _summarize(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, which: str, parts: Iterable[str],
     spans: Mapping[str, Spans], names: tuple[str, ...] = SUMMARIES,
 ) -> None:  # fmt: skip
-    """Make the tables ``WHICH_NAME``: the summaries of some parts of ``elements``.
+    """Create the tables ``WHICH_NAME``: the summaries of some parts of ``elements``.
 
-    The series of their instances are those of the parts of ``instances`` in ``spans``.
+    The series of their instances are read from the parts of ``instances`` in ``spans``.
     """
     for name in names:
-        # Read columns from the header: planning the view takes longer than most queries.
+        # Take the columns from the header: planning the view takes longer than most queries.
         columns = ", ".join(f'"{column.name}" {column.type}' for column in by_name(name).columns)
         connection.execute(f"create temp table {which}_{name} ({columns})")
     for number, group in enumerate(_groups(snapshot, parts)):
@@ -195,13 +196,13 @@ def _read(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, elements: list[str],
     instances: list[str],
 ) -> None:  # fmt: skip
-    """Let the views read these parts."""
+    """Make the views read these parts."""
     parts = {"elements": elements, "instances": instances}
     set_stored(connection, {table: _paths(snapshot, table, parts[table]) for table in parts})
 
 
 def _groups(snapshot: Snapshot, parts: Iterable[str]) -> Iterator[list[str]]:
-    """Yield some parts at a time."""
+    """Yield the parts in groups of limited size."""
     folder = layout.table_folder(snapshot.root, "elements")
     group: list[str] = []
     rows = 0
@@ -217,7 +218,7 @@ def _groups(snapshot: Snapshot, parts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _narrow_instances(connection: duckdb.DuckDBPyConnection) -> None:
-    """Leave out instances whose elements are not asked: their row groups are not read."""
+    """Leave out instances whose elements are not needed, so their row groups are not read."""
     ((first, last),) = connection.execute(
         "select coalesce(min(instance_id), 0), coalesce(max(instance_id), 0) "
         "from (select unnest([min(first_id), max(first_id + run_length)]) as instance_id from runs)"
@@ -231,15 +232,15 @@ def _narrow_instances(connection: duckdb.DuckDBPyConnection) -> None:
 def _add(
     connection: duckdb.DuckDBPyConnection, name: str, which: str, signs: Mapping[str, int]
 ) -> None:
-    """Replace the table ``WHICH_NAME`` by the sum of tables; the sign -1 takes one away."""
+    """Replace the table ``WHICH_NAME`` by a sum of tables; a table with sign -1 is subtracted."""
     pieces = " union all ".join(f"select {sign} as sign, * from {of}" for of, sign in signs.items())
     connection.execute(f"create or replace temp view pieces as {pieces}")
-    # The rows that it replaces were read before.
+    # The old rows are read before the table is replaced.
     connection.execute(f"create or replace temp table {which}_{name} as {added(name)}")
 
 
 def added(name: str) -> str:
-    """Return the SELECT that adds up ``pieces`` of the answers of a view."""
+    """Return the SELECT that adds up the ``pieces`` of a view's results."""
     return statement(f"added_{name}", "summaries")
 
 

@@ -1,8 +1,8 @@
 """Create the views and macros of ``sql/`` once, in a DuckDB file that every catalog attaches.
 
-In: the files of ``sql/``. Out: a database file in the user's cache folder. To make a view, DuckDB
-plans it; sixty of them with their comments take half a second, attaching them 5 ms. The file holds
-no data and no path: views read the Parquet files that the variables of a connection name.
+In: the files of ``sql/``. Out: a database file in the user's cache folder. DuckDB plans a view when
+it is created: sixty views with their comments take half a second, attaching the file takes 5 ms.
+The file has no data and no paths: views read the Parquet files named by variables of a connection.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from warehouse.sqlfiles import Model
 
 NAME = "dicom_warehouse"
-"""Name under which the file is attached."""
+"""Database name under which the file is attached."""
 
 
 def make_views(
@@ -41,10 +41,10 @@ def make_views(
 ) -> None:
     """Create the views and macros; the variable with the files of each table must be set.
 
-    With ``kept``, the entity views read the rows that variables name (``catalog.materialized``).
-    With ``reordered``, ids of instances and batches are others, by ``id_variables``, as if the
-    files had been read in another order: for those who ask whether an answer depends on it.
-    Headers go into comments, where any client of the database shows them.
+    With ``kept``, the entity views read materialized rows from the files that variables name
+    (``catalog.materialized``). With ``reordered``, instances and batches have other ids, as set by
+    ``id_variables``, as if the files had been ingested in another order; this tests whether a
+    result depends on that order. Headers become comments, which any database client can display.
     """
     connection.execute("begin")
     make_dictionaries(connection)
@@ -60,11 +60,11 @@ def make_views(
 
 
 def id_variables(order: int, first: int | None = None) -> dict[str, int]:
-    """Return the variables by which ids are other ones, modulo 2^47, in an order from 1 on.
+    """Return the variables that map ids to other ids, modulo 2^47, for an order from 1 on.
 
-    The first counts them backwards; the others scatter them, by a factor, of whose products the
-    lowest bits depend on no higher bit of the id: then the upper half of the bits is added to the
-    lower. With ``first``, ids stay in their order, but begin with this one.
+    Order 1 reverses the ids. Larger orders scatter them by multiplying with a factor. The lowest
+    bits of a product do not depend on the higher bits of the id, so the upper half of the bits is
+    then combined with the lower half. With ``first``, ids keep their order but start with this one.
 
     >>> id_variables(1)
     {'id_factor': 140737488355327, 'id_offset': -1, 'batch_offset': -1, 'id_mixed': 0}
@@ -79,9 +79,9 @@ def id_variables(order: int, first: int | None = None) -> dict[str, int]:
 
 
 def _reordered(model: Model) -> str:
-    """Return the SQL of a model with other ids and batches in a stored table.
+    """Return the SQL of a model whose stored table has other ids and batches.
 
-    Rows come in the order of these ids: a part alone, reversed or not, gives them in one order.
+    Rows are sorted by these ids; reordering the parts would not change the order within a part.
     """
     columns = {column.name for column in model.columns}
     if model.table is None or "instance_id" not in columns:
@@ -90,7 +90,7 @@ def _reordered(model: Model) -> str:
     body = model.sql[model.sql.index(head) + len(head) :].rstrip().rstrip(";")
 
     def other(number: str, bits: int, offset: str) -> str:
-        # Multiplying by odd numbers and XOR with the upper bits map no two ids to one.
+        # Multiplication by odd numbers and XOR with the upper bits are both one-to-one.
         product = f"cast({number} as hugeint) * getvariable('id_factor')"
         whole = 1 << bits
         moved = f"({product} % {whole} + getvariable('{offset}') + {whole}) % {whole}"
@@ -105,17 +105,17 @@ def _reordered(model: Model) -> str:
 
 
 def views_file(*, kept: bool, reordered: bool = False) -> Path | None:
-    """Return the path of the file with the views; None if there is no cache folder."""
+    """Return the path of the view file; None if there is no cache folder."""
     return _file("reordered" if reordered else "kept" if kept else "views")
 
 
 def attach_views(
     connection: duckdb.DuckDBPyConnection, *, kept: bool, reordered: bool = False
 ) -> bool:
-    """Attach the file of views to a connection, or create them in it.
+    """Attach the view file to a connection, or create the views in the connection.
 
-    The variables with the files of each table must be set. Tables and views that a user makes go
-    into memory, as without the file. Tells whether they are those of the file.
+    The variables with the files of each table must be set. Tables and views that a user creates are
+    in memory in both cases. Returns whether the views are those of the file.
     """
     file = views_file(kept=kept, reordered=reordered)
 
@@ -130,7 +130,7 @@ def attach_views(
             _make(connection, file, make)
         connection.execute(f"attach {literal(str(file))} as {NAME} (read_only)")
     except (OSError, duckdb.Error):
-        # Without a cache folder, or with a damaged file, create the views as for the first time.
+        # Without a cache folder, or with a damaged file, create the views in memory.
         make()
         return False
     see_views(connection)
@@ -162,12 +162,12 @@ def _make(connection: duckdb.DuckDBPyConnection, file: Path, make: Callable[[], 
 
 @cache
 def _file(kind: str) -> Path | None:
-    """Return where the file for these models belongs; None without a home for caches."""
+    """Return the path of the file for these models; None if there is no cache folder."""
     folder = user_cache()
     if folder is None:
         return None
     versions = (duckdb.__version__, metadata.version("pydicom"))
-    # Include this module, which decides how models are created, and the tables that are macros.
+    # Include this module, which determines how models are created, and the tables in macros.
     made_by = Path(__file__).read_text("utf-8")
     rules = [path.read_text("utf-8") for path in sorted((sql_folder() / "rules").glob("*.csv"))]
     text = "\0".join([*versions, made_by, *rules, *(model.sql for model in read_models())])
@@ -176,7 +176,7 @@ def _file(kind: str) -> Path | None:
 
 
 def _comments(model: Model) -> str:
-    """Return the statements that write the header into the catalog."""
+    """Return the statements that store the header as comments in the database."""
     lines = [f"comment on view {model.name} is {literal(model.summary)};"]
     lines += [
         f'comment on column {model.name}."{column.name}" is {literal(column.description)};'

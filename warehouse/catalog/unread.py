@@ -15,7 +15,7 @@ _PRIVATE = re.compile(
 
 
 def asks_for_private_elements(query: str) -> bool:
-    """Return whether a query is about private elements.
+    """Return whether a query reads private elements.
 
     >>> asks_for_private_elements("from private('GEMS_ACQU_01', '0x9c')")
     True
@@ -24,7 +24,7 @@ def asks_for_private_elements(query: str) -> bool:
 
 
 def why_no_private_elements(catalog: Catalog) -> str:
-    """Return why there are no private elements, or too few; empty if there is no such reason."""
+    """Return why private elements are missing or incomplete; empty if there is no such reason."""
     found = catalog.connection.execute(
         "select mode, count(*) from files where status = 'ingested' group by all"
     ).fetchall()
@@ -45,7 +45,7 @@ def why_no_private_elements(catalog: Catalog) -> str:
 
 
 def vendor_names(catalog: Catalog, like: str) -> list[str]:
-    """Return names in vendor payloads, such as CSA headers, that contain a text in any case."""
+    """Return names in vendor payloads, such as CSA headers, that contain a text, ignoring case."""
     found = catalog.connection.execute(
         "select distinct name from vendor_values where contains(lower(name), lower($1)) "
         "and name != '' order by len(name), name limit 3",

@@ -1,12 +1,13 @@
-"""Run the checked SQL of a cohort, twice and in a process of its own.
+"""Run the checked SQL of a cohort, twice and in a separate process.
 
-In: a question that ``guard`` let pass. Out: ``Picked``, the keys it names. SQL of users may take
-any time and memory: ``repeat('a', 3e9)`` allocates past DuckDB's own limit, and ``lpad`` does not
-stop when it is interrupted. A process has limits that hold, and can be killed.
+In: a query that ``guard`` accepted. Out: ``Picked``, the keys that it returns. SQL of users may
+take any time and memory: ``repeat('a', 3e9)`` allocates more than DuckDB's own limit, and ``lpad``
+cannot be interrupted. Limits on a process are reliable, and a process can be killed.
 
-What ``guard`` cannot see in the text shows when the question is asked again with the parts of each
-table in reverse order, other ids, one thread, and no order kept: a cohort whose members then differ
-(``mode`` with ties, an aggregate in the order of rows, a condition on ``instance_id``) is refused.
+Some queries depend on the order of rows in ways that ``guard`` cannot see in their text. Therefore
+the query runs a second time, with the parts of each table in reverse order, other ids, one thread,
+and without preserving order. A cohort whose members then differ (``mode`` with ties, an aggregate
+that depends on the row order, a condition on ``instance_id``) is rejected.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ KEYS = {
     "study_key": "study", "StudyInstanceUID": "study",
     "patient_key": "patient",
 }  # fmt: skip
-"""Columns by which a cohort names its members, the finest first."""
+"""Key column of a cohort → entity level, from instance to patient."""
 _START = "import sys; sys.path[:] = {path!r}; from warehouse.cohorts.asking import main; main()"
 
 
 SECONDS = 600.0
 
 LEAST_ORDERS, SCATTERED, BEGUN_WITH, ORDERS_SECONDS = 5, 20, 200, 5.0
-"""Orders in which suspect text is asked at least; at most so many that are scattered and so many
-begun with one of the instances, within so many seconds of the processor."""
+"""For a suspect query: minimum number of row orders that it runs in; maximum number of scattered
+orders, and of orders that begin with one given instance; limit of CPU time, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,9 @@ class Limits:
     """Limits of time and memory for the SQL of a cohort."""
 
     seconds: float = SECONDS
-    """Time of both askings together."""
+    """Time limit for both executions together."""
     memory_bytes: int = 4 << 30
-    """Memory that asking may take; DuckDB spills to disk long before."""
+    """Memory limit of the process; DuckDB spills to disk long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,11 @@ class Picked:
     """The keys that a query returned."""
 
     level: str
-    """What a key stands for: instance, series, study or patient."""
+    """Entity level of the keys: instance, series, study or patient."""
     keys: pa.Array
-    """Keys as text, sorted, each once."""
+    """Distinct keys as text, sorted."""
     column: str
-    """Where the question has them, one of ``KEYS``."""
+    """Column of the query that has the keys, one of ``KEYS``."""
 
 
 def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> Picked:
@@ -86,9 +87,9 @@ def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
     Raises
     ------
     MembersUnclear
-        The question returns no key, or rows without one.
+        The query returns no key column, or rows without a key.
     QueryFailed
-        DuckDB refuses it.
+        DuckDB rejects the query.
     """
     try:
         described = connection.execute(f"describe {sql}", dict(parameters)).fetchall()
@@ -134,11 +135,11 @@ def pick_apart(
     Raises
     ------
     UnsafeCohort
-        The members of the two askings differ.
+        The two executions return different members.
     CohortStopped
-        It took more than it may.
+        The query exceeded a limit.
     MembersUnclear, QueryFailed
-        As ``pick``.
+        See ``pick``.
     """
     with tempfile.TemporaryDirectory(prefix="dicom-warehouse-cohort-") as folder:
         target = Path(folder, "keys.arrow")
@@ -160,7 +161,7 @@ def pick_apart(
         try:
             answer = json.loads(done.stdout)
         except ValueError:
-            # Nothing catches an allocation that fails inside of a library: the process ends.
+            # A failed allocation inside a library cannot be caught: the process ends.
             raise CohortStopped(
                 f"it needs more than {limits.memory_bytes >> 20:,} MiB of memory, "
                 f"or broke the process that asked (exit code {done.returncode})"
@@ -183,15 +184,15 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
     Raises
     ------
     UnsafeCohort
-        The members of the two askings differ.
+        Two executions return different members.
     MembersUnclear, QueryFailed
-        As ``pick``.
+        See ``pick``.
     """
     catalog = locked_catalog(root, version)
     first = pick(catalog.connection, sql, parameters)
     named = ", ".join(suspects(catalog.connection, sql))
     stored = locked_catalog(root, version, threads=1) if named else catalog
-    # By catalog: to make it takes half as long as to ask.
+    # Cached per catalog: creating a relation takes half as long as running it.
     naming: dict[Catalog, duckdb.DuckDBPyRelation] = {}
     began = time.process_time()
     for asked, other in enumerate(_orders(root, version, stored, is_suspect=bool(named))):
@@ -213,11 +214,12 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
 def _orders(root: Path, version: int, stored: Catalog, *, is_suspect: bool) -> Iterator[Catalog]:
     """Yield catalogs with the rows in different orders, for all of which the result must be equal.
 
-    Backwards. Where the text is suspect, in the stored order with one thread too, as several may
-    meet the rows backwards by chance; scattered; and begun with each instance in turn, which shows
-    of few rows what the others miss by chance: one of a tie that few orders put first.
+    The first order is the reverse one. If the text is suspect, further orders follow: the stored
+    order with one thread, because several threads may by chance read the rows in reverse; scattered
+    orders; and orders that begin with each instance in turn. The last ones detect, in small tables,
+    a row of a tie that few other orders put first.
     """
-    # One for all of them: to open it takes as long as to ask.
+    # One catalog for all orders: opening one takes as long as running the query.
     other = locked_catalog(root, version, order=1, threads=1)
     yield other
     if not is_suspect:
@@ -235,7 +237,7 @@ def _orders(root: Path, version: int, stored: Catalog, *, is_suspect: bool) -> I
 
 
 def main() -> None:
-    """Run the query on standard input: the program that ``pick_apart`` starts."""
+    """Run the query read from standard input; main function of the process of ``pick_apart``."""
     do_without_pandas()
     asked = json.load(sys.stdin)
     limit_memory(asked["memory_bytes"])
@@ -243,7 +245,7 @@ def main() -> None:
 
 
 def answered(asked: Mapping[str, Any]) -> dict[str, str]:
-    """Run the query that ``pick_apart`` sends: write the keys, return their column, or an error."""
+    """Run the query sent by ``pick_apart``; write the keys, and return their column or an error."""
     parameters = {name: _value(kind, value) for name, kind, value in asked["parameters"]}
     try:
         picked = pick_twice(Path(asked["root"]), asked["sql"], parameters, asked["version"])
@@ -275,8 +277,8 @@ def _value(kind: str, value: Any) -> Any:
 def limit_memory(memory_bytes: int) -> None:
     """Limit the address space of this process, where the kernel supports it.
 
-    What libraries reserved when they were imported does not count: pyarrow's allocator alone may
-    reserve a gibibyte, and without memory to start its threads deltalake waits for ever.
+    Address space that libraries reserved when they were imported does not count: pyarrow's
+    allocator alone may reserve 1 GiB, and deltalake hangs if it cannot start its threads.
     """
     try:
         import resource  # noqa: PLC0415

@@ -1,6 +1,6 @@
 """Verify the members of stored runs against their digests.
 
-In: the folder of a warehouse. Out: ``Damage``, a row per run that is damaged.
+In: the folder of a warehouse. Out: ``Damage``, one per damaged run.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def check_runs(root: Path) -> tuple[int, int, list[Damage]]:
-    """Return how many runs were verified, how many cannot be, and the damaged ones.
+    """Return the number of verified runs, the number that cannot be verified, and the damaged runs.
 
-    A run of which members were forgotten keeps its digest, which its members no longer have.
+    A run that lost members to ``forget`` keeps its old digest, so it cannot be verified.
     """
     checked = forgotten = 0
     damaged: list[Damage] = []
@@ -46,7 +46,7 @@ def check_runs(root: Path) -> tuple[int, int, list[Damage]]:
 
 
 def _digest(path: Path) -> str | None:
-    """Return the sha256 of the sorted instance keys, one a line; None if they cannot be read."""
+    """Return the sha256 of the sorted instance keys, one per line; None if they cannot be read."""
     digest = hashlib.sha256()
     try:
         with pq.ParquetFile(path) as parquet:

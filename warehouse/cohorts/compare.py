@@ -1,7 +1,7 @@
 """Operations on runs: compare, run again, combine, split and sample.
 
-In: runs. Out: other runs, or the instances in which two differ. Everything reads the stored
-members; only ``rerun`` and ``sample`` ask the warehouse.
+In: runs. Out: new runs, or the instances in which two runs differ. All functions read the stored
+members; only ``rerun`` and ``sample`` also query the warehouse.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Difference:
     rows: pa.Table
     """``change`` (added, gone, changed), ``why``, ``attributes``, ``series_key``, ``instance_key``.
 
-    ``attributes`` are the columns of `instances` in which the two versions of an instance differ:
-    null where there are not two, or the older is vacuumed; empty where another element differs.
+    ``attributes`` lists the columns of `instances` in which the two versions of an instance differ.
+    It is null if there are not two versions or the older one was vacuumed, and empty if only other
+    elements differ.
     """
 
     @property
@@ -67,7 +68,7 @@ def _said(why: str, attributes: list[str] | None) -> str:
 
 
 def difference(root: Path, before: Run | str, after: Run | str) -> Difference:
-    """Compare two runs, given by the name of a run or cohort.
+    """Compare two runs; a name may be that of a run or a cohort.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def difference(root: Path, before: Run | str, after: Run | str) -> Difference:
 def _compare_instances(
     connection: duckdb.DuckDBPyConnection, root: Path, older: Run, newer: Run
 ) -> None:
-    """Create the table `changed_attributes` from the versions of both runs."""
+    """Create the table `changed_attributes` from the warehouse versions of both runs."""
     connection.execute(
         "create temp table changed_attributes (instance_key text, attributes text[])"
     )
@@ -113,12 +114,12 @@ def _compare_instances(
 def rerun(root: Path, name: Run | str) -> Difference:
     """Run the cohort of a run again, with its parameters, on the newest version.
 
-    The definition is that of today; if its text is another, ``same_question`` says so.
+    The current definition of the cohort is used; ``same_question`` tells whether it has changed.
 
     Raises
     ------
     UsageError
-        The run was made of other runs and has no question of its own.
+        The run was made from other runs and has no query of its own.
     """
     old = find_run(root, name)
     if old.made_of:
@@ -131,7 +132,7 @@ def rerun(root: Path, name: Run | str) -> Difference:
 def combine(root: Path, operation: str, left: Run | str, right: Run | str, name: str) -> Run:
     """Combine the members of two runs: ``union``, ``intersect`` or ``minus``.
 
-    Of an instance in both, the row of the left is kept.
+    For an instance in both runs, the row of the left run is kept.
 
     Raises
     ------
@@ -156,8 +157,8 @@ def split(
 ) -> list[Run]:
     """Split a run by patient into named parts, one run each.
 
-    A patient's part depends on ``seed`` and its key alone: it stays where it is when others come or
-    go. Fractions are therefore those of a large number of patients, not exact counts.
+    A patient's part depends only on ``seed`` and the patient's key, so it does not change when
+    patients are added or removed. The fractions are therefore approximate, not exact counts.
 
     Parameters
     ----------
@@ -166,22 +167,22 @@ def split(
     name
         Run or cohort.
     fractions
-        Part → share from 0 to 1, together 1; the order matters. Train 0.7, validation and test
-        0.15 unless said otherwise.
+        Part → share from 0 to 1; the shares must sum to 1, and their order matters. By default
+        train 0.7, validation 0.15 and test 0.15.
     seed
-        Another seed is another split.
+        A different seed gives a different split.
 
     Raises
     ------
     UsageError
-        The fractions do not add up, or a member belongs to no patient.
+        The fractions do not sum to 1, or a member belongs to no patient.
     """
     parts = dict(fractions or SPLIT)
     if any(not 0 <= share <= 1 for share in parts.values()) or abs(sum(parts.values()) - 1) > 1e-9:
         raise UsageError("the shares of a split lie between 0 and 1 and add up to 1")
     source = find_run(root, name)
     for part in parts:
-        valid_name(f"{source.cohort}_{part}")  # before the first part is kept
+        valid_name(f"{source.cohort}_{part}")  # before the first part is stored
     connection = connect()
     _show(connection, root, members=source)
     lost = connection.execute("select count(*) from members where patient_key is null").fetchall()[
@@ -191,7 +192,7 @@ def split(
         raise UsageError(f"{lost} members of {source.run} belong to no patient, as a DICOMDIR does")
     made, lowest = [], 0.0
     for number, (part, share) in enumerate(parts.items(), 1):
-        # The last part takes the remainder, whatever the rounding of the fractions.
+        # The last part takes the remainder, so that rounding of the fractions has no effect.
         highest = 2.0 if number == len(parts) else lowest + share
         _set(connection, seed=str(seed), lowest=lowest, highest=highest)
         made.append(keep(
@@ -210,10 +211,11 @@ def sample(
     count: int | None = None,
     fraction: float | None = None, seed: int = 0,
 ) -> Run:  # fmt: skip
-    """Sample series of a run, stratified: ``count`` of each stratum, or a ``fraction``.
+    """Draw a stratified sample of the series of a run: ``count`` per stratum, or a ``fraction``.
 
-    Series are drawn by the digest of seed and key: with a fraction, each on its own; with a count,
-    the smallest ones, so that a new series takes the place of one at most.
+    Series are drawn by a digest of seed and key. With a fraction, each series is decided
+    independently. With a count, the series with the smallest digests are drawn, so that a new
+    series replaces at most one.
 
     Parameters
     ----------
@@ -222,13 +224,13 @@ def sample(
     name
         Run or cohort.
     as_name
-        Name of the run that is made.
+        Name of the new run.
     by
-        Columns of `series` whose values are the strata; none is one stratum.
+        Columns of `series` whose values define the strata; without any there is one stratum.
     count, fraction
-        One of them.
+        Exactly one of them must be given.
     seed
-        Another seed is another sample.
+        A different seed gives a different sample.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Cohorts by name: those of ``sql/4_cohorts/`` and those saved in a warehouse.
+"""Cohorts by name: those in ``sql/4_cohorts/`` and those saved in a warehouse.
 
-In: a name and parameters. Out: ``Definition``, and its question with typed values. Saved cohorts
-are ``cohorts/NAME.sql`` in the folder of the warehouse; their header is that of ``sql/``:
-``-- param: name | TYPE | default | meaning``, and ``$name`` in the SELECT.
+In: a name and parameters. Out: ``Definition``, and its query with typed values. Saved cohorts are
+files ``cohorts/NAME.sql`` in the folder of the warehouse. They have the same header as the files of
+``sql/``, with ``-- param: name | TYPE | default | meaning``, and use ``$name`` in the SELECT.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class Definition:
 
     name: str
     kind: str
-    """``shipped`` with the package or ``saved`` in the warehouse."""
+    """``shipped`` (part of the package) or ``saved`` (in the warehouse)."""
     description: str
     params: tuple[Param, ...]
     text: str
-    """The file, which defines it."""
+    """Content of the file that defines it."""
 
     @property
     def statement(self) -> str:
-        """The SQL: the text itself, or a call of the table macro."""
+        """The SQL: the text itself if saved, or a call of the table macro if shipped."""
         if self.kind == "saved":
             return self.text
         given = ", ".join(f"{p.name} := ${p.name}" for p in self.params)
@@ -81,7 +81,7 @@ def definition(root: Path, name: str) -> Definition:
     Raises
     ------
     UnknownCohort
-        Naming those that are spelled alike.
+        There is none; the message suggests cohorts with similar names.
     """
     known = definitions(root)
     if name not in known:
@@ -119,7 +119,7 @@ def save(catalog: Catalog, name: str, sql: str) -> Definition:
     UnsafeCohort, UnknownTable, UnknownParameter
         The SQL is not allowed; see ``warehouse.cohorts.guard``.
     TargetExists
-        The name is taken; what is saved is never replaced.
+        The name is taken; a saved cohort is never replaced.
     """
     root = catalog.snapshot.root
     valid_name(name)
@@ -152,7 +152,7 @@ def _header(path: Path) -> tuple[str, tuple[Param, ...]]:
 
 
 def question(catalog: Catalog, cohort: Definition) -> Question:
-    """Return the checked SQL of a cohort, which may use the parameters that it declares.
+    """Return the checked SQL of a cohort, which may use only the parameters that it declares.
 
     Raises
     ------
@@ -173,12 +173,12 @@ def question(catalog: Catalog, cohort: Definition) -> Question:
 
 
 def values(catalog: Catalog, cohort: Definition, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters, cast to their types; those not given have their default.
+    """Return all parameters, cast to their types; parameters not given have their default.
 
     Raises
     ------
     UnknownParameter
-        A name is not a parameter of the cohort, or a value is not of its type.
+        A name is not a parameter of the cohort, or a value does not have its type.
     """
     params = {param.name: param for param in cohort.params}
     for name in given:
@@ -201,14 +201,14 @@ def _typed(catalog: Catalog, cohort: Definition, param: Param, value: object) ->
     value = plain(value)
     if param.type == "DATE" and isinstance(value, str) and _DICOM_DATE.fullmatch(value):
         value = f"{value[:4]}-{value[4:6]}-{value[6:]}"
-    # DuckDB would round 1.6 to 2, and another question would be saved.
+    # DuckDB would round 1.6 to 2 and so change the query.
     wider = re.sub("BIGINT|INTEGER", "DOUBLE", param.type)
     sql = f"select cast($1 as {param.type}) as typed, cast($1 as {wider}) = typed"
     try:
         typed, same = catalog.connection.execute(sql, [value]).fetchall()[0]
     except duckdb.Error:
         same = False
-    # Nor NaN, which equals nothing when the cohort is run again, and is not valid JSON.
+    # NaN is rejected, too: it equals nothing when the cohort is run again, and is not valid JSON.
     numbers = typed if same and isinstance(typed, list) else [typed] if same else []
     if same is False or any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
         raise UnknownParameter(
@@ -218,7 +218,7 @@ def _typed(catalog: Catalog, cohort: Definition, param: Param, value: object) ->
 
 
 def call(name: str, given: Mapping[str, Any]) -> str:
-    """Return the call of a cohort with these parameters, as text."""
+    """Return a call of a cohort with these parameters, as text."""
     shown = ", ".join(f"{name} := {_displayed(value)}" for name, value in given.items())
     return f"{name}({shown})"
 

@@ -1,4 +1,4 @@
-"""Rename a complete export to its target, and its sidecar beside it."""
+"""Rename a complete export to its target, and write its sidecar."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def refuse_export(target: Path, *, force: bool) -> None:
 
 
 def finish_export(draft: Path, target: Path, facts: dict[str, Any], *, force: bool) -> None:
-    """Rename a complete draft to its target, with the sidecar beside it.
+    """Rename a complete draft to its target, and write the sidecar beside it.
 
     Raises
     ------

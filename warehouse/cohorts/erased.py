@@ -1,8 +1,8 @@
 """Erase members from runs, and identifiers from the SQL of runs and saved cohorts.
 
-In: the folder of a warehouse, and what tells an identifier that is to be erased. Out: what was
-changed. A run keeps its digest and counts and says how many members it lost, so that `verify` and
-`diff` know; SQL has 'forgotten' where it named someone.
+In: the folder of a warehouse, and a function that recognizes erased identifiers. Out: the changes.
+A run keeps its digest and counts, and records how many members it lost, for `verify` and `diff`. In
+SQL, each erased identifier is replaced by 'forgotten'.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from warehouse.cohorts.runs import Run
 
     Erased = Callable[[str, str], bool]
-    """Whether a level and a key of it are erased."""
+    """Arguments: a level and a key. Returns whether that entity is erased."""
 
 WORD = "forgotten"
 _LITERAL = re.compile(r"'((?:[^']|'')*)'|([\w.^:-]{6,})")
-"""A text in SQL, or a word of six characters or more: shorter ones mean something else too."""
+"""A string literal in SQL, or a word of at least six characters; shorter words are ambiguous."""
 
 
 def erase_in_runs(root: Path, is_erased: Erased) -> tuple[dict[str, int], int]:
@@ -40,7 +40,8 @@ def erase_in_runs(root: Path, is_erased: Erased) -> tuple[dict[str, int], int]:
     Returns
     -------
     tuple
-        Run → members that it lost, and the number of runs and saved cohorts whose SQL has changed.
+        Run → number of members that it lost; and the number of runs and saved cohorts whose SQL has
+        changed.
     """
     lost: dict[str, int] = {}
     asked = 0
@@ -108,5 +109,5 @@ def _is_named(text: str, is_erased: Erased) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replace a file atomically; it is read-only again."""
+    """Replace a read-only file atomically; the new file is read-only, too."""
     write_whole(path, content, f"{path.parent.name}/{path.name}", keep_mode=True)

@@ -1,8 +1,8 @@
 """Export the encapsulated documents of the members of a run: PDF, CDA, STL, OBJ, MTL.
 
-In: a run. Out: a folder of documents, ``documents.csv`` with what is known of each,
-``manifest.csv`` with the sha256 of each, and ``cohort.json``. The ending of a name comes from a
-list of MIME types, if the content begins as such a document does; no text of a file becomes one.
+In: a run. Out: a folder of documents, ``documents.csv`` with attributes of each, ``manifest.csv``
+with the sha256 of each, and ``cohort.json``. The suffix of a file name is looked up by MIME type,
+and used only if the content begins like a document of that type; it is never copied from a file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LISTING = "documents.csv"
 OTHER = "bin"
 _CHUNK = 1 << 20
 _BEGIN = 1024
-"""Readers of PDF look for its begin in so many bytes."""
+"""PDF readers search this many bytes for the PDF header."""
 
 
 def _is_pdf(begin: bytes) -> bool:
@@ -58,7 +58,7 @@ def _is_text(begin: bytes) -> bool:
 
 
 def _is_stl(begin: bytes) -> bool:
-    return begin.startswith(b"solid") or len(begin) >= 84  # 80 bytes of anything, and a count
+    return begin.startswith(b"solid") or len(begin) >= 84  # 80 arbitrary bytes and a count
 
 
 _ENDINGS: dict[str, tuple[str, Callable[[bytes], bool]]] = {
@@ -70,7 +70,7 @@ _ENDINGS: dict[str, tuple[str, Callable[[bytes], bool]]] = {
     "model/obj": ("obj", _is_text),
     "model/mtl": ("mtl", _is_text),
 }
-"""MIME type, in lower case and without parameters → ending, and whether content may be that."""
+"""MIME type, in lower case and without parameters → suffix, and a check of the first bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,19 @@ class Document:
     """A row of ``documents.csv``: a document, or a member without one."""
 
     name: str
-    """Of the file, in the folder; empty if there is none."""
+    """File name in the folder; empty if there is no file."""
     SOPInstanceUID: str
     SOPClassUID: str
     MIMETypeOfEncapsulatedDocument: str
-    """As stated."""
+    """As stated in the object."""
     size_bytes: int
-    """Of the file."""
+    """Size of the file."""
     value_sha256: str
-    """Digest of the value in the object, which has a byte of padding where its length is odd."""
+    """Digest of the value in the object, including the padding byte of a value of odd length."""
     warning: str
-    """What does not fit, such as a MIME type that is not that of the content."""
+    """An inconsistency, such as a MIME type that does not match the content."""
     why_not: str
-    """Why there is no file."""
+    """Reason why there is no file."""
 
 
 def export_documents(
@@ -98,29 +98,29 @@ def export_documents(
 ) -> dict[str, Any]:
     """Write the encapsulated documents of the members of a run; return the provenance.
 
-    Each is copied a MiB at a time and hashed on the way. A byte of padding that Encapsulated
-    Document Length does not count is left out.
+    Each document is copied and hashed 1 MiB at a time. A padding byte that is not counted by
+    Encapsulated Document Length is left out.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
     run
-        What to export; members without a document are left out.
+        The run to export; members without a document are left out.
     target
         Folder that does not exist yet.
     template
-        Names of the files; see ``warehouse.cohorts.names``. Their ending is that of the document:
-        pdf, xml, stl, obj, mtl, or bin where MIME type and content do not agree on one of these.
+        File name template; see ``warehouse.cohorts.names``. The suffix is that of the document type
+        (pdf, xml, stl, obj, mtl), or bin if MIME type and content do not agree on one of these.
     s3
-        How sources in buckets are reached.
+        Access to sources in buckets.
 
     Raises
     ------
     TargetExists, UsageError
     ExportFailed
-        No member holds a document, a source is gone or has changed, or the disk is full; nothing
-        is left behind.
+        No member has a document, a source is missing or has changed, or the disk is full; partial
+        output is deleted.
     """
     check_template(template)
     if os.path.lexists(target):
@@ -159,7 +159,7 @@ def export_documents(
 
 
 def _names(catalog: Catalog) -> dict[str, dict[str, str]]:
-    """Return the attributes for the name template, of members with a document."""
+    """Return the attributes for the name template, for each member with a document."""
     sources, documents = statement("sources", "runs"), statement("documents", "runs")
     sql = f"select * from ({sources}) semi join ({documents}) using (instance_key)"
     rows = catalog.connection.sql(sql).pl().drop("path", "size_bytes", "modified_at").to_dicts()
@@ -169,7 +169,7 @@ def _names(catalog: Catalog) -> dict[str, dict[str, str]]:
 def _written(
     catalog: Catalog, folder: Path, row: dict[str, Any], name: str, s3: S3Access | None
 ) -> tuple[Document, str]:
-    """Write one document; return its row, and the digest of the file."""
+    """Write one document; return its row and the digest of the file."""
     mime_type = row["mime_type"] or ""
     known = (row["instance_key"], row["SOPClassUID"] or "", mime_type)
     if row["why_not"]:
@@ -193,7 +193,7 @@ def _written(
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 sha256, whole = _copied(value, file, size)
-        except OSError as error:  # a full disk, which is not the fault of the source
+        except OSError as error:  # a full disk; the source is not the cause
             raise ExportFailed(name, error.strerror or str(error)) from error
     if whole != row["sha256"]:
         raise ExportFailed(row["instance_key"], "its document is not the one that was ingested")
@@ -211,14 +211,14 @@ def _ending(mime_type: str, begin: bytes) -> tuple[str, list[str]]:
 
 
 def _copied(value: IO[bytes], file: IO[bytes], size: int) -> tuple[str, str]:
-    """Copy ``length`` bytes; return their digest, and that of the whole value."""
+    """Copy ``size`` bytes; return their digest and the digest of the whole value."""
     digest, left = hashlib.sha256(), size
     while left and (chunk := value.read(min(_CHUNK, left))):
         digest.update(chunk)
         file.write(chunk)
         left -= len(chunk)
     whole = digest.copy()
-    whole.update(value.read())  # at most the byte of padding
+    whole.update(value.read())  # at most the padding byte
     return digest.hexdigest(), whole.hexdigest()
 
 

@@ -1,8 +1,8 @@
 """Export the files of a run: one zip, a folder of copies, or a folder of links.
 
 In: a run and its source files, opened read-only. Out: files named by a template, ``manifest.csv``
-with the sha256 of each, and ``cohort.json``. A source that is not what was ingested is an error:
-the members are those of the database, and so are their bytes.
+with the sha256 of each, and ``cohort.json``. A source file that has changed since it was ingested
+is an error, because the export must match the stored rows.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 FILE_FORMATS = ("zip", "copy", "link")
 _CHUNK = 1 << 20
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-"""One time for all members: the same run gives the same bytes."""
+"""Time of all archive members, so that the same run gives the same bytes."""
 
 
 class _Out(Protocol):
-    """Where files go."""
+    """Destination of exported files."""
 
     def put(self, name: str, member: Member, source: SourceFile, file: IO[bytes]) -> str: ...
 
@@ -66,23 +66,23 @@ def export_files(
     root
         Folder of the warehouse.
     run
-        What to export.
+        The run to export.
     target
         File or folder that does not exist yet.
     form
-        ``zip``; ``copy``, a folder of copies; ``link``, a folder of symbolic links.
+        ``zip``, ``copy`` (a folder of copies) or ``link`` (a folder of symbolic links).
     template
-        Names of the files; see ``warehouse.cohorts.names``.
+        File name template; see ``warehouse.cohorts.names``.
     s3
-        How sources in buckets are reached.
+        Access to sources in buckets.
     force
-        Replace a zip of that name, and the file with its facts. A folder is never replaced.
+        Replace an existing zip and its sidecar. A folder is never replaced.
 
     Raises
     ------
     TargetExists, UsageError
     ExportFailed
-        A source is gone or has changed, or the disk is full; nothing is left behind.
+        A source is missing or has changed, or the disk is full; partial output is deleted.
     """
     if form not in FILE_FORMATS:
         raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(FILE_FORMATS)}")
@@ -122,7 +122,7 @@ def _write(out: _Out, catalog: Catalog, template: str, facts: dict[str, Any], s3
             with _opened(member, s3) as (source, file):
                 try:
                     sha256 = out.put(name, member, source, file)
-                except OSError as error:  # a full disk, which is not the fault of the source
+                except OSError as error:  # a full disk; the source is not the cause
                     raise ExportFailed(name, error.strerror or str(error)) from error
             rows.writerow(
                 (name, member.instance_key, member.size_bytes, sha256, member.modified_us)

@@ -1,8 +1,8 @@
-"""Export rows of a run: CSV, Parquet, Arrow, JSON Lines, a list of UIDs, an s5cmd manifest.
+"""Export rows of a run as CSV, Parquet, Arrow, JSON Lines, a UID list or an s5cmd manifest.
 
 In: a run and the newest version of its warehouse. Out: a file, and ``FILE.cohort.json`` beside it.
-Rows stream through DuckDB or Arrow batches, in the order of their key, so that two exports are
-equal byte by byte; the file has its name only when it is complete.
+Rows are streamed through DuckDB or Arrow batches, sorted by key, so that two exports are
+byte-identical. The file gets its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _KEYS = {
     "patients": "patient_key", "studies": "study_key", "series": "series_key",
     "instances": "instance_key",
 }  # fmt: skip
-# Larger groups of a hundred columns are spilled to disk and read again, in twice the time.
+# With a hundred columns, larger row groups are spilled to disk, which takes twice the time.
 _GROUPS = "row_group_size 32768"
-# Text that a spreadsheet takes for a formula: a leading apostrophe makes it text again. Some
-# spreadsheets leave out spaces and empty lines before it.
+# Text that spreadsheets interpret as a formula, unless an apostrophe precedes it. Some spreadsheets
+# ignore spaces and empty lines before it.
 _NO_FORMULA = "regexp_matches({c}, '^(\\s*[=+@-]|[\\t\\r\\n])')"
 
 
@@ -54,29 +54,29 @@ def export_rows(
     root
         Folder of the warehouse.
     run
-        What to export.
+        The run to export.
     target
         File that does not exist yet, unless ``force``.
     form
         One of ``ROW_FORMATS``.
     rows
-        What a row is: `patients`, `studies`, `series` or `instances`.
+        Entity per row: `patients`, `studies`, `series` or `instances`.
     preset
         ``series_csv``: the fourteen columns of django_dicom's CSV.
     spreadsheet
-        CSV only: begin with a byte order mark, and put an apostrophe before text that begins with
-        ``= + - @``, behind spaces too, or with tab, return or line feed, which a spreadsheet would
-        run as a formula. Without it the values are as stored.
+        CSV only: write a byte order mark, and put an apostrophe before text that a spreadsheet
+        would run as a formula: text that begins with ``= + - @``, even after spaces, or with tab,
+        return or line feed. By default values are written as stored.
     source
-        s5cmd only: ``/data=s3://bucket/dicom`` puts the second in place of the first.
+        s5cmd only: ``/data=s3://bucket/dicom`` replaces the first prefix by the second.
     force
-        Replace a file of that name, and the one with its facts.
+        Replace an existing file and its sidecar.
 
     Raises
     ------
     TargetExists, UsageError
     ExportFailed
-        A member has left the warehouse, or the disk is full; no file is left behind.
+        A member is no longer in the warehouse, or the disk is full; partial output is deleted.
     """
     if form not in ROW_FORMATS:
         raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(ROW_FORMATS)}")
@@ -111,7 +111,7 @@ def _query(rows: str, preset: str | None) -> str:
 
 
 def _for_spreadsheets(catalog: Catalog, query: str) -> str:
-    """Return a query with texts escaped that a spreadsheet would run as formulas."""
+    """Return a query that escapes text that a spreadsheet would run as a formula."""
     columns = catalog.connection.execute(f"describe {query}").fetchall()
     shown = ", ".join(
         f"""if({_NO_FORMULA.format(c=f'"{name}"')}, '''' || "{name}", "{name}") as "{name}\""""
@@ -173,7 +173,7 @@ def _keys(catalog: Catalog) -> Iterator[str]:
 
 
 def _s5cmd(catalog: Catalog, source: str | None) -> Iterator[str]:
-    """Yield a copy command per member; members of archives have no object of their own."""
+    """Yield a copy command per member; archive members have no object, so they are an error."""
     old, _, new = (source or "").partition("=")
     if source and not new:
         raise UsageError("source is OLD=NEW, as in /data=s3://bucket/dicom")

@@ -31,24 +31,25 @@ def select(
     search: str | None = None, order: str | Iterable[str] = (),
     limit: int | None = None, offset: int = 0, columns: str | Iterable[str] = (), **more: Any,
 ) -> duckdb.DuckDBPyRelation:  # fmt: skip
-    """Return the rows of an entity table for which every condition holds.
+    """Return the rows of an entity table that meet every condition.
 
     Parameters
     ----------
     table
-        ``patients``, ``studies``, ``series``, ``instances``, or a view with one row of these.
+        ``patients``, ``studies``, ``series``, ``instances``, or a view with one row per entity of
+        these.
     conditions, more
-        Conditions by attribute and operator, such as ``EchoTime__max=30``; those that are not
-        Python names are keys of the mapping: ``{"-(0018,0095)__min": 100}``. The operators are
-        those of ``warehouse.cohorts.filters.select``.
+        Conditions by attribute and operator, such as ``EchoTime__max=30``. Names that are not
+        Python identifiers are passed in a mapping: ``{"-(0018,0095)__min": 100}``. See
+        ``warehouse.cohorts.filters.select`` for the operators.
     search
         Text that a text column contains, ignoring case.
     order
-        Attributes to sort by, ``-`` in front of one for descending.
+        Attributes to sort by; a leading ``-`` means descending.
     limit, offset
         As in SQL.
     columns
-        Attributes to return, or one; by default every column of the table.
+        One or more attributes to return; by default every column of the table.
 
     Returns
     -------
@@ -77,9 +78,9 @@ def values(wh: Opened, table: str, attribute: str) -> list[Any]:
     Parameters
     ----------
     table
-        As of ``select``.
+        See ``select``.
     attribute
-        Column, keyword or tag. The values of a list are returned one by one.
+        Column, keyword or tag. Lists are flattened.
 
     Raises
     ------
@@ -94,12 +95,12 @@ def values(wh: Opened, table: str, attribute: str) -> list[Any]:
 
 
 def cohorts(wh: Opened) -> dict[str, definitions.Definition]:
-    """Return all cohorts by name: those of this package, then those saved in the warehouse."""
+    """Return all cohorts by name: those in this package, then those saved in the warehouse."""
     return definitions.definitions(wh.root)
 
 
 def runs(wh: Opened) -> list[Run]:
-    """Return all stored runs, the oldest of each cohort first."""
+    """Return all stored runs, for each cohort the oldest first."""
     return stored.runs(wh.root)
 
 
@@ -111,7 +112,7 @@ def save_cohort(wh: Opened, name: str, sql: str) -> definitions.Definition:
     name
         Name of the cohort.
     sql
-        One SELECT over tables of the warehouse that returns a key, such as ``series_key``.
+        One SELECT on tables of the warehouse that returns a key, such as ``series_key``.
 
     Raises
     ------
@@ -134,7 +135,7 @@ def save_cohort(wh: Opened, name: str, sql: str) -> definitions.Definition:
 
 
 def find_run(wh: Opened, name: Run | str) -> Run:
-    """Return a run by its name, or the latest run of the cohort of that name.
+    """Return a run by its name, or the latest run of a cohort by the cohort's name.
 
     Raises
     ------
@@ -152,20 +153,20 @@ def cohort(wh: Opened, name: str, /, *, limits: asking.Limits | None = None, **g
     name
         Name of the cohort.
     limits
-        Seconds and bytes of memory that the SQL of a saved cohort may take.
+        Limits of time (seconds) and memory (bytes) for the SQL of a saved cohort.
     given
-        Parameters of the cohort; those left out have their defaults.
+        Parameters of the cohort; parameters not given have their defaults.
 
     Returns
     -------
     Run
-        The run that exists already if the same question was asked of the same version before.
+        A new run, or the existing one if the same query was run on the same version before.
 
     Raises
     ------
     UnknownCohort, UnknownParameter, UnsafeCohort, UnknownTable, MembersUnclear, WriteFailed
     CohortStopped
-        It took more than ``limits``.
+        The query exceeded ``limits``.
 
     Examples
     --------
@@ -184,25 +185,25 @@ def rerun(wh: Opened, name: Run | str) -> compare.Difference:
     Parameters
     ----------
     name
-        A run, its name, or that of a cohort for its latest run.
+        A run, the name of a run, or the name of a cohort (its latest run).
 
     Returns
     -------
     Difference
-        What has changed between the two runs.
+        The difference between the two runs.
 
     Raises
     ------
     UnknownCohort
     UsageError
-        The run was made of other runs, so that it has no question of its own.
+        The run was made from other runs, so it has no query of its own.
     """
     return wh.place.keep(lambda: compare.rerun(wh.root, name), "cohort rerun")
 
 
 @names_failures
 def rerun_all(wh: Opened) -> list[Rerun]:
-    """Run every cohort again that was saved or run before, on the newest version."""
+    """Run every saved or previously run cohort again, on the newest version."""
     return wh.place.publish(lambda _: asked_again.rerun_all(wh.root), what="cohort rerun")
 
 
@@ -219,12 +220,12 @@ def members(wh: Opened, run: Run | str) -> pl.LazyFrame:
 
 @names_failures
 def difference(wh: Opened, before: Run | str, after: Run | str) -> compare.Difference:
-    """Return in which instances two runs differ, and why.
+    """Return the instances in which two runs differ, with the reasons.
 
     Parameters
     ----------
     before, after
-        Runs, their names, or those of cohorts for their latest run.
+        Runs, names of runs, or names of cohorts (their latest run).
 
     Raises
     ------

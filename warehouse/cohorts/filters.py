@@ -4,12 +4,12 @@ In: the name of an entity table and conditions, each an attribute, an operator a
 
     {"Modality": "MR", "-Manufacturer__icontains": "ge", "EchoTime__max": 30, "(0018,0095)": 100}
 
-Out: its rows. What an attribute stands for says ``query``. Of one that is no column of the table, a
-condition holds if it holds for some instance, and its negation (``-``) if some instance has a value
-and it holds for none. Where there is no value, a condition is false, and so is its negation; only
-``__null`` asks for that.
+Out: the rows that meet all conditions. ``query`` resolves attributes. If an attribute is not a
+column of the table, a condition holds if it holds for at least one instance; its negation (``-``)
+holds if at least one instance has a value and the condition holds for none. Without a value, both a
+condition and its negation are false; only ``__null`` tests for missing values.
 
-Values are bound as parameters and cast to the type of the attribute; no value becomes SQL.
+Values are bound as parameters and cast to the type of the attribute; they never become SQL text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _DICOM_DATE = re.compile(r"\d{8}")
 _NAME = re.compile(r"(-?)(.+?)(?:__([a-z]+))?")
 
-# Each operator for one value and for a list: c is the attribute, v the value, t its type.
+# SQL of each operator, for scalar and list attributes: c is the attribute, v the value, t its type.
 _SCALAR = {
     "is": "{c} = cast({v} as {t})",
     "in": "list_contains(cast({v} as {t}[]), {c})",
@@ -74,34 +74,42 @@ def select(
     order: str | Iterable[str] = (), limit: int | None = None, offset: int = 0,
     columns: str | Iterable[str] = (), today: dt.date | None = None,
 ) -> duckdb.DuckDBPyRelation:  # fmt: skip
-    """Return the rows of an entity table for which every condition holds.
+    """Return the rows of an entity table that meet every condition.
 
     Parameters
     ----------
     catalog
         Open catalog.
     table
-        `patients`, `studies`, `series`, `instances`, or another view with one row of them.
+        `patients`, `studies`, `series`, `instances`, or another view with one row per entity of
+        these.
     conditions
-        Attribute, ``__`` and operator → value; ``-`` before it negates. Without an operator the
-        value is equal; a list attribute has it among its values, or equals a list. ``contains`` and
-        ``icontains``; ``any``: one of these texts is contained, whatever the case; ``in``; ``min``,
-        ``max``, ``after``, ``before``: inclusive, of a list attribute all its values; ``during``:
-        today, yesterday, week (the last seven days), month, year; ``set``: the same values in any
-        order; ``has``: all of these values; ``existing``: equal, and some row must have it;
-        ``null``: true or false. Several values are a list or one text with commas.
+        Attribute, ``__`` and operator → value; a leading ``-`` negates. Several values are given as
+        a list or as one text with commas.
+
+        - no operator: equal; a list attribute contains the value, or equals the given list
+        - ``contains``, ``icontains``: substring, with and without regard to case
+        - ``any``: contains one of these texts, ignoring case
+        - ``in``: one of these values
+        - ``min``, ``max``, ``after``, ``before``: inclusive bounds; all values of a list attribute
+        - ``during``: today, yesterday, week (the last seven days), month, year
+        - ``set``: the same values in any order
+        - ``has``: all of these values
+        - ``existing``: equal, and at least one row must have the value
+        - ``null``: true or false
     search
-        Text that a text column contains, whatever the case.
+        Text that a text column contains, ignoring case.
     order
-        Attributes, ``-`` before one for descending. Rows without a value come last, and equal rows
-        in the order of their key.
+        Attributes to sort by; a leading ``-`` means descending. Rows without a value come last, and
+        equal rows are sorted by their key.
     limit, offset
         As in SQL.
     columns
-        Attributes to return; by default every column of the table. Of what varies within an entity
-        the value of the instance with the smallest key that has one, as in its other columns.
+        Attributes to return; by default every column of the table. If an attribute varies within an
+        entity, the value is that of the instance with the smallest key among those that have one,
+        as in the columns of the table.
     today
-        The day that ``during`` counts from.
+        The day that ``during`` is relative to.
 
     Raises
     ------
@@ -124,7 +132,7 @@ def narrowed(
     for name, value in conditions.items():
         query.where.append(_condition(query, name, value, today or dt.date.today()))  # noqa: DTZ011
     if search is not None:
-        # Join texts with a character that none contains, so that no match spans two.
+        # Join texts with a character that none of them contains, so that no match spans two texts.
         texts = ", ".join(f't."{c.name}"' for c in query.model.columns if c.type == "VARCHAR")
         wanted = f"lower(cast({query.bind(search)} as varchar))"
         query.where.append(f"contains(lower(concat_ws(chr(0), {texts})), {wanted})")
@@ -132,13 +140,13 @@ def narrowed(
 
 
 def sorting(query: Query, order: str | Iterable[str]) -> list[str]:
-    """Return the attributes to sort by, completed by the grain to a total order."""
+    """Return the sort terms, with the grain appended for a total order."""
     listed = [order] if isinstance(order, str) else list(order)
     return [*listed, *(name for name in query.model.grain if name not in listed)]
 
 
 def run_query(catalog: Catalog, sql: str, values: Mapping[str, Any]) -> duckdb.DuckDBPyRelation:
-    """Return the relation of a query, in a session of its own.
+    """Return the relation of a query, in a new session.
 
     Raises
     ------
@@ -195,7 +203,7 @@ def _condition(query: Query, name: str, value: object, today: dt.date) -> str:
     if found.source:
         test = query.join(found, f"coalesce(bool_or({test}), false)")
         return f"not {test}" if minus else test
-    # Some tests are false, not null, for a missing value, and their negation would be true.
+    # Some tests return false, not null, for a missing value, so their negation would be true.
     return f"({found.sql} is not null and {'not ' if minus else ''}({test}))"
 
 
@@ -233,7 +241,7 @@ def _test(
 
 
 def _fits(found: Attribute, name: str, operator: str) -> None:
-    """Refuse operators that have no meaning for a type, rather than return no rows."""
+    """Raise for operators that a type does not support, rather than return no rows."""
     if operator in _TEXT and found.type != "VARCHAR":
         raise UnknownFilter(f"{name}: {found.type} is no text; ask with =, __min and __max")
     if operator in {"min", "max"} and found.type in {"VARCHAR", "BOOLEAN", "BLOB"}:
@@ -253,12 +261,12 @@ def _must_exist(query: Query, found: Attribute, name: str, value: object) -> Non
 def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = False) -> Any:
     """Return a value cast to its type, so that an invalid one is an error rather than no rows.
 
-    With ``exact``, texts are asked for without the spaces that entities are kept without.
+    With ``exact``, text is compared without insignificant spaces, as entities are stored.
     """
     given = _dates(value) if kind.startswith("DATE") else value
     if exact:
         given = _without_spaces(given)
-    # DuckDB would round 1.6 to 2, and answer another question.
+    # DuckDB would round 1.6 to 2 and so change the query.
     wider = kind.replace("BIGINT", "DOUBLE")
     sql = f"select cast($1 as {kind}) as typed, cast($1 as {wider}) = typed"
     try:
@@ -297,7 +305,7 @@ def _without_spaces(value: Any) -> Any:
 
 
 def _dates(value: Any) -> Any:
-    """Return dates as DuckDB reads them: those of DICOM have no hyphens."""
+    """Return dates in the format of DuckDB; DICOM dates have no hyphens."""
     if isinstance(value, list):
         return [_dates(each) for each in value]
     if isinstance(value, str) and _DICOM_DATE.fullmatch(value):
@@ -313,7 +321,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _period(name: str, today: dt.date) -> tuple[dt.date, dt.date]:
-    """Return first and last day of a period, both inclusive.
+    """Return the first and the last day of a period, both inclusive.
 
     >>> _period("week", dt.date(2024, 3, 1))
     (datetime.date(2024, 2, 24), datetime.date(2024, 3, 1))

@@ -1,14 +1,14 @@
-"""Check that the SQL of a cohort is one repeatable SELECT over the warehouse alone.
+"""Check that the SQL of a cohort is one repeatable SELECT on the warehouse alone.
 
-In: text from a user. Out: the statement as DuckDB's parser understood it, written anew, so that
-comments and semicolons are gone. Three walls, each enough for what users can do by mistake:
+In: text from a user. Out: the statement, generated again from DuckDB's parse tree, so without
+comments and semicolons. There are three layers, each sufficient against mistakes of users:
 
 1. two parsers, sqlglot and DuckDB, must see exactly one query;
-2. every table must be one of the catalog or a CTE, every table function one of ours, every function
-   one whose answer depends on its arguments only, and rows taken in an order, so that the
-   cohort can be repeated;
-3. it runs on a connection that cannot open any file but the Parquet files of the warehouse, and
-   whose settings are locked.
+2. every table must be in the catalog or a CTE, every table function must be one of this package,
+   the result of every function must depend only on its arguments, and rows must be selected in a
+   defined order, so that the cohort is repeatable;
+3. it runs on a connection that can open only the Parquet files of the warehouse, and whose settings
+   are locked.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ _SURROUNDINGS = frozenset({
     "current_schemas", "current_setting", "current_user", "getenv", "getvariable", "query",
     "query_table", "session_user", "user", "version", "pg_postmaster_start_time", "pg_sleep",
 })  # fmt: skip
-"""Functions that answer about the process, let it wait, or run text as SQL."""
+"""Functions that return facts about the process, make it wait, or run text as SQL."""
 _CLOCKS = frozenset({
     "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "now",
     "today", "get_current_time", "get_current_timestamp", "transaction_timestamp", "ago",
     "current_localtime", "current_localtimestamp", "pg_conf_load_time",
 })  # fmt: skip
-"""Functions that read the clock; some are written without parentheses, as a column is."""
+"""Functions that read the clock; some are written without parentheses, like a column."""
 _SPECIAL_DATES = frozenset({"today", "now", "yesterday", "tomorrow"})
-"""Texts that other databases read as a date of the clock; this one cannot read them at all."""
+"""Text that other databases cast to the current date; DuckDB cannot cast it to a date."""
 _ORDERED = frozenset({
     "any_value", "arbitrary", "first", "last", "row_number", "ntile", "lag", "lead", "first_value",
     "last_value", "nth_value",
 })  # fmt: skip
-"""Functions that take the rows as they come: without an order they answer as the files lie."""
+"""Functions whose result depends on the row order, which without ORDER BY is that of the files."""
 _IN_ORDER = frozenset({
     "mode", "list", "array_agg", "string_agg", "group_concat", "listagg", "arg_max", "arg_min",
     "max_by", "min_by", "argmax", "argmin", "sum", "avg", "fsum", "favg", "product", "histogram",
 })  # fmt: skip
-"""Aggregates that may depend on the order of rows: by ties, by rounding or by what they collect."""
+"""Aggregates that may depend on the row order: through ties, rounding, or collected values."""
 _DRAWN = frozenset({"approx_quantile", "approx_top_k", "reservoir_quantile"})
-"""Functions whose answer is near, and how near depends on the order of the rows."""
+"""Functions that return an approximation, which depends on the row order."""
 _ZONED = re.compile(r"WITH TIME ZONE|TIMESTAMPTZ|TIMETZ")
 _QUERIES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
-"""Statements that only read; a CTE can also be an INSERT, UPDATE or DELETE."""
+"""Statement types that only read; a CTE may also be an INSERT, UPDATE or DELETE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Question:
 
     sql: str
     parameters: frozenset[str]
-    """Names of ``$name`` in it."""
+    """Names of its parameters (``$name``)."""
 
 
 def locked_catalog(
@@ -93,18 +93,18 @@ def locked_catalog(
 
 
 def check(catalog: Catalog, sql: str) -> Question:
-    """Check a text and return its SQL, or raise the reason why it is refused.
+    """Check the SQL of a user and return it as a ``Question``.
 
     Raises
     ------
     UnsafeCohort
-        It is not one SELECT, or reads something besides the warehouse, or cannot be repeated.
+        It is not one SELECT, reads something other than the warehouse, or is not repeatable.
     UnknownTable
     """
     try:
         return _checked(catalog, sql)
     except RecursionError:
-        # Both parsers recurse as deep as the query is nested, and so does the walk over their tree.
+        # Both parsers recurse as deep as the query is nested, and so does the walk over the tree.
         raise UnsafeCohort(
             "the question is nested too deep: name its parts with WITH, or use fewer parentheses"
         ) from None
@@ -142,7 +142,7 @@ def _checked(catalog: Catalog, sql: str) -> Question:
 
 
 def suspects(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
-    """Return the parts of a query whose result may depend on the order or the ids of rows."""
+    """Return the parts of a query whose result may depend on the order or ids of rows."""
     found = set[str]()
     for node in nodes(_parsed(connection, sql)):
         name = str(node.get("function_name", "")).lower()
@@ -160,7 +160,7 @@ def suspects(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
 
 def _one_query(sql: str) -> None:
     """Check with sqlglot, an independent parser, that the text is one query."""
-    # Imported here, because the import takes longer than most commands.
+    # Imported here because the import takes longer than most commands.
     import sqlglot  # noqa: PLC0415
     from sqlglot import exp  # noqa: PLC0415
 
@@ -197,10 +197,10 @@ def _table_macros() -> frozenset[str]:
 
 
 def _functions(connection: duckdb.DuckDBPyConnection) -> dict[str, bool]:
-    """Return the functions of DuckDB and of ``sql/``: name → whether it is deterministic.
+    """Return the functions of DuckDB and ``sql/``: name → whether it is deterministic.
 
-    A catalog that is locked has no others, so that they are the same in all catalogs of a process:
-    to list them takes longer than to check most questions.
+    A locked catalog has no other functions, so the result is the same for all catalogs of a process
+    and is cached: listing the functions takes longer than checking most queries.
     """
     if not _KNOWN_FUNCTIONS:
         overloads = overloads_of(connection)
@@ -209,20 +209,20 @@ def _functions(connection: duckdb.DuckDBPyConnection) -> dict[str, bool]:
 
 
 _KNOWN_FUNCTIONS: list[dict[str, bool]] = []
-"""One, once a question was checked."""
+"""Cache of ``_functions``, with at most one item."""
 
 
 def overloads_of(connection: duckdb.DuckDBPyConnection) -> dict[str, list[bool]]:
     """Return for each function whether its overloads are deterministic.
 
     DuckDB marks an overload for values with a time zone (``timestamptz - interval``) as consistent
-    within a query only, because its answer depends on the setting ``TimeZone``. Here that setting
-    is locked (``locked_catalog``), so such an overload is as repeatable as its siblings without a
-    zone. What then remains unsteady has no steady overload, whatever types a query binds to
-    (a test holds that for the installed DuckDB), so that the name decides.
+    only within a query, because its result depends on the setting ``TimeZone``. Here that setting
+    is locked (``locked_catalog``), so such an overload is as repeatable as the overloads without a
+    time zone. A function that is still not deterministic has no deterministic overload for any
+    types (a test checks this for the installed DuckDB), so its name is sufficient to reject it.
     """
     known: dict[str, list[bool]] = {}
-    # Macros have no stability in the catalog; some wrap a function of the same name.
+    # Macros have no stability in DuckDB's catalog; some wrap a function of the same name.
     rows = connection.execute(
         "select function_name, stability, parameter_types, return_type from duckdb_functions() "
         "order by stability is null"
@@ -290,7 +290,7 @@ class _Rules:
 
     @staticmethod
     def _order(node: dict[str, Any]) -> None:
-        """Refuse clauses that select arbitrary rows, which may change with compaction."""
+        """Raise for clauses that select arbitrary rows, which may change with compaction."""
         modifiers = {m["type"]: m for m in node.get("modifiers") or ()}
         taken = "LIMIT_MODIFIER" in modifiers or "LIMIT_PERCENT_MODIFIER" in modifiers
         distinct = modifiers.get("DISTINCT_MODIFIER", {}).get("distinct_on_targets")
@@ -324,7 +324,7 @@ class _Rules:
         if node.get("schema") not in {None, "", "main"} or node.get("catalog"):
             raise UnsafeCohort(f"name functions without catalog and schema: {name}")
         if allowed is not None:
-            # The call of a table macro occurs again among the functions.
+            # A call of a table macro is also listed among the functions.
             if name not in allowed:
                 raise UnsafeCohort(
                     f"{name}() is no table of the warehouse; allowed: {', '.join(sorted(allowed))}"
@@ -334,7 +334,7 @@ class _Rules:
         elif name in _CLOCKS | _SURROUNDINGS or not self.functions.get(name, True):
             self._refuse(name)
         elif name == "age" and len(node.get("arguments") or ()) == 1:
-            # With one argument it is the difference to today; with two it reads no clock.
+            # With one argument it returns the difference to today; with two it reads no clock.
             self._refuse(name)
 
     def _refuse(self, name: str) -> None:

@@ -1,8 +1,7 @@
 """Find uses of ids in a query other than joining and counting.
 
-``instance_id`` and ``batch`` say in which order files came. The same files have others in a
-warehouse that was given them in another order, so a cohort may join by an id and count it, and
-nothing else.
+``instance_id`` and ``batch`` depend on the order in which files were ingested. In another warehouse
+the same files may have other ids, so a cohort may only join by an id or count it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ IDS = frozenset({"instance_id", "batch"})
 
 _COUNTING = "count"
 _TOGETHER = frozenset({"row", "struct_pack", "list_value"})
-"""Functions whose answer is an id beside something: to be counted, too, and nothing else."""
+"""Functions that combine an id with other values; the result, too, may only be counted."""
 _SAME = frozenset({
     "COMPARE_EQUAL", "COMPARE_NOTEQUAL", "COMPARE_DISTINCT_FROM", "COMPARE_NOT_DISTINCT_FROM",
 })  # fmt: skip
@@ -37,16 +36,16 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def used_ids(tree: Any) -> list[str]:
-    """Return the ids that a query computes with, orders a selection by, or compares.
+    """Return the ids that a query computes with, compares, or uses to order a selection.
 
     Parameters
     ----------
     tree
-        What ``json_serialize_sql`` says of it.
+        The query, as parsed by ``json_serialize_sql``.
     """
     every = list(nodes(tree))
     names = set(IDS)
-    # An alias of an id is an id.
+    # An alias of an id counts as an id.
     while more := {name for node in every for name in _renamed(node, names)} - names - {""}:
         names |= more
     return sorted({name for node in every for name in _used(node, names)})
@@ -68,7 +67,7 @@ def _renamed(node: dict[str, Any], names: AbstractSet[str]) -> list[str]:
 
 
 def _id_in(node: Any, names: AbstractSet[str]) -> str:
-    """Return the name of the id in an expression, if it contains one."""
+    """Return the name of an id in an expression; empty if there is none."""
     if not isinstance(node, dict):
         return ""
     if node.get("class") == "COLUMN_REF":
@@ -80,7 +79,7 @@ def _id_in(node: Any, names: AbstractSet[str]) -> str:
 
 
 def _given(node: dict[str, Any]) -> list[Any]:
-    """Return the arguments of a function or window, under either name that DuckDB uses."""
+    """Return the arguments of a function or window; DuckDB uses two different names for them."""
     return list(node.get("children") or node.get("arguments") or ())
 
 

@@ -1,6 +1,6 @@
 """Find the members of a run in the newest version of its warehouse.
 
-In: a run. Out: a catalog with the table `members`, and the file of each instance.
+In: a run. Out: a catalog with the table `members`, and the source file of each instance.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ class Member:
 
     instance_key: str
     path: str
-    """As in ``files``."""
+    """Path as in ``files``."""
     size_bytes: int
     modified_us: int
     names: dict[str, str]
-    """What a template may name."""
+    """Attributes that a name template may use."""
 
 
 def members_of(root: Path, run: Run) -> Catalog:
-    """Open the newest version with the table `members`, all of which it must still hold.
+    """Open the newest version with the table `members`; all members must still be stored.
 
     Raises
     ------
     ExportFailed
     """
     catalog = open_catalog(root)
-    # Rows are sorted by key: many wide ones would exceed the memory before DuckDB spills by itself.
+    # Limit the memory: sorting many wide rows would exhaust it before DuckDB spills by itself.
     bound(catalog.connection)
-    # With several threads DuckDB buffers whole batches to keep the order of rows.
+    # With several threads DuckDB buffers much data to preserve the order of rows.
     catalog.connection.execute("set threads = 1")
     catalog.connection.read_parquet(str(members_file(root, run))).create_view("members")
     gone = catalog.connection.execute(
@@ -58,7 +58,7 @@ def members_of(root: Path, run: Run) -> Catalog:
 
 
 def sources(catalog: Catalog) -> Iterator[Member]:
-    """Yield the members of a run in the order of their keys; the catalog has `members`."""
+    """Yield the members of a run, sorted by key; the catalog must have the table `members`."""
     sql = f"select *, epoch_us(modified_at) as us from ({statement('sources', 'runs')})"
     for batch in catalog.connection.sql(sql).to_arrow_reader(10_000):
         for row in batch.to_pylist():

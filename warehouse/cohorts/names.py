@@ -1,11 +1,12 @@
 """Names of exported files, from a template and untrusted attributes.
 
 In: a template such as ``{PatientID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm``. Out: a relative
-path that stays inside its folder on every file system, another one for every instance.
+path that stays inside its folder on every file system and is unique for each instance.
 
-A value becomes a name by replacing what is not an ASCII letter, a digit, ``-``, ``_`` or ``.``. If
-that changed it, or if it has capitals, a digest of the value follows, so that two values never
-share a name; the UID of the instance, which every template must end in, does so for the whole path.
+In a value, every character except ASCII letters, digits, ``-``, ``_`` and ``.`` is replaced. If
+this changes the value, or if the value has capitals, a digest of the value is appended, so that two
+values never get the same name. The UID of the instance, in which every template must end, makes the
+whole path unique.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|cohort\.json|manifest\.csv", re.IGNORECASE
 )
-"""Devices of Windows, and what every export of files has beside them."""
+"""Windows device names, and names of files that every export adds."""
 LONGEST = 80
 
 
@@ -41,7 +42,7 @@ def check_template(template: str) -> str:
     Raises
     ------
     UsageError
-        It has an unknown field, leaves its folder, or its last part lacks ``{SOPInstanceUID}``.
+        It has an unknown field, leaves its folder, or has no ``{SOPInstanceUID}`` in its last part.
     """
     try:
         parsed = list(string.Formatter().parse(template))
@@ -81,7 +82,7 @@ def safe_name(value: str) -> str:
     if _UID.fullmatch(value) and len(value) <= LONGEST:
         return value
     cleaned = _UNSAFE.sub("_", value).strip("._-")[:LONGEST] or "unnamed"
-    # Ignoring case: `p1` and `P1` are one name on some file systems.
+    # Without capitals: `p1` and `P1` are the same name on some file systems.
     if cleaned == value and value == value.lower() and not _RESERVED.fullmatch(value):
         return value
     return f"{cleaned}~{hashlib.sha256(value.encode()).hexdigest()[:12]}"

@@ -1,8 +1,8 @@
 """Keyset pagination: the next page is found by the values of the last row.
 
-In: what ``select`` takes, and the cursor of another page. Out: ``Page``. Numbers of rows to leave
-out would count anew for each page and shift when rows come; values of the sorting attributes do
-not.
+In: the arguments of ``select``, and the cursor of another page. Out: ``Page``. With OFFSET, the
+database would count the skipped rows again for each page, and pages would shift when rows are
+added; a condition on the values of the sort attributes has neither problem.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _LONGEST = 8192
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some rows of a list."""
+    """One page of a list of rows."""
 
     rows: pa.Table
     count: int
-    """Rows of the whole list."""
+    """Number of rows in the whole list."""
     next: str | None
-    """Cursor of the page behind this one; none if this is the last."""
+    """Cursor of the next page; None if this is the last."""
     previous: str | None
 
 
@@ -45,22 +45,22 @@ def page(
     order: str | Iterable[str] = (), columns: Sequence[str] = (), limit: int = 25,
     cursor: str | None = None,
 ) -> Page:  # fmt: skip
-    """Return a page of the rows for which every condition holds.
+    """Return a page of the rows that meet every condition.
 
     Parameters
     ----------
     catalog, table, conditions, search, order, columns
-        As of ``warehouse.cohorts.filters.select``.
+        See ``warehouse.cohorts.filters.select``.
     limit
-        Rows of a page, from 1.
+        Rows per page, at least 1.
     cursor
-        ``next`` or ``previous`` of a page with the same order; the first page without one.
+        ``next`` or ``previous`` of a page with the same order; without one, the first page.
 
     Raises
     ------
     UnknownTable, UnknownFilter
     UsageError
-        The cursor is none of this list.
+        The cursor does not belong to this list.
     """
     query = narrowed(catalog, table, conditions, search=search)
     counted = fetched(catalog, f"select count(*) from ({query.sql((), ())})", query.values)
@@ -101,7 +101,7 @@ def fetched(catalog: Catalog, sql: str, values: Mapping[str, Any]) -> list[tuple
 
 
 class _Sort:
-    """One attribute that rows are sorted by; rows without a value come last."""
+    """A sort attribute; rows without a value come last."""
 
     def __init__(self, query: Query, name: str) -> None:
         self.is_descending = name.startswith("-")

@@ -1,8 +1,8 @@
 """The provenance of an export, and its verification.
 
-In: a run, or something that was exported. Out: facts that every export carries, in the file where
-its format has a place and beside it in ``FILE.cohort.json`` always; and the problems found when all
-of it is hashed again.
+In: a run, or an export. Out: the provenance that every export has, always in ``FILE.cohort.json``
+beside the file and, if the format allows, in the file as well; for a verification, the problems
+found when all files are hashed again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ABOUT = "cohort.json"
 MANIFEST = "manifest.csv"
 DOCUMENTS = "documents"
-"""Format whose files are no members, but what some members hold."""
+"""Format whose files are not the members themselves but documents inside some of them."""
 MANIFEST_FIELDS = ("name", "instance_key", "size_bytes", "sha256", "modified_us")
 _CHUNK = 1 << 20
 
@@ -36,14 +36,14 @@ class Verified:
     """Result of verifying an export."""
 
     digest: str
-    """Of the run that was exported."""
+    """Digest of the exported run."""
     files: int
     problems: tuple[str, ...]
-    """One line each; empty if everything is as it was written."""
+    """One line per problem; empty if all files are unchanged."""
 
 
 def provenance(run: Run, form: str, exported_version: int) -> dict[str, Any]:
-    """Return the provenance of an export, which does not depend on the time of writing."""
+    """Return the provenance of an export, which does not depend on the time of the export."""
     return {
         "run": run.run,
         "cohort": run.cohort,
@@ -82,7 +82,7 @@ def verify(target: Path) -> Verified:
     ------
     SourceNotFound
     UsageError
-        Nothing says what it should be.
+        The export has no provenance to compare with.
     """
     if not os.path.exists(target):
         raise SourceNotFound(str(target))
@@ -94,7 +94,7 @@ def verify(target: Path) -> Verified:
     except (OSError, ValueError, LookupError, TypeError):
         raise UsageError(f"{target} is no export of a cohort: no readable {about.name}") from None
     if target.is_dir():
-        # A file of a BIDS data set is of no single instance; not every member holds a document.
+        # A file of a BIDS data set is not one instance, and not every member has a document.
         of_members = None if facts.get("format") in {"bids", DOCUMENTS} else digest
         problems, files = _tree(target, wanted, of_members, facts.get("beside", {}))
     else:
@@ -121,7 +121,7 @@ def _tree(
                 problems.append(f"{row['name']}: {problem}")
     if digest is not None and keys.hexdigest() != digest:
         problems.append(f"{ABOUT}: another digest than that of the members")
-    for name, sha256 in beside.items():  # what is no member, as the audit of a de-identified export
+    for name, sha256 in beside.items():  # not members, such as the audit of a de-identified export
         if problem := _changed(folder / name, {"sha256": sha256}):
             problems.append(f"{name}: {problem}")
     extra = sorted(set(_files(folder)) - listed - {ABOUT, MANIFEST} - set(beside))
@@ -129,7 +129,7 @@ def _tree(
 
 
 def _changed(path: Path, row: dict[str, str]) -> str:
-    """Return what is wrong with one file; of a link, size and time of its target are compared."""
+    """Return what is wrong with one file; for a link, compare size and time of its target."""
     try:
         status = path.stat()
         if row["sha256"]:
@@ -142,7 +142,7 @@ def _changed(path: Path, row: dict[str, str]) -> str:
 
 def _files(folder: Path) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
-        # A link to a folder is listed with the folders and not walked into.
+        # os.walk lists a link to a folder among the folders and does not follow it.
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         for name in names + links:
             yield os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")

@@ -1,8 +1,9 @@
-"""Build a SELECT over one entity table from names of attributes.
+"""Build a SELECT on one entity table from names of attributes.
 
-An attribute is a column of the table, else a column of ``instances``, of images with functional
-groups that of ``frame_values``, else any element by keyword or tag. What is not of the table has a
-value per instance, and is joined as an aggregate over the instances of a row.
+An attribute name is resolved in this order: a column of the table; a column of ``instances`` (for
+images with functional groups, of ``frame_values``); any element, by keyword or tag. An attribute
+that is not a column of the table has one value per instance, and is joined as an aggregate over the
+instances of a row.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ _TAG = re.compile(r"\(?(?:0x)?([0-9a-fA-F]{4}),? ?(?:0x)?([0-9a-fA-F]{4})\)?")
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A name that was resolved for one table."""
+    """An attribute name resolved for one table."""
 
     sql: str
-    """How the query, or the source, names its value."""
+    """SQL expression of its value in the query, or in the source."""
     type: str
     """DuckDB type of one value."""
     is_list: bool
     source: str = ""
-    """What has its value per instance, empty for a column of the table."""
+    """Source with one value per instance; empty for a column of the table."""
 
 
 class Query:
-    """The parts of a SELECT over one table, put together condition by condition."""
+    """The parts of a SELECT on one table, assembled condition by condition."""
 
     def __init__(self, catalog: Catalog, table: str) -> None:
         self.catalog = catalog
@@ -80,7 +81,7 @@ class Query:
         )
 
     def _of_frames(self, name: str) -> Attribute | None:
-        """Return an attribute of instances that functional groups may state, as `series` has it."""
+        """Return an instance attribute that functional groups may state, derived as in `series`."""
         if self.model.name in {"frames", "frame_values"}:
             return None
         kinds = {column.name: column.type for column in self.catalog.model("frame_values").columns}
@@ -102,7 +103,7 @@ class Query:
         return f"{alias}.found"
 
     def bind(self, value: object) -> str:
-        """Return the parameter that stands for a value."""
+        """Bind a value; return its parameter name."""
         name = f"v{len(self.values)}"
         self.values[name] = value
         return f"${name}"
@@ -110,12 +111,12 @@ class Query:
     def value(self, name: str) -> str:
         """Return the SQL expression of an attribute."""
         found = self.attribute(name)
-        # As columns of entities are reduced: the instance with the smallest key that has a value.
+        # Same rule as for entity columns: use the instance with the smallest key that has a value.
         reduced = f"arg_min({found.sql}, instance_key)"
         return self.join(found, reduced) if found.source else found.sql
 
     def sql(self, columns: Iterable[str], order: Iterable[str], page: Iterable[str] = ()) -> str:
-        """Return the SELECT; every column without ``columns``."""
+        """Return the SELECT, with all columns if ``columns`` is empty."""
         shown = [f'{self.value(name)} as "{name}"' for name in columns]
         parts = [
             f"select {', '.join(shown) or 't.*'} from {self.model.name} as t",
@@ -136,7 +137,7 @@ def _attribute(sql: str, kind: str, source: str = "") -> Attribute:
 
 
 def element_tag(name: str) -> str | None:
-    """Return the keyword, or the tag as eight hex digits; none if it is neither."""
+    """Return the keyword, or the tag as eight hex digits; None if the name is neither."""
     if name and name in keyword_tags():
         return name
     match = _TAG.fullmatch(name)

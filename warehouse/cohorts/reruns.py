@@ -1,7 +1,7 @@
 """Run every cohort of a warehouse again, as a nightly job.
 
-In: a warehouse. Out: one ``Rerun`` per question, failed ones included. A question is a cohort with
-its parameters: each that was ever run, and each saved cohort as it stands.
+In: a warehouse. Out: one ``Rerun`` per query, including failed ones. The queries are every cohort
+with the parameters of each earlier run, and every saved cohort without a run, with its defaults.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class Rerun:
     cohort: str
     parameters: dict[str, Any]
     run: Run | None = None
-    """None if it could not be asked."""
+    """None if the query could not be run."""
     changed: bool = False
-    """Whether the members are others than those of the run before; also if there was none."""
+    """Whether the members differ from those of the previous run, or there was no previous run."""
     why_not: str | None = None
-    """Why it could not be asked: its text is not allowed any more, or has lost a parameter."""
+    """Why the query could not be run: its text is no longer allowed, or has lost a parameter."""
 
 
 def rerun_all(root: Path) -> list[Rerun]:
     """Run every cohort on the newest version; a failure of one does not stop the others.
 
-    A question that was asked of this version already is not run again.
+    A query that was already run on this version is not run again.
     """
     require(root)
     before: dict[tuple[str, str], Run] = {}

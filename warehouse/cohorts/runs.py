@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
 
 _WIDTH = 200
-"""Characters of a question that are shown."""
+"""Number of characters of a query that are shown."""
 MEMBERS = "members.parquet"
 ABOUT = "run.json"
 LEVELS = ("instance", "series", "study", "patient")
@@ -58,27 +58,27 @@ class Run:
     run: str
     cohort: str
     kind: str
-    """``shipped``, ``saved``, or how it was made of other runs."""
+    """``shipped``, ``saved``, or the operation that made it from other runs."""
     sql: str
     sql_sha256: str
     parameters: dict[str, Any]
     level: str
-    """What a row of the cohort stood for: instance, series, study or patient."""
+    """Entity level of the cohort's rows: instance, series, study or patient."""
     warehouse: dict[str, Any]
-    """``id`` and ``version`` of the warehouse, ``newest_instance_id``."""
+    """``id`` and ``version`` of the warehouse, and ``newest_instance_id``."""
     package_version: str
     made_at: str
     digest: str
     counts: dict[str, int]
     made_of: list[dict[str, str]] = field(default_factory=list)
-    """Runs that it was made of: their name and digest."""
+    """Name and digest of the runs that it was made from."""
     forgotten: int = 0
-    """Members that were forgotten since; the digest is that of before."""
+    """Number of members forgotten since; the digest still includes them."""
     is_redacted: bool = False
-    """The SQL or a parameter named someone who was forgotten; ``sql_sha256`` is that of before."""
+    """Whether a forgotten identifier was replaced in SQL or parameters; ``sql_sha256`` is older."""
 
     def __repr__(self) -> str:
-        """Return what was asked and how many were found."""
+        """Return the query and the number of members."""
         given = ", ".join(f"{k}={v!r}" for k, v in self.parameters.items() if v is not None)
         text = f"{self.cohort}({given})"
         counts = ", ".join(f"{count:,} {level}" for level, count in self.counts.items())
@@ -87,11 +87,11 @@ class Run:
         return f"<Run {self.run}: {short}\n {counts}\n version {version}, digest {self.digest}>"
 
     def _repr_html_(self) -> str:
-        """Return the same for notebooks."""
+        """Return the same as HTML, for notebooks."""
         return f"<pre>{html.escape(repr(self))}</pre>"
 
     def same_question(self, other: Run) -> bool:
-        """Whether both ask the same SQL with the same parameters."""
+        """Whether both runs have the same SQL and the same parameters."""
         return (self.sql_sha256, self.parameters) == (other.sql_sha256, other.parameters)
 
 
@@ -116,14 +116,14 @@ def run_cohort(
 ) -> Run:
     """Run a cohort on the newest version and store its members.
 
-    The same question of the same version of a warehouse is one run: asked again, the run that
-    exists is returned.
+    If the same query was already run on the same version of the warehouse, the existing run is
+    returned.
 
     Raises
     ------
     UnknownCohort, UnknownParameter, UnsafeCohort, UnknownTable, MembersUnclear, WriteFailed
     CohortStopped
-        The SQL of a saved cohort took more time or memory than ``limits``.
+        The SQL of a saved cohort exceeded ``limits``.
     """
     catalog = locked_catalog(root)
     cohort = definition(root, name)
@@ -215,7 +215,7 @@ def _same(run: Run, made: Run) -> bool:
 
 
 def runs(root: Path) -> list[Run]:
-    """Return all runs of a warehouse by name, the oldest of each cohort first."""
+    """Return all runs of a warehouse sorted by name, for each cohort the oldest first."""
     return [read_run(root, path) for path in sorted(runs_folder(root).glob(f"[!.]*/{ABOUT}"))]
 
 
@@ -225,7 +225,7 @@ def read_run(root: Path, path: Path) -> Run:
     Raises
     ------
     StoreDamaged
-        Its description cannot be read, or is that of another run.
+        Its description cannot be read, or describes another run.
     """
     try:
         found = Run(**json.loads(path.read_text(encoding="utf-8")))
@@ -243,12 +243,12 @@ def read_run(root: Path, path: Path) -> Run:
 
 
 def find_run(root: Path, name: Run | str) -> Run:
-    """Return a run by its name, or the latest of a cohort; a ``Run`` is returned as it is.
+    """Return a run by its name, or the latest run of a cohort; return a ``Run`` unchanged.
 
     Raises
     ------
     UnknownCohort
-        There is none; the message names those that are spelled alike.
+        There is none; the message suggests similar names.
     """
     if isinstance(name, Run):
         return name
@@ -261,14 +261,14 @@ def find_run(root: Path, name: Run | str) -> Run:
 
 
 def members(root: Path, run: Run | str) -> pl.LazyFrame:
-    """Return the members of a run, or of the latest of a cohort: one row per instance."""
+    """Return the members of a run, or of a cohort's latest run: one row per instance."""
     import polars as pl  # noqa: PLC0415 - who asks SQL alone does without
 
     return pl.scan_parquet(members_file(root, find_run(root, run)))
 
 
 def series_keys(members: pl.LazyFrame) -> list[str]:
-    """Return the series of the members of a run, in order."""
+    """Return the distinct series keys of the members of a run, in the order of the members."""
     keys = members.select("series_key").unique(maintain_order=True).collect()
     return [key for key in keys["series_key"] if key is not None]
 
@@ -288,7 +288,7 @@ def _newest(catalog: Catalog) -> int:
 
 @functools.cache
 def package_version() -> str:
-    """Return the version of this package; a checkout that is not installed has none."""
+    """Return the version of this package; a checkout that is not installed has no version."""
     try:
         return metadata.version("dicom-warehouse")
     except metadata.PackageNotFoundError:
@@ -296,7 +296,7 @@ def package_version() -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON has: dates and times as ISO text."""
+    """Return a value that JSON can represent: dates and times as ISO text."""
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)

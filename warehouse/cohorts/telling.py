@@ -1,6 +1,6 @@
-"""Choose the columns that show people what a row is.
+"""Choose the columns to display for a row.
 
-In: a table and what was asked about it. Out: names of columns, the most telling first.
+In: a table and the conditions of a query. Out: names of columns, the most informative first.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ IDENTIFYING = {
     ),
     "instances": ("PatientID", "Modality", "SeriesNumber", "InstanceNumber", "SOPInstanceUID"),
 }  # fmt: skip
-"""What people know an entity by, and how much there is of it."""
+"""Entity table → columns by which users recognize an entity, and its counts."""
 
 
 def telling_columns(model: Model, conditions: Iterable[str], order: Iterable[str]) -> list[str]:
-    """Return the columns asked about, then those that identify a row.
+    """Return the columns used in the query, then those that identify a row.
 
     Parameters
     ----------
     model
         The table.
     conditions, order
-        As ``warehouse.cohorts.filters.select`` takes them.
+        See ``warehouse.cohorts.filters.select``.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""Station 1: a file becomes data elements."""
+"""Parse files into data elements."""

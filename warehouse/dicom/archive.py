@@ -4,8 +4,8 @@ In: the path of an archive, the name of a member. Out: the directory, or a strea
 central directory is read once per process and archive, as long as the archive is unchanged; a
 member is then one seek. No archive stays open, so that its disk can be unmounted.
 
-An archive is hostile until checked: sizes are those that it claims, so members are refused where
-the claim is absurd, and a stream ends at the claimed size and is checked against its CRC-32.
+An archive is untrusted. Its declared sizes may be wrong, so members with an absurd size are
+rejected, and a stream ends at the declared size and is checked against its CRC-32.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DIRECTORY_BYTES = 64 << 20
-"""A longer central directory is refused before it is read: half a million members and more."""
+"""A longer central directory, of half a million members or more, is rejected before it is read."""
 
 KEPT_MEMBERS = 200_000
-"""Members whose places are remembered, of one archive or several; the last one always is."""
+"""Number of members cached, of one or several archives; the last archive is always cached."""
 
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 _ENCRYPTED, _PATCHED = 0x41, 0x20
@@ -49,9 +49,9 @@ class Directory:
     """The parsed central directory of an archive."""
 
     members: dict[str, zipfile.ZipInfo]
-    """By name; of several members with one name the last, as ``unzip`` leaves it."""
+    """Members by name; if several have the same name, the last one, as with ``unzip``."""
     overlapping: frozenset[str]
-    """Members whose bytes are also those of another one: how small archives become huge."""
+    """Members that share bytes with another one, as in zip bombs."""
     size_bytes: int
     modified_us: int
 
@@ -68,7 +68,7 @@ def directory(archive: str) -> Directory:
     OSError
         The archive cannot be opened.
     Rejected
-        It is broken, or its directory is longer than ``MAX_DIRECTORY_BYTES``.
+        It is damaged, or its directory is longer than ``MAX_DIRECTORY_BYTES``.
     """
     with _opened(archive) as file:
         return _directory(archive, file)
@@ -126,7 +126,7 @@ def _read_directory(file: IO[bytes], status: os.stat_result) -> Directory:
     if not stat.S_ISREG(status.st_mode):
         raise Rejected("not a regular file")
     try:
-        # Of the standard library, but not public: what ZipFile itself asks first.
+        # A private function of the standard library, which ZipFile itself calls first.
         end: Any = zipfile._EndRecData(file)  # type: ignore[attr-defined] # noqa: SLF001
         length = end[5] if end else 0
         if length > MAX_DIRECTORY_BYTES:

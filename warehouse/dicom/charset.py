@@ -1,9 +1,9 @@
 """Decode text with Specific Character Set (PS3.5 §6.1, PS3.3 C.12.1.1.2).
 
-pydicom knows the terms and most codecs; this asks it, and says whether anything could not be read.
-Code extensions of ISO 2022 are read here: a delimiter goes back to the first character set, which
-pydicom forgets between values and components, and pydicom leaves escape sequences of ISO 2022 IR 58
-in the text and knows no Latin-9.
+pydicom provides the terms and most codecs; this module uses them and reports undecodable bytes.
+ISO 2022 code extensions are decoded here, for three reasons: a delimiter resets the character set
+to the first one, which pydicom does not do between values and components; pydicom leaves escape
+sequences of ISO 2022 IR 58 in the text; and it does not support Latin-9.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ DEFAULT = "iso8859"
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 
 DELIMITERS = {"LO": b"\\", "SH": b"\\", "UC": b"\\", "PN": b"\\^="}
-"""By VR: characters of a value that go back to the first character set (PS3.5 6.1.2.5.3)."""
+"""VR → delimiters that reset the character set to the first one (PS3.5 6.1.2.5.3)."""
 
 _LATIN_9 = {"ISO_IR 203": "iso8859_15", "ISO 2022 IR 203": "iso8859_15"}
 _UNKNOWN = "ascii"
-"""For a term that nobody knows: what is not ASCII is then unreadable instead of guessed."""
+"""Codec for unknown terms: bytes that are not ASCII become unreadable instead of guessed."""
 
 _G0 = {b"(B": "ascii", b"(J": "shift_jis", b"$B": "iso2022_jp", b"$(D": "iso2022_jp_2"}
 _G1 = {
@@ -42,7 +42,7 @@ _G1 = {
     b"-L": "iso8859_5", b"-M": "iso8859_9", b"-T": "iso_ir_166", b"-b": "iso8859_15",
     b"$)C": "euc_kr", b"$)A": "gb2312",
 }  # fmt: skip
-"""Escape sequences without their ESC, and Python's codec (PS3.3 tables C.12-3 and C.12-4)."""
+"""Escape sequence without ESC → Python codec (PS3.3 tables C.12-3 and C.12-4)."""
 _CONTROLS = b"\t\n\f\r"
 _TWO_BYTES = {"iso2022_jp": b"\x1b$B", "iso2022_jp_2": b"\x1b$(D"}
 _ESCAPE = re.compile(
@@ -50,7 +50,7 @@ _ESCAPE = re.compile(
 )
 
 _quiet = threading.Lock()
-"""Filters of warnings are those of the process: two threads would restore each other's."""
+"""Lock for warning filters, which are global: two threads would restore each other's filters."""
 
 _HALVES = re.compile("[\ud800-\udfff]")
 
@@ -76,23 +76,24 @@ def decode_text(raw: bytes, charsets: Sequence[str], delimiters: bytes = b"\\") 
     Parameters
     ----------
     raw
-        Values, with what parts them.
+        Values with their delimiters.
     charsets
-        What ``encodings_of`` says.
+        Result of ``encodings_of``.
     delimiters
-        Those of ``DELIMITERS``; controls such as line ends are some in every VR.
+        Delimiters of the VR, from ``DELIMITERS``; control characters such as line ends are
+        delimiters in every VR.
     """
     if b"\x1b" in raw and _ESCAPE.search(raw) and _codec(charsets[0]) in _extensible():
         text = _extended(raw, charsets, delimiters)
     else:
         text = _plain(raw, charsets)
-    # pydicom lets a file name any codec of Python; some make halves of characters (UTF-7 can).
+    # pydicom accepts any Python codec; some, such as UTF-7, can produce lone surrogates.
     return text if text.isascii() else _HALVES.sub(UNREADABLE, text)
 
 
 def _plain(raw: bytes, charsets: Sequence[str]) -> str:
     try:
-        # What pydicom would say on stderr is a row: `warning`, where a byte could not be read.
+        # Suppress pydicom's warnings: undecodable bytes are reported in the column `warning`.
         with _quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return decode_bytes(raw, charsets, TEXT_VR_DELIMS)
@@ -101,17 +102,17 @@ def _plain(raw: bytes, charsets: Sequence[str]) -> str:
 
 
 def _extended(raw: bytes, charsets: Sequence[str], delimiters: bytes) -> str:
-    """Decode a value that changes its character sets on the way (PS3.5 6.1.2.5).
+    """Decode a value that switches character sets by escape sequences (PS3.5 6.1.2.5).
 
-    G0 is what bytes below 0x80 mean, G1 what others do. A sequence that Specific Character Set does
-    not name is not followed: its ESC becomes unreadable.
+    G0 is the character set for bytes below 0x80, G1 for all others. An escape sequence whose term
+    is not in Specific Character Set is ignored; its ESC becomes an unreadable character.
     """
     declared = {"ascii", *map(_codec, charsets)}
     g0, g1 = "ascii", charsets[0]
     made = []
     for number, part in enumerate(_ESCAPE.split(raw)):
         if number % 2 == 0:
-            # Of two bytes for a character, one may look like a delimiter that is none.
+            # One byte of a two-byte character may look like a delimiter.
             ends = _CONTROLS if g0 in _TWO_BYTES else _CONTROLS + delimiters
             at = next((n for n, byte in enumerate(part) if byte in ends), None)
             made += _decoded(part[:at], g0, g1)
@@ -137,7 +138,7 @@ def _decoded(part: bytes, g0: str, g1: str) -> list[str]:
 
 @lru_cache(256)
 def _codec(name: str) -> str:
-    """Return the one name of a codec that has several."""
+    """Return the canonical name of a codec."""
     try:
         return codecs.lookup(name).name
     except LookupError:

@@ -1,7 +1,7 @@
 """The dictionaries of pydicom, loaded from its two data files without importing pydicom.
 
-To import the package takes most of a second, with every decoder of pixels that is installed. A
-process that only asks SQL needs names and tags, and no more.
+Importing pydicom takes most of a second, as it imports every installed pixel decoder. A process
+that only runs SQL needs just names and tags.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 LEADING_SPACES = frozenset({"ST", "LT", "UT", "UC"})
-"""Text VRs in which spaces before a value mean something; in all others they do not."""
+"""Text VRs in which leading spaces are significant; in all others they are not."""
 
 
 @cache
@@ -47,7 +47,7 @@ def private_elements() -> dict[str, dict[str, tuple[str, str, str, str]]]:
 
 
 def uids() -> dict[str, tuple[str, str, str, str, str]]:
-    """Return name, kind, what is added, whether it is retired, and keyword, by UID of PS3.6."""
+    """Return name, kind, addition, whether it is retired, and keyword, by UID of PS3.6."""
     found: dict[str, tuple[str, str, str, str, str]] = _data("_uid_dict").UID_dictionary
     return found
 

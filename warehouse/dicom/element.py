@@ -1,7 +1,7 @@
-"""``Element``, ``PixelPlace`` and ``Header``: what every reader returns, undecoded.
+"""``Element``, ``PixelPlace`` and ``Header``: the undecoded result of every reader.
 
-The value field is kept as bytes; ``warehouse.elements.values`` says what they mean. Both readers
-therefore share every decision about values and can only differ in finding the elements.
+Value fields are bytes, which ``warehouse.elements.values`` decodes. Both readers therefore share
+all decoding of values, and can differ only in how they find elements.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 from pydicom.datadict import keyword_for_tag
 
 PIXEL_TAGS = frozenset({"7FE00008", "7FE00009", "7FE00010"})
-"""Float, Double Float and Pixel Data: at top level, recorded by place and never read."""
+"""Float, Double Float and Pixel Data; at top level, only their location is recorded."""
 
 MAX_DEPTH = 64
-"""Sequences nested deeper than this are hostile; the deepest seen in real archives is under 20."""
+"""Maximum nesting of sequences; the deepest seen in real archives is under 20."""
 
 
 class Element(NamedTuple):
@@ -36,10 +36,10 @@ class Element(NamedTuple):
     items: int = 0
     """Number of items of a sequence."""
     pixel_length: int | None = None
-    """Bytes of pixel data that were passed over; None for every other element."""
+    """Bytes of pixel data that were skipped; None for every other element."""
     warning: str | None = None
     left: tuple[int, str] | None = None
-    """Length and SHA-256 of a value that is too long to be kept."""
+    """Length and SHA-256 of a value that is too long to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class PixelPlace:
     """First byte of the value field, from the start of the file (of the inflated data set, if
     the transfer syntax is deflated)."""
     length: int
-    """Bytes of the value field; with all item headers and the delimiter if encapsulated."""
+    """Bytes of the value field; if encapsulated, including item headers and the delimiter."""
     encapsulated: bool
 
 
@@ -62,7 +62,7 @@ class Header:
     pixels: PixelPlace | None
     transfer_syntax: str | None
     note: str | None
-    """What is odd about the file although its header could be read."""
+    """Note about a problem of a file whose header could be read."""
 
 
 @lru_cache(maxsize=65_536)
@@ -81,5 +81,5 @@ def path_step(tag: str, item: int) -> str:
 
 
 def join_path(path: str, step: str) -> str:
-    """Return the path of the elements of one sequence item inside of what lies at ``path``."""
+    """Return the path of the elements of a sequence item below ``path``."""
     return f"{path}.{step}" if path else step

@@ -1,7 +1,7 @@
 """Flatten a pydicom data set into a list of elements, depth first.
 
-In: what ``reference`` read. Out: ``Element``s. Value fields are taken over as bytes, so that a
-value pydicom would refuse still becomes a row; so is a sequence that cannot be parsed.
+In: a data set read by ``reference``. Out: ``Element``s. Value fields are copied as bytes, so that a
+value that pydicom would reject still becomes a row; so does a sequence that cannot be parsed.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def flattened(
 ) -> list[Element]:  # fmt: skip
     """Flatten a data set, depth first; sequences come before the elements of their items.
 
-    ``left`` has the digests of values that are too long to be read, ``outer`` character sets of a
-    data set around it that pydicom did not understand.
+    ``left`` has the digests of values that are too long to be read, ``outer`` the character sets of
+    an enclosing data set that pydicom does not know.
     """
     if depth > MAX_DEPTH:
         raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels")
     found: list[Element] = []
-    # Not `elements()`, which converts empty elements, and with them others they depend on.
+    # Avoid `elements()`, which converts empty elements and the elements they depend on.
     raws: list[Any] = [raw for _, raw in sorted(dataset.items())]
     spent.add_elements(len(raws))
     encoding: Any = dataset.original_character_set or DEFAULT
@@ -56,7 +56,7 @@ def flattened(
             creators.get(raw.tag >> 8 if raw.tag & 0xFF00 else -1) if raw.tag.is_private else None
         )
         if isinstance(raw, DataElement):
-            # pydicom has converted already what it needed itself: sequences of undefined length
+            # pydicom has already converted the elements it needs: sequences of undefined length
             # and Specific Character Set.
             if raw.VR == "SQ":
                 found += _sequence(raw, dataset, path, tag, creator, charsets, depth, spent, outer)
@@ -90,10 +90,10 @@ def flattened(
 def _own_charsets(
     raws: list[Any], outer: tuple[str, ...] | None
 ) -> tuple[str, ...] | None:  # fmt: skip
-    """Return character sets that pydicom does not know by their terms.
+    """Return character sets whose terms pydicom does not know.
 
-    Those behind spaces, which mean nothing in CS (PS3.5 6.2), newer ones, and such as are none.
-    Where a data set states none, those around it hold.
+    These are terms with leading spaces, which are insignificant in CS (PS3.5 6.2), newer terms, and
+    invalid terms. A data set that states none inherits those of the enclosing data set.
     """
     stated = next((raw for raw in raws if raw.tag == 0x00080005), None)
     if stated is None:
@@ -153,9 +153,9 @@ def _sequence(
 def _count_first(
     raw: DataElement | RawDataElement, charsets: tuple[str, ...], spent: Spent
 ) -> None:  # fmt: skip
-    """Parse a possibly huge sequence once only to count its elements.
+    """Parse a possibly huge sequence once, only to count its elements.
 
-    pydicom parses the bytes of a sequence as a whole, and cannot be stopped in between.
+    pydicom parses the bytes of a sequence as a whole and cannot be stopped meanwhile.
     """
     if isinstance(raw, RawDataElement) and len(raw.value or b"") > 8 * spent.limits.elements:
         alone = Watched(io.BytesIO(raw.value or b""), Spent(spent.limits))
@@ -192,6 +192,6 @@ def vr_of(raw: RawDataElement, dataset: Dataset) -> str:
         except Exception:  # noqa: BLE001 - without the attributes it depends on, pydicom gives up
             vr = "US or OW" if "OW" in vr else vr
     if vr in AMBIGUOUS_VR:
-        # What pydicom leaves open (retired, DICONDE, incomplete): bytes, which assert nothing.
+        # VRs that pydicom leaves ambiguous (retired, DICONDE, incomplete): treat as bytes.
         vr = "OB" if vr == "OB or OW" else "OW" if "OW" in vr else "US"
     return vr

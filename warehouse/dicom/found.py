@@ -1,7 +1,7 @@
 """``Found``: the result of scanning many headers, as flat arrays of elements and nodes.
 
-In: nothing; ``state`` puts it together of what ``meta``, ``shapes`` and ``walk`` find. How elements
-are found, and what they mean, does not belong here.
+In: nothing; ``state`` builds it from the results of ``meta``, ``shapes`` and ``walk``. This module
+neither finds nor decodes elements.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Pixels:
 class Records:
     """Growable columns of found elements, reused from batch to batch.
 
-    Fresh memory is slow: the kernel clears each page when it is touched first.
+    New memory is slow, because the kernel zeroes each page at its first access.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Records:
     def look(self, heads: Heads, count: int) -> None:
         """Prefetch the first bytes of the values of the last elements.
 
-        A value lies beside the head that was just read: now it is in the cache, later not.
+        A value is next to the header just read, so it is in the CPU cache now, but not later.
         """
         last = slice(self.count - count, self.count)
         at = self.columns[2][last]
@@ -89,12 +89,12 @@ class Found:
     head: NDArray[np.uint64]
     """The first 8 bytes of the element."""
     value_at: NDArray[np.int32]
-    """Place of the value in the arena; ``-1 - number`` for a long value outside of it."""
+    """Position of the value in the arena; ``-1 - number`` for a long value outside of it."""
     length: NDArray[np.int32]
     """Length of the value; ``-2 - number`` for the sequence of that number."""
     node: NDArray[np.int32]
     low: NDArray[np.uint64]
-    """First 8 bytes of the value, and what lies behind a shorter one."""
+    """First 8 bytes of the value; for a shorter value, followed by the next bytes."""
     high: NDArray[np.uint32]
     """The next 4 bytes."""
     outside: list[tuple[int, int]]
@@ -102,7 +102,7 @@ class Found:
     node_file: NDArray[np.int64]
     node_parent: NDArray[np.int64]
     node_sequence: NDArray[np.int64]
-    """Number of the sequence in which the item stands; -1 for files."""
+    """Number of the sequence that contains the item; -1 for files."""
     node_item: NDArray[np.int64]
     node_level: NDArray[np.int64]
     sequence_tag: NDArray[np.int64]
@@ -123,6 +123,6 @@ def restrict(found: Found) -> None:
 
 
 def tag_of(head: NDArray[np.uint64]) -> NDArray[Any]:
-    """Return group and element as one number that sorts as DICOM sorts."""
+    """Return group and element as one number that sorts in DICOM order."""
     low = head.astype(np.uint32)
     return (low << 16) | (low >> 16)

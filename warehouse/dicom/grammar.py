@@ -23,27 +23,27 @@ SHORT, LONG, SEQUENCE, BAD = range(4)
 """Element classes: length in 16 bits; in 32 bits after the VR; SQ; none of these."""
 
 MAX_LEVEL = 48
-"""Data sets and sequences inside each other; deeper ones are left to the reference reader."""
+"""Maximum nesting of data sets and sequences; deeper ones fall back to the reference reader."""
 
 ITEM_HEAD, ITEM_END_HEAD, SEQUENCE_END_HEAD = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE
-"""Tags of PS3.5 §7.5 as they stand in the file, read as one number."""
+"""Tags of PS3.5 §7.5 as written in the file, read as one number."""
 
 PIXEL_NUMBERS = tuple(sorted(int(tag, 16) for tag in PIXEL_TAGS))
 
 EXTERNAL_BYTES = 32 << 10
-"""Values longer than this that reach beyond the window are passed over, to be read alone."""
+"""Values longer than this that extend beyond the window are skipped, and read separately."""
 
 MAX_HEADER_BYTES = 12
-"""Bytes of the longest element header; nearer than this to an end, a step is checked with care."""
+"""Bytes of the longest element header; closer than this to an end, all checks are made."""
 
 TAKEN, REFERENCE, LATER, REFUSED = 0, 1, 2, 3
-"""What became of a file: scanned; left to pydicom; buffers are full now; beyond a limit."""
+"""State of a file: scanned; falls back to pydicom; postponed (buffers full); beyond a limit."""
 
 MAX_FOUND = 1_700_000
-"""Elements, or items, found in one go; files that are not finished then wait for the next batch."""
+"""Maximum number of elements, or items, of a scan; unfinished files wait for the next one."""
 
 LONGEST = (1 << 31) - 1
-"""Stands for the length of values that are longer; the true one is kept in ``Found.outside``."""
+"""Placeholder for the length of longer values; the actual one is in ``Found.outside``."""
 
 SHORT_VRS = [
     "AE",
@@ -71,11 +71,11 @@ SHORT_VRS = [
 LONG_VRS = ["OB", "OD", "OF", "OL", "OV", "OW", "SV", "UC", "UN", "UR", "UT", "UV"]
 
 VRS = ("", *SHORT_VRS, *LONG_VRS, "SQ")
-"""VRs by their small number; 0 where the file states none (implicit VR)."""
+"""VRs by their small number; 0 if the file states none (implicit VR)."""
 
 
 def vr_bytes(vr: str) -> int:
-    """Return a VR as the integer that its two letters are in a little-endian file."""
+    """Return a VR as the integer value of its two letters in a little-endian file."""
     return ord(vr[0]) | ord(vr[1]) << 8
 
 
@@ -117,7 +117,7 @@ SEQUENCE_TAGS = frozenset(
 EXPLICIT_CLASS = _explicit()
 """Class by the two VR bytes."""
 LOOKS_EXPLICIT = _looks_explicit()
-"""Whether pydicom takes two bytes for a VR when it guesses the encoding."""
+"""Whether pydicom accepts two bytes as a VR when it guesses the encoding."""
 VR_NUMBER = _vr_numbers()
 
 

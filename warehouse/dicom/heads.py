@@ -1,10 +1,9 @@
 """``Heads``: the first bytes of many files, side by side in one buffer (the arena).
 
-In: source files. Out: ``Heads``: one arena of bytes, and for each file where its window into the
-file lies in it. A scanner that needs bytes behind a window asks for another window (``refill``),
-so that long values in between are passed over and not read. Memory is bounded by the arena.
-
-What the bytes mean does not belong here.
+In: source files. Out: ``Heads``: one arena of bytes, and for each file the position of its window
+in the arena. A scanner that needs bytes after a window requests another window (``refill``), so
+that long values in between are skipped and not read. The arena limits the memory. This module does
+not interpret the bytes.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ if TYPE_CHECKING:
     from warehouse.dicom.scan import SourceFile
 
 FIRST_BYTES = 16 << 10
-"""Read of every file at once: half of real headers are shorter."""
+"""Bytes read first from every file; half of real headers are shorter."""
 
 OBJECT_BYTES = 64 << 10
-"""Read of every object in a bucket at once: waiting for an answer costs more than its bytes."""
+"""Bytes read first from every object in a bucket, where latency costs more than transfer."""
 
 OBJECTS = 256
-"""Objects whose beginnings are asked for together, so that few answers wait in memory."""
+"""Objects whose first bytes are requested together, which limits the responses in memory."""
 
 NEXT_BYTES = 64 << 10
 """Bytes of each further window."""
 
 ARENA_BYTES = 96 << 20
-"""Bytes of headers held at a time; files that do not fit any more wait for the next batch."""
+"""Bytes of headers in memory at a time; files that do not fit wait for the next scan."""
 
 MEMBER_BYTES = 64 << 20
-"""Members of archives held unpacked at a time; a longer one is left to the reference reader."""
+"""Bytes of unpacked archive members in memory; longer ones fall back to the reference reader."""
 
 PAD = 64
-"""Spare bytes behind the arena, so that reading a whole word at its end stays inside."""
+"""Spare bytes after the arena, so that reading a whole word at its end stays inside."""
 
 
 class Heads:
@@ -70,24 +69,24 @@ class Heads:
         self.size = np.zeros(count, np.int64)
         """Bytes of the file; -1 if it cannot be opened as a regular file."""
         self.base = np.zeros(count, np.int64)
-        """Where byte 0 of the file would lie: ``base + offset`` is the place in the arena."""
+        """Arena position of byte 0 of the file: ``base + offset`` is the position of an offset."""
         self.state: dict[int, str | None] = {}
-        """Of an object in a bucket: the state of it that is read."""
+        """For an object in a bucket: the state (ETag) that is being read."""
         self.unpacked: dict[int, bytes] = {}
-        """Of a member of an archive: all of it, because its CRC-32 is that of the whole."""
+        """For an archive member: all its bytes, because the CRC-32 covers the whole member."""
         self.window_at = np.zeros(count, np.int64)
         """Where the current window ends."""
 
     def load(self, sources: Sequence[SourceFile], first: int = FIRST_BYTES) -> int:
         """Read the beginning of each file; return the number of files that fit.
 
-        What the arena held of other files before is gone.
+        The previous content of the arena is discarded.
         """
         self._begin(sources)
         objects: dict[int, Range | None] = {}
         unpacked = 0
         for number, source in enumerate(self.sources):
-            # Half of the arena is kept for further windows.
+            # Reserve half of the arena for further windows.
             wanted = first if source.access is None else OBJECT_BYTES
             if number and self.used + wanted > self.capacity // 2:
                 return number
@@ -169,7 +168,7 @@ class Heads:
     def refill(self, number: int, offset: int, want: int = NEXT_BYTES) -> bool:
         """Move the window of one file to ``offset``; False if the arena is full or reading fails.
 
-        What lay in the former window stays where it is in the arena.
+        The bytes of the previous window keep their position in the arena.
         """
         if self.sources[number].access is not None:
             want = max(want, min(READ_BYTES, self.capacity - self.used))

@@ -1,8 +1,8 @@
 """Match the items of a sequence in bulk against an item with the same element headers.
 
-In: the ``Trace`` of a file up to an item, and where the item before it began. Out: the same trace
-as if each item had been walked. Multi-frame objects and contours have thousands of items that
-differ in nothing but values: they are to their sequence what files are to their series.
+In: the ``Trace`` of a file up to an item, and the start of the previous item. Out: the same trace
+as if each item had been parsed element by element. Multi-frame objects and contours have thousands
+of items that differ only in values, just as the files of a series do.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from warehouse.dicom.trace import Trace
 
 MIN_ITEMS = 32
-"""Fewer items are cheaper walked."""
+"""With fewer items, parsing each one is faster."""
 
 MAX_CELLS = 1 << 21
-"""Headers compared at a time: bounds the memory."""
+"""Headers compared at a time, which limits the memory."""
 
 _NONE = np.zeros(0, np.int64)
 
@@ -52,7 +52,7 @@ def item_start(trace: Trace, at: int) -> ItemStart:
 
 
 def comparable(trace: Trace, model: ItemStart, at: int, end: int) -> bool:
-    """Return whether matching pays: enough further items lie in the window."""
+    """Return whether matching pays off: the window has enough further items."""
     if model.flushes != trace.flushes or model.windows != len(trace.bases):
         return False
     remaining = min(end, trace.window - trace.base) - at
@@ -62,7 +62,8 @@ def comparable(trace: Trace, model: ItemStart, at: int, end: int) -> bool:
 def record_items(trace: Trace, model: ItemStart, at: int, end: int, number: int) -> tuple[int, int]:
     """Record the items from ``at`` on that have the same headers as the item ``model``.
 
-    ``number`` is that of the item at ``at``. Returns how many were taken, and where they end.
+    ``number`` is the number of the item at ``at``. Returns the number of matched items, and their
+    end.
     """
     special = np.array(trace.special[model.special :], np.int64).reshape(-1, 3)
     places = np.array(trace.places[model.places :], np.int64)
@@ -116,7 +117,7 @@ def _alike(trace: Trace, headers: Headers, starts: NDArray[np.int64], end: int) 
     if compare_run(heads, headers, c, 0, columns) > MAX_SHIFTS or not len(c.files):
         return None
     c.keep_closed(headers)
-    # What comes next has to be in the window as well.
+    # The next header must be in the window, too.
     c.keep(c.place[:, -1] <= min(end + trace.base, trace.window - MAX_HEADER_BYTES))
     follows = c.files == np.arange(len(c.files))
     follows[1:] &= c.place[1:, 0] == c.place[:-1, -1]
@@ -138,7 +139,7 @@ def _hand_over(
     next_sequence = trace.first_sequence + len(trace.sequences)
     count, elements = len(c.files), len(headers.element)
     each = np.arange(count)[:, None]
-    # Nodes and sequences inside of the model are moved on, those around it stay.
+    # Renumber nodes and sequences inside of the model; keep those around it.
     more_nodes = next_node - first_node + each * len(nodes)
     more_sequences = next_sequence - first_sequence + each * len(sequences)
     more_places = len(trace.places) - model.places + each * elements

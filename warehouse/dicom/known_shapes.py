@@ -1,8 +1,8 @@
-"""Cache of header templates (shapes), by a hash of how a file begins.
+"""Cache of header templates (shapes), by a hash of the first element headers of a file.
 
-In: files whose data set is about to be read. Out: shapes that they may be of. An archive has far
-fewer shapes than files, and in no order each batch meets most of them: walked once, they serve all
-later batches. Whether a file is of a shape is decided by ``shapes``, header by header.
+In: files whose data set is about to be read. Out: shapes that they may match. An archive has far
+fewer shapes than files, and each batch usually has most of them, so a shape that was parsed once is
+reused for all later batches. ``shapes`` then compares every header with the shape.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from warehouse.dicom.state import Scan
 
 FIRST_HEADERS = 64
-"""Headers that a key is made of: more tell more shapes apart, and cost each file more."""
+"""Number of headers in a key; more distinguish more shapes but cost more per file."""
 
 MAX_HEADERS = 1 << 17
-"""Headers of all shapes that are kept: bounds the memory, some 75 bytes for each."""
+"""Total number of headers in cached shapes, of some 75 bytes each, which limits the memory."""
 
 MAX_SHAPES = 64
-"""Shapes that are kept with one key: each is tried with all its files, batch after batch."""
+"""Shapes cached per key; in every batch each is tried with all files of the key."""
 
 MAX_KEYS = 1 << 14
-"""Keys that are remembered without a shape."""
+"""Number of keys cached without a shape."""
 
 _TAG, _TAG_AND_VR = np.uint64(UNDEFINED), np.uint64(0xFFFFFFFFFFFF)
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -38,8 +38,8 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 def keys_of(scan: Scan, files: NDArray[np.int64], *, implicit: bool) -> NDArray[np.uint64]:
     """Return a hash of the first element headers of each file, equal for files of one shape.
 
-    It is made of tags and VRs of the first headers, and not of lengths, which differ inside of a
-    shape. Files with the same number may be of several shapes.
+    The hash covers tags and VRs of the first headers, but not lengths, which differ within a shape.
+    Files with the same hash may have different shapes.
     """
     heads = scan.heads
     place, end = scan.at[files] + heads.base[files], heads.window_at[files] - MAX_HEADER_BYTES
@@ -79,7 +79,7 @@ class KnownShapes:
         return list(shapes)
 
     def matched(self, key: int, shape: Shape) -> None:
-        """Move a shape to the front of those of its key."""
+        """Move a shape to the front of the shapes of its key."""
         shapes = self._shapes[key]
         shapes.remove(shape)
         shapes.insert(0, shape)

@@ -1,7 +1,8 @@
 """Parse the file meta information of many files: offset and encoding of each data set.
 
-In: a ``Scan``. Out: the files whose data set can be read here; elements of group 0002 are recorded.
-What is big endian, deflated, without a preamble or of a transfer syntax of its own is left out.
+In: a ``Scan``. Out: the files whose data set the fast reader supports; elements of group 0002 are
+recorded. Files that are big endian, deflated, without a preamble, or have a private transfer syntax
+are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SYNTAXES = {
     for uid in pydicom.uid.AllTransferSyntaxes
     if uid not in {pydicom.uid.ExplicitVRBigEndian, pydicom.uid.DeflatedExplicitVRLittleEndian}
 }
-"""Transfer syntaxes that are taken, and whether they are implicit VR."""
+"""Supported transfer syntaxes, and whether they are implicit VR."""
 
 
 def read_meta(scan: Scan) -> NDArray[np.int64]:
@@ -34,7 +35,7 @@ def read_meta(scan: Scan) -> NDArray[np.int64]:
         heads.window_at[:count] - heads.base[:count] >= 132 + 2 * MAX_HEADER_BYTES
     )
     files = files[heads.halves[heads.base[files] + 128] == 0x4D434944]
-    # A file that begins with file meta has no preamble: the letters stand inside of a value.
+    # A file that begins with file meta elements has no preamble: "DICM" is inside of a value.
     files = files[(heads.halves[heads.base[files]] & np.uint32(0xFFFF)) != 2]
     p = heads.base[files] + 132
     last = np.zeros(len(files), np.uint32)

@@ -1,10 +1,10 @@
-"""Objects of S3-compatible storage: list them, and read ranges of their bytes.
+"""Objects in S3-compatible storage: list them, and read ranges of their bytes.
 
-In: ``s3://bucket/key`` and ``S3Access``. Out: what is there, and bytes. Every reading of an object
-is of one state of it: the first answer says which, and later ranges ask for the same one.
+In: ``s3://bucket/key`` and ``S3Access``. Out: listed objects, and bytes. All ranges of an object
+are read from one state of it: the first response gives its ETag, and later requests require it.
 
-Credentials are given, or requests are not signed. Nothing is looked for: no profile of a user, no
-metadata service of a machine. Objects are never written.
+Without given credentials, requests are unsigned: neither profiles of the user nor metadata services
+of the machine are consulted. Objects are never written.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _Answer = TypeVar("_Answer")
 SCHEME = "s3://"
 
 CONNECTIONS = 64
-"""Requests at a time: an answer takes 10 to 100 ms, whatever is asked."""
+"""Concurrent requests; each takes 10 to 100 ms, regardless of its size."""
 
 READ_BYTES = 256 << 10
-"""Least bytes of a further range of one object: as quick as few."""
+"""Minimum size of further ranges of an object; smaller ones are not faster."""
 
 _CLIENT: dict[str, Any] = {"timeout": "30s", "connect_timeout": "5s"}
 _RETRY: dict[str, Any] = {
@@ -44,7 +44,7 @@ _RETRY: dict[str, Any] = {
         "base": 2,
     },
 }  # fmt: skip
-"""A server that is busy for a moment costs nothing but the moment."""
+"""Retries, for a server that is temporarily busy."""
 
 
 class Listed(NamedTuple):
@@ -60,9 +60,9 @@ class Range(NamedTuple):
 
     data: memoryview
     size_bytes: int
-    """Of the whole object."""
+    """Size of the whole object."""
     state: str | None
-    """ETag: what tells this state of the object from others."""
+    """ETag, which identifies this state of the object."""
 
 
 def is_object(path: object) -> bool:
@@ -78,7 +78,7 @@ def list_objects(url: str, access: S3Access) -> Iterator[Listed]:
     SourceNotFound
         There is no such bucket.
     BucketUnreachable
-        The server refuses or does not answer, or a key is none that can be asked for.
+        The server rejects the request or does not answer, or a key is invalid.
     """
     obstore = _obstore()
     bucket, key = _parts(url)
@@ -102,7 +102,7 @@ def find_objects(urls: Sequence[str], access: S3Access) -> list[Listed | None]:
     Raises
     ------
     BucketUnreachable
-        The server refuses or does not answer, which is not the same as being gone.
+        The server rejects the request or does not answer, so it is unknown whether objects exist.
     """
     obstore = _obstore()
 
@@ -171,10 +171,10 @@ class ObjectFile(io.RawIOBase):
     ) -> None:
         self._url, self._access, self._state = url, access, state
         self.name = url
-        """As of any open file; pydicom asks for it."""
+        """Name, as of any open file; pydicom reads it."""
         self._at = 0
         self._size = size_bytes or 0
-        # A range of an empty object is an error; one byte of any other tells all there is to know.
+        # Read one byte to learn size and ETag; a range of an empty object is an error.
         if state is None and size_bytes != 0:
             first = read_range(url, access, 0, 1)
             self._size, self._state = first.size_bytes, first.state
@@ -206,9 +206,9 @@ class ObjectFile(io.RawIOBase):
 def open_object(
     url: str, access: S3Access, size_bytes: int | None, state: str | None = None
 ) -> io.BufferedReader:
-    """Open an object for reading; raises OSError as a file would.
+    """Open an object for reading; raise OSError as for a file.
 
-    With ``state`` it is read in that state, and ``size_bytes`` is its size.
+    With ``state``, that state is read, and ``size_bytes`` must be its size.
     """
     return io.BufferedReader(ObjectFile(url, access, size_bytes, state), READ_BYTES)
 
@@ -238,7 +238,7 @@ def _listed(bucket: str, meta: Any) -> Listed:
 
 @lru_cache(maxsize=64)
 def bucket_store(bucket: str, access: S3Access) -> S3Store:
-    """Return the client of a bucket, one per process as it keeps connections open."""
+    """Return the client of a bucket: one per process, because it keeps connections open."""
     _obstore()
     from obstore.store import S3Store  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
 """Locate the top-level pixel data of one file: offset, length and encapsulation.
 
-In: a file and the offset of the value field. Out: ``PixelPlace``. Of the pixel data themselves
-only the item headers of encapsulated ones are read, 8 bytes each.
+In: a file and the offset of the value field. Out: ``PixelPlace``. Only the item headers of
+encapsulated pixel data are read, 8 bytes each; other pixel data are not read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def pass_over(
     Raises
     ------
     OSError
-        What ``opened`` opens, the file for a look at its fragments, cannot be read.
+        The file, opened by ``opened`` to read its item headers, cannot be read.
     """
     if length != UNDEFINED:
         end = offset + length

@@ -1,6 +1,6 @@
 """Detect whether a file begins with the preamble of PS3.10, or with a data element.
 
-In: the first bytes of a file. Out: yes or no. How elements are read does not belong here.
+In: the first bytes of a file. Out: True or False.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pydicom.datadict import dictionary_has_tag
 def has_preamble(head: bytes, size: int | None) -> bool:
     """Return whether a file begins with a preamble (PS3.10 7.1), from its first 140 bytes.
 
-    The letters DICM may stand at the same place inside a value of a data set without preamble. Such
-    a data set begins at byte 0 with an element, and what follows the letters is no file meta
-    element; or it begins with file meta elements itself.
+    In a data set without preamble, the letters DICM may occur at the same offset inside a value.
+    Such a data set begins at byte 0 with an element, and the letters are not followed by a file
+    meta element; or it begins with file meta elements itself.
     """
     if head[128:132] != b"DICM":
         return False

@@ -1,7 +1,8 @@
 """Names of private elements by creator and tag, independent of the block.
 
-pydicom's private dictionary answers unless the caller brings names of its own. The block that a
-creator reserves differs from file to file (PS3.5 §7.8.1), so names go by the tag without it.
+Names passed by the caller take precedence over pydicom's private dictionary. The block that a
+creator reserves differs between files (PS3.5 §7.8.1), so names are looked up by the tag without
+its block.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class PrivateEntry(NamedTuple):
-    """What a dictionary says about a private element."""
+    """Dictionary entry of a private element."""
 
     vr: str
     name: str
 
 
 Dictionary = dict[tuple[str, str], PrivateEntry]
-"""By private creator and ``block_free`` tag."""
+"""(Private creator, ``block_free`` tag) → entry."""
 
 
 def block_free(tag: str) -> str:
@@ -63,7 +64,7 @@ def private_name(
     creator
         Private creator; without one a private element has no meaning.
     own
-        Names that come before pydicom's.
+        Names that override pydicom's.
     """
     if creator is None:
         return None

@@ -1,6 +1,6 @@
 """Handle pydicom's warnings, and errors that hide the real one.
 
-In: a call of pydicom. Out: what it said, for the reader and for nobody else.
+In: a call of pydicom. Out: its warnings, returned to the reader and kept out of logs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def quiet() -> Iterator[list[str]]:
 
 
 def was_too_deep(error: BaseException) -> bool:
-    """Return whether an error hides a RecursionError, as an OSError of pydicom may."""
+    """Return whether an error hides a RecursionError, as pydicom's OSError may."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, RecursionError):

@@ -1,9 +1,9 @@
 """The reference reader: parse one file with pydicom.
 
-In: a source file. Out: ``Header``. Slow and obvious; the oracle for every other reader and the
-fallback for files they cannot take (big endian, deflated, without preamble, damaged). Here stands
-what of a file pydicom reads: meta, data set, long values, and nothing of pixel data. ``flatten``
-makes elements of it.
+In: a source file. Out: ``Header``. The reader is slow and simple. Tests compare every other reader
+with it, and it is the fallback for files that they do not support (big endian, deflated, without
+preamble, damaged). This module controls what pydicom reads of a file: file meta information, data
+set and long values, but no pixel data. ``flatten`` converts the result to elements.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read_header(source: SourceFile, limits: Limits = DEFAULT_LIMITS) -> Header:
     Raises
     ------
     Rejected
-        The file cannot be read, is not DICOM, ends inside its header, or is beyond a limit.
+        The file cannot be read, is not DICOM, ends inside its header, or exceeds a limit.
     """
     with open_source(source) as file:
         return read_header_from(file, limits)
@@ -71,14 +71,14 @@ def read_header_from(
     except RecursionError as error:
         raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels") from error
     except MemoryError:
-        # Other files hold memory too: whose fault it is, is found out by reading this one alone.
+        # Other files use memory, too; the file will be read again alone to find the cause.
         raise
     except Exception as error:
         if watched.spent.beyond is not None:
             raise watched.spent.beyond from error
         if was_too_deep(error):
             raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels") from error
-        # pydicom raises whatever its parser met; its text may quote values, its type does not.
+        # pydicom raises any exception. Report only its class, because the text may quote values.
         raise Rejected(
             f"damaged header: {type(error).__name__} while parsing near byte {watched.tell()}",
             watched.tell(),
@@ -95,7 +95,7 @@ def read_header_from(
 
 
 def _read(file: Watched, size: int, *, start: int) -> Header:
-    """Read file meta and data set, skipping top-level pixel data wherever they are."""
+    """Read file meta information and data set, skipping top-level pixel data at any position."""
     file.seek(start)
     meta = read_dataset(as_file(file), False, True, stop_when=_not_group_2)
     spent = file.spent
@@ -121,7 +121,7 @@ def _read_dataset(file: Watched, size: int, elements: list[Element], syntax: str
             as_file(file), False, True, stop_when=_at_pixels, defer_size=LONG_BYTES
         )
     else:
-        # The whole of pydicom's own logic: missing meta, command sets, wrong transfer syntaxes.
+        # Use pydicom's full logic for missing meta, command sets and wrong transfer syntaxes.
         dataset = read_partial(
             as_file(file), stop_when=_at_pixels, defer_size=LONG_BYTES, force=True
         )
@@ -143,7 +143,7 @@ def _read_dataset(file: Watched, size: int, elements: list[Element], syntax: str
             as_file(file), bool(implicit), bool(little), stop_when=_at_pixels,
             defer_size=LONG_BYTES, parent_encoding=dataset.original_character_set,
         )  # fmt: skip
-        # Not through __setitem__, which would convert private elements.
+        # Bypass __setitem__, which would convert private elements.
         dataset._dict.update(tail._dict)  # noqa: SLF001
     unread = size - file.tell()
     if note is None and unread > 0:
@@ -160,7 +160,7 @@ def _not_group_2(tag: int, _vr: str | None, _length: int) -> bool:
 def _at_pixels(tag: int, _vr: str | None, length: int) -> bool:
     """Return whether reading stops: at pixel data and at zero padding.
 
-    pydicom would take eight zeros for an empty element, one by one to the end of the file.
+    pydicom would parse every eight zero bytes as an empty element, up to the end of the file.
     """
     return tag in _PIXEL_NUMBERS or (tag == 0 and length == 0)
 
@@ -168,7 +168,7 @@ def _at_pixels(tag: int, _vr: str | None, length: int) -> bool:
 def _fetch_long(file: Watched, dataset: Dataset, size: int) -> dict[int, str]:
     """Read the long values that pydicom has deferred.
 
-    Where they are too many bytes together, they get a stub, and the digest of each is returned.
+    If their total size exceeds the limit, they get a stub, and the digest of each is returned.
     """
     position = file.tell()
     raws: dict[int, RawDataElement] = {
@@ -208,7 +208,7 @@ def _pixel_header(
         group, element = struct.unpack(order + "HH", head[:4])
         tag = f"{group:04X}{element:04X}"
         if tag in PIXEL_TAGS:
-            # As pydicom has it: what is no VR at all was written as implicit VR by mistake.
+            # As in pydicom: without valid VR letters, the element was written as implicit VR.
             if implicit or not b"AA" <= head[4:6] <= b"ZZ":
                 return tag, None, start + 8, struct.unpack(order + "L", head[4:])[0]
             vr = head[4:6].decode("latin-1")

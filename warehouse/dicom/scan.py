@@ -1,8 +1,8 @@
 """List folders, files, zip archives and buckets as source files. Nothing is skipped silently.
 
-In: paths given by the user. Out: a stream of ``SourceFile`` and, for what cannot even be looked
-at, ``Unreadable``. Nothing is read here but directories, and of archives their table of contents.
-Whether a file is DICOM is decided by ``read``.
+In: paths given by the user. Out: a stream of ``SourceFile`` and, for inaccessible paths,
+``Unreadable``. Only folders and the central directories of archives are read. The readers decide
+whether a file is DICOM.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 ARCHIVE_SEPARATOR = "!/"
-"""Stands between the path of an archive and the name of its member, as in Java's JAR URLs."""
+"""Separator between the path of an archive and the name of its member, as in Java's JAR URLs."""
 
 MAX_RATIO = 100
-"""An archive, or a member, that unpacks to more than this times its size may be a zip bomb …"""
+"""An archive or member that unpacks to more than this times its size may be a zip bomb …"""
 
 MAX_UNCHECKED_BYTES = 256 << 20
-"""… and is refused if it would also unpack to more than this many bytes."""
+"""… and is rejected if it would also unpack to more than this many bytes."""
 
 
-# One process makes it of every file that is listed: a dataclass takes four times as long.
+# One process creates it for every listed file; a dataclass would take four times as long.
 class SourceFile(NamedTuple):
     """One file to read; in a zip archive, one member."""
 
     path: str
-    """Absolute path, archive members as ``/data/a.zip!/folder/1.dcm``; the key of ``files``."""
+    """Absolute path, for archive members ``/data/a.zip!/folder/1.dcm``; the key of ``files``."""
     size_bytes: int | None
     modified_us: int | None
-    """Modification time in microseconds since 1970; of the archive for its members."""
+    """Modification time in microseconds since 1970; for members, that of the archive."""
     archive: str | None = None
     member: str | None = None
     access: S3Access | None = None
-    """How to reach an object in a bucket; None for files."""
+    """Access to an object in a bucket; None for files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Unreadable:
 
 
 Met: TypeAlias = "str | SourceFile | Unreadable"
-"""What a walk meets; a file of which only the path is known is that path."""
+"""Result of a walk; a file of which only the path is known is represented by its path."""
 
 
 def discover(
@@ -73,17 +73,17 @@ def discover(
     sources
         Files, folders, zip archives and ``s3://bucket/prefix``, in any mix.
     patterns
-        Shell patterns for file names, compared without case; none takes every file.
+        Case-insensitive shell patterns for file names; without any, every file is listed.
     exclude
-        A folder that is left out: the warehouse itself.
+        A folder to leave out: the warehouse itself.
     s3
-        How buckets are reached.
+        Access to buckets.
 
     Raises
     ------
     SourceNotFound
         A source does not exist. Raised before anything is listed, unless it is a bucket. A prefix
-        without objects is no error, because buckets have no folders.
+        without objects is not an error, because buckets have no folders.
     BucketUnreachable
     """
     return stat_entries(walk(sources, patterns=patterns, exclude=exclude, s3=s3), patterns)
@@ -98,8 +98,8 @@ def walk(
 ) -> Iterator[Met]:
     """Find the paths that ``discover`` lists, without calling ``stat`` on files.
 
-    Folders say the names that they hold in one call, and of each file size and time have to be
-    asked for. So this part is quick, and ``stat_entries`` can be shared among processes.
+    One call lists all names in a folder, but size and time need a call per file. So this part is
+    fast, and the work of ``stat_entries`` can be shared among processes.
     """
     roots = [str(source) if is_object(source) else os.path.abspath(source) for source in sources]
     for root in roots:
@@ -146,8 +146,8 @@ def _walk_roots(
 def _walk_folder(root: str, exclude: str) -> Iterator[str | Unreadable]:
     """Yield the files of a folder, recursively, in the order of their paths.
 
-    With a stack of its own, because folders may nest deeper than Python calls do. Each entry
-    carries the folders above it, so that links cannot loop.
+    Uses an explicit stack, because folders may be nested deeper than Python calls. Each entry has
+    the identities of its parent folders, so that links cannot cause loops.
     """
     left_out = _identity(exclude)
     top: Iterator[tuple[str, bool]] = iter([(root, True)])
@@ -163,11 +163,11 @@ def _walk_folder(root: str, exclude: str) -> Iterator[str | Unreadable]:
                 continue
             try:
                 identity = _identity(path)
-                # Compared by what it is, not by its path: a link may lead to it.
+                # Compare device and inode, not the path: a link may lead to the folder.
                 if identity is not None and identity == left_out:
                     continue
                 with os.scandir(path) as entries:
-                    # The directory says which are folders; only links have to be looked up.
+                    # Directory entries have the file type; only links need a stat.
                     found = [(entry.name, entry.is_dir()) for entry in entries]
             except OSError as error:
                 yield Unreadable(path_text(path), f"folder cannot be listed: {error.strerror}")
@@ -176,7 +176,7 @@ def _walk_folder(root: str, exclude: str) -> Iterator[str | Unreadable]:
                 yield Unreadable(path_text(path), "link back to a folder above it: not followed")
                 continue
             below = above if identity is None else (*above, identity)
-            # The slash after the name of a folder counts: it comes after "-", and before letters.
+            # Sort folder names with their slash, which sorts after "-" and before letters.
             found.sort(key=_as_in_paths)
             waiting.append((os.path.join(path, ""), iter(found), below))
             break
@@ -201,7 +201,7 @@ def _identity(folder: str) -> tuple[int, int] | None:
 
 
 def _list_file(path: str, patterns: Sequence[str]) -> Iterable[SourceFile | Unreadable]:
-    # Not a generator: of large archives each file costs here, and most of it would be that.
+    # Not a generator, whose overhead per file would dominate in large archives.
     is_archive = path.lower().endswith(".zip")
     if not is_archive and patterns and not _matches(os.path.basename(path), patterns):
         return ()
@@ -285,7 +285,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def path_text(path: str) -> str:
-    """Return the path as it stands in ``files``: itself, or a file URL if it is not valid UTF-8."""
+    """Return the path as in ``files``: unchanged, or a file URL if it is not valid UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
 """``Shape``: a template of the element headers of a file or item, to match others against.
 
-In: headers that were walked, and places where others may begin. Out: ``Compared``, those whose
-headers are the same: tags, VRs and structure; lengths of values may differ. Where a length differs,
-what lies behind it is moved and compared again.
+In: headers of a parsed file or item, and possible starts of others. Out: ``Compared``, those with
+the same headers: tags, VRs and structure; lengths of values may differ. If a length differs, the
+positions after it are shifted and compared again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from warehouse.dicom.heads import Heads
 
 MAX_SHIFTS = 160
-"""Lengths that may differ inside of a group; with more it is cheaper to step."""
+"""Maximum number of different lengths within a run; with more, parsing is faster."""
 
 PLAIN, LONG_HEAD, SEQUENCE_HEAD, MARK = range(4)
-"""Length in the head; length behind it; a sequence; an item or a delimiter."""
+"""Header classes: length in the head; length after it; a sequence; an item or delimiter."""
 
 _TAG = np.uint64(UNDEFINED)
 _TAG_AND_VR = np.uint64(0xFFFFFFFFFFFF)
@@ -36,21 +36,21 @@ class Headers:
     implicit: bool
     head: NDArray[np.uint64]
     behind: NDArray[np.int64]
-    """Headers that have their length behind the head, …"""
+    """Headers that have their length after the head, …"""
     behind_length: NDArray[np.int64]
     """… and these lengths."""
     window: NDArray[np.int64]
-    """In which window each lies; one more at the end."""
+    """Window of each header; one more at the end."""
     offset: NDArray[np.int64]
-    """From the first header; one more at the end."""
+    """Offset of each header from the first one; one more at the end."""
     kind: NDArray[np.int64]
     same: NDArray[np.uint64]
-    """Bits of the head that must not differ."""
+    """Bits of the head that must be equal."""
     header: NDArray[np.int64]
     length: NDArray[np.int64]
     """Bytes of the value; 0 for sequences, items and delimiters."""
     outside: NDArray[np.bool_]
-    """Whether the value is left outside of the arena."""
+    """Whether the value is outside of the arena."""
     container: NDArray[np.int64]
     """Sequences and items of defined length, …"""
     container_end: NDArray[np.int64]
@@ -61,13 +61,13 @@ class Headers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """What files with the same sequence of element headers share."""
+    """Structure shared by files with the same sequence of element headers."""
 
     headers: Headers
     segments: list[tuple[int, int]]
-    """Runs of headers that lie in one window."""
+    """Runs of headers that are in one window."""
     node: NDArray[np.int64]
-    """Of each element its node: 0 for the file, then counted from 1."""
+    """Node of each element: 0 for the file, then counted from 1."""
     sequence: NDArray[np.int64]
     """Headers that are sequences, by number."""
     nodes: NDArray[np.int64]
@@ -98,7 +98,7 @@ def headers_of(
     """
     order = np.argsort(offset, kind="stable")
     at, total, window = place[order], offset[order], window[order]
-    # Windows in which nothing begins are not counted.
+    # Windows in which no header begins are not counted.
     window = np.cumsum(np.diff(window, prepend=window[0]) != 0)
     head = heads.words[at]
     count = len(head)
@@ -184,7 +184,7 @@ def compare_run(heads: Heads, shape: Headers, c: Compared, begin: int, end: int)
     wrong = np.zeros((len(c.files), end - begin), bool)
     shifts = 0
     while True:
-        # Places come from lengths that files state: they may be anywhere.
+        # Positions are computed from lengths in the files, so they may be out of range.
         place = c.place[rows, begin:end]
         if place.size and place[:, -1].max() > heads.capacity:
             place = np.minimum(place, heads.capacity)
@@ -203,7 +203,7 @@ def compare_run(heads: Heads, shape: Headers, c: Compared, begin: int, end: int)
         if not columns[j]:
             return shifts
         rows = np.flatnonzero(wrong[:, j])
-        # From here on only what lies behind this header is looked at.
+        # From here on only compare what follows this header.
         j += end - wrong.shape[1]
         wrong = wrong[:, j + 1 - end :] if j + 1 < end else wrong[:, :0]
         shifts += 1

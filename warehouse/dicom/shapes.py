@@ -1,14 +1,14 @@
-"""Find every data element in the heads of many files: match templates, else parse.
+"""Find every data element in the headers of many files: match templates, else parse.
 
 In: ``Heads``. Out: ``Found``: flat arrays, one entry per data element, and one per item of a
 sequence.
 
 The files of a series differ in values, and in the lengths of a few of them, but not in their
-structure. One file is walked, and serves as the shape of all others, in later batches too
-(``known_shapes``): its headers are compared with theirs all at once; where a length differs, what
-lies behind it is moved and compared again. Every header of every file is compared, every container
-has to end where its elements end: a file that differs in anything else is none of this shape, and
-is tried with the next, or walked itself.
+structure. One file is parsed element by element and becomes the template (shape) for all others,
+also in later batches (``known_shapes``). Its headers are compared with those of all files in bulk;
+if a length differs, the positions after it are shifted and compared again. Every header of every
+file is compared, and every container must end where its elements end. A file that differs in
+anything else does not match, and is compared with the next shape or parsed itself.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ if TYPE_CHECKING:
     from warehouse.dicom.trace import Trace
 
 MAX_CELLS = 1 << 21
-"""Headers of files compared together: bounds the memory."""
+"""Headers of files compared together, which limits the memory."""
 
 BACKOFF_AFTER = 4
-"""After so many shapes that no other file has, twice as many files are walked before the next one
-is tried. Each file that has one takes one of them back."""
+"""After this many shapes that match no other file, twice as many files are parsed before the next
+shape is tried. Each matched file reduces the count by one."""
 
 FIRST_HEADS = 24
 BLOCK_HEADS = 160
-"""Headers compared at a time; few at first, so that files of another shape drop out early."""
+"""Headers compared at a time, so that files of another shape are excluded early."""
 
 
 def scan(
@@ -202,7 +202,7 @@ def _compare(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> Compared | N
             if not len(c.files) or shifts > MAX_SHIFTS:
                 return None
             begin = end
-        # All values of the run must be in the window; so must the header of what comes next.
+        # All values of the run, and the next header, must be in the window.
         beyond = (
             c.place[:, stop - 1] + MAX_HEADER_BYTES
             if headers.outside[stop - 1]
@@ -213,7 +213,7 @@ def _compare(scan: Scan, shape: Shape, files: NDArray[np.int64]) -> Compared | N
 
 
 def _move_windows(scan: Scan, c: Compared, start: int) -> bool:
-    """Refill the windows where that of the template was refilled; False if no file is left."""
+    """Refill the windows where the template's was refilled; return False if no file is left."""
     heads = scan.heads
     offsets = c.place[:, start] - c.bases[-1]
     refilled = [heads.refill(f, o) for f, o in zip(c.files.tolist(), offsets.tolist(), strict=True)]
@@ -298,7 +298,7 @@ def _accept(scan: Scan, shape: Shape, c: Compared) -> NDArray[np.int64]:
 def _pixels(
     scan: Scan, tag: int, files: NDArray[np.int64], offset: NDArray[np.int64], *, implicit: bool
 ) -> NDArray[np.bool_]:
-    """Record the pixel data of files; False where there are none, or elements follow them."""
+    """Record the pixel data of files; False if there are none, or elements follow them."""
     heads = scan.heads
     size, place = heads.size[files], heads.base[files] + offset
     good = (offset + MAX_HEADER_BYTES <= size) & (

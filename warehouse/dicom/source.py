@@ -1,8 +1,8 @@
 """Resolve a path of ``files`` to a file, archive member or object, and check that it is unchanged.
 
-In: what ``files`` knows of a source. Out: ``SourceFile``, which ``open_source`` opens. Whoever
-comes back to a source after its ingest asks here, so that a member or an object is found by the
-same rule everywhere, and none is read that has changed.
+In: the row of a source in ``files``. Out: ``SourceFile``, which ``open_source`` opens. All code
+that reads a source after its ingest uses this module, so that members and objects are found by the
+same rule everywhere, and changed sources are never read.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def known_source(
     Parameters
     ----------
     path, size_bytes, modified_us
-        As in ``files``; of a member the time is that of its archive.
+        As in ``files``; the time of a member is that of its archive.
     s3
-        How buckets are reached.
+        Access to buckets.
 
     Raises
     ------
     NotAsIngested
-        It is gone, or its size or modification time are other ones.
+        It is missing, or its size or modification time has changed.
     Unreachable
-        It cannot be looked at.
+        It cannot be accessed.
     BucketUnreachable
     """
     if is_object(path):
@@ -65,7 +65,7 @@ def known_source(
     if holding == path:
         require_unchanged(status.st_size, changed_us, size_bytes, modified_us)
         return SourceFile(path, size_bytes, modified_us)
-    # Nobody noted the size of the archive.
+    # The size of the archive was not recorded, so compare only its time.
     require_unchanged(size_bytes, changed_us, size_bytes, modified_us)
     archive = os.fsdecode(local_path(holding))
     # An archive whose name is not UTF-8 is a URL in `files`, and so may the name of its member be.

@@ -1,7 +1,7 @@
-"""Which folders to list: those of recent days, and whether any folder has changed.
+"""Select the folders of recent days, and detect whether any folder has changed.
 
-In: sources as users name them. Out: fewer sources, or ``FolderState``, which is cheap to get.
-Listing files belongs to ``scan``; nothing is opened here.
+In: sources as given by users. Out: fewer sources, or ``FolderState``, which is cheap to compute.
+``scan`` lists the files; this module opens none.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 def day_folders(
     sources: Iterable[str | os.PathLike[str]], days: int = 1, today: dt.date | None = None
 ) -> list[str]:
-    """Return the subfolders ``YYYY/MM/DD`` of the newest days that are there, the oldest first.
+    """Return the existing subfolders ``YYYY/MM/DD`` of the newest days, oldest first.
 
-    Scanners and archives name folders like that. Two days miss nothing that came at midnight.
+    Scanners and archives use such folder names. Two days include files that arrive at midnight.
 
     Raises
     ------
     SourceNotFound
-        A source itself does not exist or is no folder. A day without a folder is no error.
+        A source itself does not exist or is not a folder. A day without a folder is not an error.
     """
     newest = today or dt.datetime.now().astimezone().date()
     wanted = [newest - dt.timedelta(days=back) for back in reversed(range(days))]
@@ -60,16 +60,16 @@ def folder_state(
 ) -> FolderState:
     """Return the state of folders, without calling ``stat`` on the files in them.
 
-    A folder's time changes when an entry comes, goes or is renamed, which is how files arrive. A
-    file overwritten in place, or written to after it appeared, changes no folder: whoever skips a
-    listing because the state is the same must list now and then all the same.
+    The time of a folder changes when an entry is added, removed or renamed, so new files are
+    detected. A file that is overwritten, or written to after its creation, changes no folder.
+    Therefore a caller that skips listings while the state is unchanged must still list sometimes.
 
     Parameters
     ----------
     sources
-        Files, folders, archives; one that does not exist is a state as well.
+        Files, folders, archives; a missing source is a state as well.
     exclude
-        A folder that is left out: the warehouse itself.
+        A folder to leave out: the warehouse itself.
     """
     seen = {_identity(os.fspath(exclude))} if exclude else set()
     digest = hashlib.sha256()

@@ -1,7 +1,7 @@
 """``Trace``: elements, items and sequences of one file, in file order.
 
-In: nothing; ``walk`` writes element by element, ``items`` many items at once. Out: rows of a
-``Scan``; and for ``shapes``, which compares other files with this one, everything in its order.
+In: nothing; ``walk`` adds elements one by one, ``items`` many items at once. Out: rows of a
+``Scan``, and all records in file order for ``shapes``, which compares other files with this one.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class Trace:
         """End of the window that is in the arena now."""
         self.start = int(scan.at[number])
         self.places = array("q")
-        """Where each element begins."""
+        """Position of each element."""
         self.special: list[tuple[int, int, int]] = []
-        """Elements with another place or length than their head says: number, place, length."""
+        """Elements whose position or length differs from their head: number, place, length."""
         self.runs: list[tuple[int, int]] = []
-        """From which element on which node goes."""
+        """First element and node of each run."""
         self.nodes: list[tuple[int, int, int, int]] = []
         """Items: parent, sequence, number in it, level."""
         self.sequences: list[tuple[int, bool]] = []
         """Tag, and whether a delimiter ends it."""
         self.bases: list[tuple[int, int]] = [(0, self.base)]
-        """From which element on which window goes."""
+        """First element and base of each window."""
         self.marks: list[tuple[int, int, int]] = []
         """Items and delimiters: offset, number of the window, place."""
         self.after_pixels = False
@@ -54,11 +54,11 @@ class Trace:
         self.flushes = 0
         """How often items were matched in bulk; these have no individual records."""
         self._blocks: list[tuple[NDArray[np.int64], ...]] = []
-        """Nodes, special elements and runs that are in the lists no more."""
+        """Nodes, special elements and runs that were moved out of the lists."""
 
     @property
     def items(self) -> int:
-        """Items so far."""
+        """Number of items so far."""
         return self.node_base - self.first_node + len(self.nodes)
 
     def moved(self) -> None:

@@ -1,10 +1,10 @@
-"""One file, element by element, with a cache on the eight bytes of an element header.
+"""Parse one file element by element, with a cache keyed by the 8 bytes of an element head.
 
-In: a ``Scan`` and the number of a file in it. Out: a ``Trace``, handed over to the scan.
+In: a ``Scan`` and the number of a file in it. Out: a ``Trace``, which is added to the scan.
 
-Strict on purpose: only little endian, one encoding per file, tags in order, every length inside
-its container, every delimiter where it belongs. A file that breaks a rule is marked ``REFERENCE``
-and left to the reference reader, which knows what pydicom makes of it. Values are not read here.
+The parser is strict: only little endian, one encoding per file, tags in ascending order, every
+length inside its container, every delimiter at its place. A file that violates a rule is marked
+``REFERENCE`` and falls back to the reference reader (pydicom). Values are not decoded here.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ _half = struct.Struct("<L").unpack_from
 _CLASS = EXPLICIT_CLASS.tobytes()
 
 FEW_ITEMS = 4
-"""Items of a sequence that are walked before others are compared with one of them."""
+"""Items of a sequence that are parsed before others are compared with one of them."""
 
 BACKOFF_AFTER = 8
-"""After so many failed comparisons, twice as many items are walked before the next one."""
+"""After this many failed comparisons, twice as many items are parsed before the next one."""
 
 LARGE_BYTES = 1 << 20
-"""Read at a time where a file has many items: the more lie in one window the better."""
+"""Window size for files with many items; matching is faster with more items in a window."""
 
 FIRST_TAG = 0x0002FFFF
-"""The tags of a data set are greater."""
+"""All tags of a data set are greater than this."""
 
 _MAX_KNOWN = 1 << 16
-"""Heads kept in mind; they repeat from file to file."""
+"""Number of cached heads, which repeat between files."""
 _EXPLICIT: dict[int, tuple[int, int, int]] = {}
 _IMPLICIT: dict[int, tuple[int, int, int]] = {}
 
@@ -91,7 +91,7 @@ def parse_defined_length(
 ) -> NDArray[np.int64]:
     """Parse elements that turned out to be sequences of defined length.
 
-    Only for implicit VR. ``found`` is extended; files whose elements cannot be read are returned.
+    Only for implicit VR. Extends ``found``; returns the files whose elements cannot be read.
     """
     lost: list[int] = []
     before = scan.records.count
@@ -100,7 +100,7 @@ def parse_defined_length(
         walker = Walker(scan, number, implicit=True)
         at, length = int(found.value_at[i]), int(found.length[i])
         head = int(found.head[i])
-        # As if the arena were the file: the whole value lies in it.
+        # Treat the arena as the file, because the whole value is in it.
         trace = walker.trace
         trace.base, trace.window, walker.size = 0, at + length, at + length
         sequence = scan.sequence_count
@@ -158,13 +158,13 @@ class Walker:
         self.failed = 0
         """Failed comparisons of items since the last one that matched."""
         self.eager: set[int] = set()
-        """Sequences of which items were matched in bulk, so that more may be."""
+        """Sequences with items that were matched in bulk, so that more items may match."""
 
     def run(self, at: int, stack: list[list[int]], stop: int = 0) -> None:  # noqa: PLR0915 - hot
         """Parse from offset ``at`` of the file until only ``stop`` containers are open.
 
-        An entry of the stack is a data set or a sequence, in turns: where it ends, whether a
-        delimiter ends it, its node or number, its last tag or the number of items so far.
+        Entries of the stack alternate between data sets and sequences. An entry has its end,
+        whether a delimiter ends it, its node or number, and its last tag or number of items.
         """
         memory, word, half = self.heads.arena.data, _word, _half
         implicit = self.implicit
@@ -197,7 +197,7 @@ class Walker:
             if in_items:
                 head = word(memory, p)[0]
                 length = head >> 32
-                # Once there are some items, others may be like the last one.
+                # After a few items, the following ones may match the last one.
                 few = FEW_ITEMS << (self.failed // BACKOFF_AFTER)
                 if last >= few and (last & (last - 1) == 0 or name in self.eager):
                     model = models.get(name)
@@ -235,7 +235,7 @@ class Walker:
                 else:
                     raise _Unsupported
                 continue
-            # Up to here a step stays inside container and window, its header included.
+            # Up to here an element header is surely inside container and window.
             soft = min(end + trace.base, trace.window) - MAX_HEADER_BYTES
             while True:
                 head = word(memory, p)[0]

@@ -1,7 +1,7 @@
 """``Watched``: a file object that enforces limits and detects reads past its end.
 
-In: an open file and limits. Out: the same bytes, or ``TooMuch``. pydicom keeps all that it parses,
-and cannot be asked in between how much that is: so what it reads is counted.
+In: an open file and limits. Out: the same bytes, or ``TooMuch``. pydicom keeps everything that it
+parses in memory and does not report how much, so its reads are counted.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SPOOL_BYTES = 32 << 20
 
 _PIECE = 1 << 20
 _SEARCH_BLOCK = 8 * 1024
-"""Read size with which pydicom searches a delimiter; ending short there says nothing."""
+"""Block size of pydicom's search for a delimiter; a short read in it is not an error."""
 
 _HEAD_BYTES = 8
 _ITEMS = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
-"""How an item begins, in both byte orders (PS3.5 7.5.2)."""
+"""First bytes of an item, in both byte orders (PS3.5 7.5.2)."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class LongValue:
 
 
 class Spent:
-    """How much of its limits a file has used."""
+    """Usage of the limits by a file."""
 
     def __init__(self, limits: Limits, wanted: LongValue | None = None) -> None:
         self.limits = limits
@@ -57,10 +57,10 @@ class Spent:
         if limits.items > limits.pydicom_items:
             self._most_items = (limits.pydicom_items, "items to be read by pydicom")
         self.beyond: TooMuch | None = None
-        """Kept, because pydicom raises an error of its own for what its file raises."""
+        """The error, kept because pydicom replaces errors raised by its file."""
 
     def add_wanted(self, count: int) -> None:
-        """Refuse what is too long before it is allocated."""
+        """Raise for a read that is too long, before memory is allocated."""
         if self._bytes + count > self.limits.header_bytes:
             self._refuse(self.limits.header_bytes, "bytes of header")
 
@@ -72,7 +72,7 @@ class Spent:
         self._items += sum(data.count(item) for item in _ITEMS)
         if self._items > self._most_items[0]:
             self._refuse(*self._most_items)
-        # Values of eight bytes are read like heads of elements, so there may be twice as many.
+        # Values of 8 bytes are read like element heads, so the count may be twice too high.
         self._heads += len(data) == _HEAD_BYTES
         if self._heads > 2 * (self._most_elements[0] + self._most_items[0]):
             self._refuse(*self._most_elements)
@@ -96,11 +96,11 @@ class Watched:
         self.spent = spent
         self.cut_at: int | None = None
         self.hides_prefix = False
-        """Whether the next read of four bytes, in which pydicom looks for DICM, finds nothing."""
+        """Whether to hide DICM from the next read of four bytes, in which pydicom looks for it."""
         self.seek = file.seek
         self.tell = file.tell
         self.read_if = file.read
-        """Read what is there, without judging."""
+        """Read without checks."""
 
     def read(self, count: int = -1) -> bytes:
         """Read bytes, as a file object does."""
@@ -115,7 +115,7 @@ class Watched:
         return data
 
     def digest(self, count: int) -> str:
-        """Return the SHA-256 of the next bytes, read in pieces, and copied if they are wanted."""
+        """Return the SHA-256 of the next bytes, read in pieces; copy them if requested."""
         digest = hashlib.sha256()
         wanted = self.spent.wanted
         if wanted is not None and (wanted.is_found or count != wanted.length):
@@ -151,7 +151,7 @@ def inflated(file: Watched) -> Iterator[Watched]:
     TooMuch
         It unpacks to more than the limits allow.
     Rejected
-        It is cut off.
+        It is truncated.
     """
     limit = file.spent.limits.inflated_bytes
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -171,5 +171,5 @@ def inflated(file: Watched) -> Iterator[Watched]:
 
 
 def as_file(file: Watched) -> BinaryIO:
-    """Cast to the type that pydicom declares, of which it uses read, seek and tell only."""
+    """Cast to the type that pydicom declares; it uses only read, seek and tell."""
     return cast("BinaryIO", file)

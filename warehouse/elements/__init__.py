@@ -1,1 +1,1 @@
-"""Station 2: data elements become rows of the long table."""
+"""Decode data elements into rows of the long table."""

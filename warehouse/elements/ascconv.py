@@ -1,8 +1,8 @@
 """Parse the ASCCONV section of a Siemens protocol.
 
-In: text that has ``### ASCCONV BEGIN … ###`` and ``### ASCCONV END ###`` in it, anywhere. Out: one
-value per assignment, under the name as written: ``sSliceArray.asSlice[0].dThickness``. What
-comes before and after, the XProtocol, is not read.
+In: text with ``### ASCCONV BEGIN … ###`` and ``### ASCCONV END ###`` at any position. Out: one
+value per assignment, named as written: ``sSliceArray.asSlice[0].dThickness``. The XProtocol before
+and after that section is ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from warehouse.elements.payload import (
 )
 
 MAX_VALUES = 20_000
-"""Assignments of one protocol; real ones have up to some thousands."""
+"""Maximum number of assignments in a protocol; real ones have up to some thousands."""
 
 _BEGIN = "### ASCCONV BEGIN"
 _END = "### ASCCONV END"
@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*(?:\[\d+\]|\.\w+)*", re.ASCII)
 
 
 def read_ascconv(text: str) -> list[PayloadValue]:
-    """Return the assignments; of several to one name the last is valid."""
+    """Return the assignments; the last one to a name is valid."""
     begin = text.find(_BEGIN)
     if begin < 0:
         return [damaged("protocol without ASCCONV part")]
@@ -72,7 +72,7 @@ def _assigned(name: str, written: str) -> PayloadValue:
 
 
 def _quoted(name: str, written: str) -> PayloadValue:
-    """Read a quoted text; quotes are doubled where the protocol is embedded in another text."""
+    """Read a quoted text; quotes are doubled if the protocol is embedded in another text."""
     mark = '""' if written.startswith('""') else '"'
     end = written.find(mark, len(mark))
     if mark == '""' and end < 0:

@@ -1,7 +1,7 @@
 """Build the sorted rows of the long table from the elements of many files, with NumPy and Arrow.
 
-In: slots and values (by the fast reader), and elements read one file at a time (by the reference
-reader). Out: Arrow tables whose rows are in the order of the store: tag, path, index, instance.
+In: slots and values from the fast reader, and elements of single files from the reference reader.
+Out: Arrow tables with rows in the sort order of the store: tag, path, index, instance.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from warehouse.elements.values import Value
 
 _MOSTLY = 8
-"""A column with fewer values than one in so many rows is filled value by value."""
+"""A column with less than one value per this many rows is filled value by value."""
 
 _MOST_OBJECTS = 1 << 16
-"""Values of one file held as objects, which take ten times the memory of columns."""
+"""Values of one file kept as objects, which take ten times as much memory as columns."""
 
 _SMALL = 1 << 16
-"""NumPy sorts numbers of 16 bits by radix, which is many times faster."""
+"""NumPy sorts 16-bit numbers by radix sort, which is many times faster."""
 
 
 class ValueTable:
@@ -41,7 +41,7 @@ class ValueTable:
         self.size = 1
         self.blob_bytes = 0
         self.blobs: dict[int, bytes] = {}
-        """Row of a value → its bytes, where they are too long to stand in the row."""
+        """Row of a value → its bytes, if they are too long for the row."""
 
     def add(self, decoded: Decoded) -> NDArray[np.int64]:
         """Append values; return the row of the first value of each field."""
@@ -71,7 +71,7 @@ class ValueTable:
         return len(self._parts), self.size, self.blob_bytes
 
     def back_to(self, mark: tuple[int, ...]) -> None:
-        """Forget the values added since ``mark``."""
+        """Remove the values added since ``mark``."""
         parts, self.size, self.blob_bytes = mark
         del self._parts[parts:]
         self.blobs = {row: raw for row, raw in self.blobs.items() if row < self.size}
@@ -153,7 +153,7 @@ class Batch:
         return (len(self._parts), *self.values.mark())
 
     def back_to(self, mark: tuple[int, ...]) -> None:
-        """Forget the elements added since ``mark``."""
+        """Remove the elements added since ``mark``."""
         del self._parts[mark[0] :]
         self.values.back_to(mark[1:])
 

@@ -1,12 +1,12 @@
 """Parse Siemens CSA headers, types 1 and 2.
 
 In: the value field of (0029,xx10) or (0029,xx20) of ``SIEMENS CSA HEADER``. Out: one value per
-item, one without text for an element that has none. The format is not published; this follows
-nibabel's description of it, and a test compares every value with nibabel's reader.
+item, and one without text for an element without items. The format is not published; this parser
+follows nibabel's description, and a test compares every value with nibabel's reader.
 
-The headers of a series differ in some dozen items. ``CsaReader`` therefore keeps the headers it has
-walked lately: where all bytes but those of items are equal to one of them, only items that differ
-are read.
+The headers of a series differ in some dozen items. ``CsaReader`` therefore caches recently parsed
+headers: if a header equals one of them in all bytes outside of items, only items that differ are
+parsed.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ if TYPE_CHECKING:
 
 MAX_ELEMENTS = 1000
 MAX_ITEMS = 1000
-"""Bounds that no real header comes near; they are nibabel's."""
+"""nibabel's limit, which no real header comes near."""
 
 MAX_VALUES = 20_000
-"""Rows of one header; a hundred elements of a real one have some two hundred."""
+"""Maximum number of rows of a header; a real one with a hundred elements has some two hundred."""
 
 MAX_LIKE_BYTES = 64 << 10
-"""Headers that are compared byte by byte: image headers have 15 KB, series headers repeat whole."""
+"""Largest header that is compared with cached ones: image headers have 15 KB, and series headers
+usually repeat unchanged."""
 
 MAX_LIKE = 8
 """Headers kept for comparison."""
 
 MAX_SEEN = 10_000
-"""Items remembered for each of them."""
+"""Items cached for each of them."""
 
 CHECKS = (77, 205)
 
 PROTOCOLS = ("MrPhoenixProtocol", "MrProtocol")
-"""Elements whose text is a protocol with rows of its own; the first that is there counts."""
+"""Elements whose text is a protocol with its own rows; the first existing one is used."""
 
 _ELEMENT = struct.Struct("<64si4siii")
 _ITEM = struct.Struct("<iiii")
@@ -67,21 +68,21 @@ class _Known:
     structure: NDArray[np.bool_]
     items: list[_Item]
     starts: NDArray[np.int64]
-    """Of the items with bytes, in order; with their numbers in ``places``."""
+    """Offsets of the items that have bytes, sorted; ``places`` has their numbers."""
     places: list[int]
     values: list[PayloadValue]
     seen: dict[tuple[int, bytes], PayloadValue] = field(default_factory=dict)
-    """Items that differed, read: slices and their times come again in every volume."""
+    """Parsed items that differed; slices and their times repeat in every volume."""
 
 
 class CsaReader:
-    """Parses headers; caches the structure of a few, as the next one mostly has the same."""
+    """Parses headers and caches the structure of a few, because most headers repeat it."""
 
     def __init__(self) -> None:
         self._known: list[_Known] = []
 
     def read(self, raw: bytes) -> list[PayloadValue]:
-        """Return the values of a header; if it is damaged, the last one says so."""
+        """Return the values of a header; if it is damaged, the last one has a warning."""
         content = np.frombuffer(raw, np.uint8)
         for number, known in enumerate(self._known):
             if len(known.raw) != len(content):
@@ -135,9 +136,9 @@ def _known(content: NDArray[np.uint8], items: list[_Item], values: list[PayloadV
 
 
 def _walk(raw: bytes) -> tuple[list[_Item], str | None]:
-    """Find the items; in a damaged header, those before the damage, and what is wrong."""
+    """Find the items (in a damaged header, those before the damage), and return what is wrong."""
     items, why = _walk_all(raw)
-    # Name and position identify a row. Of two elements with one name the last counts (nibabel).
+    # Name and position identify a row. If two elements have the same name, use the last (nibabel).
     return list({(item.name, item.position): item for item in items}.values()), why
 
 
@@ -173,7 +174,7 @@ def _walk_all(raw: bytes) -> tuple[list[_Item], str | None]:
         if why is not None and found:
             found[-1] = found[-1]._replace(warning=why)
         items += found or [_Item(element[0], 0, element[1], at, -1, why or warning)]
-        # Type 1 has headers in use that go on with the next element behind an impossible length.
+        # Some type 1 headers in use continue with the next element after an impossible length.
         if why is not None and (type_2 or at + _ITEM.size > len(raw)):
             return items, why
     return items, None
@@ -198,7 +199,7 @@ def _items_of(
         if length < 0 or at + length > len(raw):
             return items, at, "CSA item is longer than its header"
         if index < wanted and length == 0 and vr in _NUMBERS:
-            # Some writers give more items than values; numbers end at the first empty one.
+            # Some writers add more items than values; numbers end at the first empty item.
             wanted = index
         if index < wanted:
             items.append(_Item(name, index, vr, at, length, warning))

@@ -1,8 +1,8 @@
 """Decode many distinct value fields at once, with the results of ``values.decode``.
 
-In: value fields of one VR, each once. Out: ``Decoded``: how many values each has, and the values
-as columns. Arrow and NumPy decode what is ordinary; whatever is not goes through ``decode`` one by
-one, so that every decision about a value stays in ``warehouse.elements.values``.
+In: distinct value fields of one VR. Out: ``Decoded``: the number of values of each, and the values
+as columns. Arrow and NumPy decode ordinary fields in bulk; all others are decoded one by one by
+``decode``, so that ``warehouse.elements.values`` defines all results.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Decoded:
     """Values of some value fields, in the order of the fields."""
 
     count: NDArray[np.int64]
-    """Values of each field."""
+    """Number of values of each field."""
     columns: dict[str, Any] = field(default_factory=dict)
     """Column → array (Arrow for text, NumPy pair of values and validity for numbers)."""
 
@@ -187,7 +187,7 @@ def _text(vr: str, raws: pa.Array) -> Decoded:
 def _parse_fast(
     vr: str, parts: pa.Array, pattern: str, parse: Any, name: str, columns: dict[str, Any]
 ) -> None:
-    """Parse texts of the usual form in bulk, all others one by one."""
+    """Parse text of the usual form in bulk, and all other text one by one."""
     usual = pc.match_substring_regex(parts, pattern).to_numpy(zero_copy_only=False)
     values, valid = parse(parts, usual)
     columns[name] = (values, valid)

@@ -39,7 +39,7 @@ def element_values(element: Element) -> list[Value]:
 
 
 def row_count(element: Element) -> int:
-    """Return an upper bound of the rows of an element, without decoding its values."""
+    """Return an upper bound for the number of rows of an element, without decoding its values."""
     raw = element.raw
     if not raw or element.vr == "SQ":
         return 1

@@ -1,7 +1,7 @@
 """Read source files and return their rows in portions of bounded size.
 
-In: source files, and the id of the first instance. Out: ``Portion``s: rows, long binary values,
-and for each file what became of it. Nothing is written here and no exception of a file escapes.
+In: source files, and the id of the first instance. Out: ``Portion``s: rows, long binary values, and
+the outcome of each file. Nothing is written, and no exception caused by a file is raised.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from warehouse.dicom.scan import SourceFile
 
 MAX_BLOB_BYTES = 192 << 20
-"""Long binary values held before a portion is handed on, whatever its number of rows."""
+"""Bytes of long binary values after which a portion ends, regardless of its number of rows."""
 
 BATCH_FILES = 2_500
-"""Files read together, usually a whole chunk: memory grows with them, by some 100 MB from 1,500,
-but files of many shapes are read and written faster, and take less space."""
+"""Files read together, usually a whole chunk. Compared with 1,500, this needs some 100 MB more
+memory, but files of many shapes are read and written faster, and take less space."""
 
 MIN_BATCH_FILES = 64
 USUAL_ROWS = 250
-"""Rows of an ordinary file: a batch is cut to size where the caller wants small portions."""
+"""Rows of an ordinary file, used to choose fewer files if the caller wants small portions."""
 
 
 _buffers_of_threads: list[Buffers] = []
-"""Memory for the next call in this process; each call takes one for itself."""
+"""Pool of buffers for later calls in this process; each call uses one exclusively."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ class Outcome:
     instance_id: int | None = None
     """Key of its rows; None if it was rejected."""
     reader: str | None = None
-    """Which reader took it: ``fast`` or ``pydicom``."""
+    """Reader of the file: ``fast`` or ``pydicom``."""
     transfer_syntax: str | None = None
     pixels: PixelPlace | None = None
     reason: str | None = None
-    """Why it was rejected, or what is odd about it although it was read."""
+    """Why it was rejected, or a note about a problem of a file that was read."""
     offset: int | None = None
-    """Byte at which a rejected file stopped making sense."""
+    """Offset of the error in a rejected file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +80,16 @@ def extract(
     Parameters
     ----------
     sources
-        Files and members of archives.
+        Files and archive members.
     first_id
-        Id of the first file; ids are counted on for rejected files too.
+        Id of the first file; rejected files also get an id.
     max_rows
         Rows after which a portion ends, at a file boundary; one file is never split.
     reader
-        ``fast`` reads what it can many files at a time and leaves the rest to pydicom;
+        ``fast`` reads many files at a time and falls back to pydicom for unsupported files;
         ``pydicom`` reads every file with the reference reader. Both give the same rows.
     limits
-        What one file may cost; one beyond is rejected.
+        Limits per file; a file that exceeds one is rejected.
     """
     if reader not in {"fast", "pydicom"}:
         raise UsageError(f"unknown reader {reader!r}; choose one of: fast, pydicom")
@@ -99,7 +99,7 @@ def extract(
     while done < len(sources):
         some = sources[done : done + batch_files]
         batch = read_batch(some, buffers, limits) if buffers else BatchRead(Batch(), {}, [], {})
-        # Files that did not fit into the buffers, and all after them, are read with the next batch.
+        # Files that did not fit into the buffers, and all after them, are read in the next round.
         whole = min(batch.later, default=len(some))
         if whole == 0 and len(some) > 1:
             batch_files = len(some) // 2
@@ -108,7 +108,7 @@ def extract(
         some = some[: max(1, whole)]
         yield from _portions(some, batch, first_id + done, max_rows, limits)
         done += len(some)
-        del batch  # before the next one is read: memory is for one of them
+        del batch  # before the next one is read, to limit memory
     if buffers is not None:
         _buffers_of_threads.append(buffers)
 
@@ -124,7 +124,7 @@ def _buffers() -> Buffers:
 def _portions(
     sources: Sequence[SourceFile], read: BatchRead, first_id: int, max_rows: int, limits: Limits
 ) -> Iterator[Portion]:
-    """Yield a batch in portions; files that the fast reader left over are read in their order."""
+    """Yield a batch in portions; read files unsupported by the fast reader in their order."""
     batch = read.batch
     rows_of = batch.rows_per_file(len(sources))
     mark = batch.mark()
@@ -170,7 +170,7 @@ def _read_one(
             if sum(map(row_count, header.elements)) > limits.rows:
                 raise TooMuch(limits.rows, "values")
     except Unreachable as why:
-        # No size and time, because it was not read: the next ingest tries again.
+        # Leave size and time null, because it was not read: the next ingest tries again.
         return Outcome(source._replace(size_bytes=None, modified_us=None), reason=why.reason), 0
     except Rejected as why:
         return Outcome(source, reason=why.reason, offset=why.offset), 0

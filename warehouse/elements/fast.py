@@ -1,6 +1,6 @@
 """The fast reader: parse and decode the headers of thousands of files together.
 
-In: source files. Out: ``BatchRead``: the elements of all files it could take, and which files it
+In: source files. Out: ``BatchRead``: the elements of all supported files, and the files that are
 left to the reference reader (``warehouse.dicom.reference``) or to the next batch.
 """
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from warehouse.dicom.scan import SourceFile
 
 MAX_EXTERNAL_BYTES = 64 << 20
-"""Long values read one by one in a batch; files with more of them wait for the next one."""
+"""Bytes of long values that are read one by one per batch; files with more wait for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ class BatchRead:
     batch: Batch
     taken: dict[int, FileFacts]
     later: list[int]
-    """Files for which the buffers were full; those in none of the lists are left to pydicom."""
+    """Files for which the buffers were full; files in no list are left to pydicom."""
     refused: dict[int, TooMuch]
     """Files beyond a limit."""
 
 
 class Buffers:
-    """Reused from batch to batch: memory, as zeroing new pages is slow, and shapes of files."""
+    """Data reused between batches: memory, because zeroing new pages is slow, and shapes."""
 
     def __init__(self) -> None:
         self.heads = Heads()
@@ -146,7 +146,7 @@ def _refuse(found: Found, count: int, limits: Limits) -> dict[int, TooMuch]:
         np.bincount(found.file[some], length[some], files) for some in (long[at_top], long[~at_top])
     )
     found.status[(values > limits.value_bytes) & (found.status == TAKEN)] = REFERENCE
-    # Fail for the file at once: its elements exceed the limit already, and pydicom would be slow.
+    # Reject the file immediately: its elements already exceed the limit, and pydicom is slow.
     of = np.ones(files, bool)
     return {
         **_beyond(found, elements > limits.elements, limits.elements, "elements", of),
@@ -174,7 +174,7 @@ def _too_many_rows(
     parted = np.array([k.vr in SEPARATED for k in resolved.kinds], bool)
     size, parted = size[resolved.kind], parted[resolved.kind]
     length = np.maximum(found.length, 0)
-    # Text has at most as many values as bytes, and one row where it is empty.
+    # Text has at most as many values as bytes, and one row if it is empty.
     most = np.where(size > 0, length // np.maximum(size, 1), np.where(parted, length, 0))
     most[most > MAX_VALUES] = np.where(parted, MAX_VALUES, 1)[most > MAX_VALUES]
     suspects = np.bincount(found.file, np.maximum(most, 1), files) > limits.rows

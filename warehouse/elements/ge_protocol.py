@@ -1,8 +1,8 @@
 """Parse the GE protocol data block.
 
-In: the value field of (0025,xx1B) of ``GEMS_SERS_01``: a length in four bytes and gzip. Out: one
-value per line ``NAME "value"``, which some releases begin with ``set``. Values stay as written: GE
-escapes what is special in them as in a URL (``%5C``).
+In: the value field of (0025,xx1B) of ``GEMS_SERS_01``: a four-byte length and gzip data. Out: one
+value per line ``NAME "value"``; in some releases a line begins with ``set``. Values stay as
+written: GE escapes special characters as in URLs (``%5C``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SET = re.compile(r'(?:set[ \t]+)?(\S+)[ \t]+(?:"(.*)"|(\S+))[ \t]*')
 
 
 def read_ge_protocol(raw: bytes) -> list[PayloadValue]:
-    """Return the settings; of several with one name the last is valid."""
+    """Return the settings; the last one with a name is valid."""
     start = raw.find(_GZIP, 0, 64)
     if start < 0:
         return [damaged("not a protocol data block: no gzip")]

@@ -1,7 +1,7 @@
 """``PayloadValue``: one value of a vendor payload, and the parsing of its text.
 
-In: text as a vendor wrote it. Out: ``PayloadValue``. What a payload looks like belongs to its own
-module: ``csa``, ``ascconv``, ``ge_protocol``.
+In: text as written by a vendor. Out: ``PayloadValue``. The payload formats have their own modules:
+``csa``, ``ascconv``, ``ge_protocol``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MAX_TEXT = 1 << 16
 """Characters of one value; protocols in MrEvaProtocol have some thousands."""
 
 MAX_LINES = 100_000
-"""Lines of a protocol, good ones and others; real ones have some thousands."""
+"""Maximum number of lines in a protocol, valid or not; real ones have some thousands."""
 
 MAX_NAME = 512
 """Characters of a name; real ones have up to a hundred."""
@@ -31,7 +31,7 @@ class PayloadValue(NamedTuple):
 
     name: str
     position: int = 0
-    """From 0, in its element; the column ``index``."""
+    """Position in its element, from 0; the column ``index``."""
     vr: str | None = None
     text: str | None = None
     integer: int | None = None
@@ -40,7 +40,7 @@ class PayloadValue(NamedTuple):
 
 
 def damaged(why: str) -> PayloadValue:
-    """Return the row that says why a payload, or the rest of it, could not be read."""
+    """Return the row with the reason why a payload, or the rest of it, could not be read."""
     return PayloadValue("", warning=why)
 
 

@@ -1,7 +1,8 @@
 """Deduplicate value fields, compared byte by byte.
 
-In: an arena and what was found in it. Out: ``Raws``. Headers repeat: half a million values
-of two thousand files hold some ten thousand distinct ones, and only those are decoded.
+In: an arena and the elements found in it. Out: ``Raws``. Values repeat between headers: half a
+million values of two thousand files have some ten thousand distinct ones, and only these are
+decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from warehouse.dicom.heads import Heads
 
 _VIEW_INLINE = 12
-"""Bytes up to which Arrow keeps a value inside its view."""
+"""Largest value that Arrow stores inside its view."""
 
 _LOW = np.array([(1 << 8 * min(k, 8)) - 1 for k in range(_VIEW_INLINE + 1)], np.uint64)
 _HIGH = np.array([(1 << 8 * max(k - 8, 0)) - 1 for k in range(_VIEW_INLINE + 1)], np.uint64)
@@ -33,13 +34,13 @@ class Raws:
 
     bytes: pa.BinaryArray
     of_value: NDArray[np.int32]
-    """For each element found, the place of its value in ``bytes``."""
+    """For each element, the position of its value in ``bytes``."""
 
 
 def distinct_raws(heads: Heads, found: Found) -> Raws:
-    """Find the distinct ones among the values in the arena; all compared byte by byte.
+    """Find the distinct values in the arena, compared byte by byte.
 
-    What has no value there, an empty element or a sequence, counts as no bytes.
+    An element without a value there (empty, or a sequence) counts as zero bytes.
     """
     encoded = _views(heads, found).cast(pa.large_binary()).dictionary_encode()
     return Raws(encoded.dictionary, encoded.indices.to_numpy())
@@ -48,7 +49,7 @@ def distinct_raws(heads: Heads, found: Found) -> Raws:
 def _views(heads: Heads, found: Found) -> pa.Array:
     """Wrap the values as an Arrow array without copying the long ones."""
     views = np.empty((len(found.file), 2), "<u8")
-    # In blocks that stay in the cache between operations.
+    # Process blocks that fit in the CPU cache.
     for start in range(0, len(views), _BLOCK):
         block = slice(start, start + _BLOCK)
         at = found.value_at[block]

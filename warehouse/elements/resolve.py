@@ -1,9 +1,9 @@
 """Resolve path, VR, private creator and character set of each element that was found.
 
 In: ``Found`` and the distinct bytes of its values. Out: ``Resolved``: per element a *slot*, which
-stands for one (path, tag, VR, creator), and the character sets in force. Everything is decided
-once per distinct combination. A file with a combination that pydicom treats in a special way is
-given up (``Resolved.given_up``) and left to the reference reader.
+represents one (path, tag, VR, creator), and the character sets in effect. Each distinct combination
+is resolved once. A file with a combination that pydicom treats specially is left to the reference
+reader (``Resolved.given_up``).
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _CS = VRS.index("CS")
 _LONG_UN_BYTES = 0xFFFF
 
 _MARK = 1 << 16
-"""Set beside the two letters of a VR: a UN so long that pydicom does not look up its VR."""
+"""Flag above the two letters of a VR: a UN value so long that pydicom does not look up its VR."""
 
 
 class Kind(NamedTuple):
-    """Tag, VR, creator and alike: all that identifies an element but its path and value."""
+    """Tag, VR, creator and others: the properties of an element except its path and value."""
 
     tag: str
     vr: str
@@ -81,7 +81,7 @@ class _View:
     tag: NDArray[np.int64]
     """Per bare kind."""
     vr: NDArray[np.int64]
-    """Number of the VR, per bare kind; 0 where the file states none."""
+    """Number of the VR, per bare kind; 0 if the file states none."""
     raw: NDArray[np.int32]
     raws: pa.Array
 
@@ -165,7 +165,7 @@ def _resolve_ambiguous(
             filled = mine[~empty]
             given_up[found.file[filled]] = True
         elif entry.vr == US_SS:
-            # pydicom chooses another VR where the length does not fit.
+            # pydicom chooses another VR if the length does not match.
             given_up[found.file[mine[empty | (found.length[mine] % 2 == 1)]]] = True
             kinds[number] = entry._replace(vr="US")
             signed = mine[represented[found.node[mine]] == 1]
@@ -183,7 +183,8 @@ def _resolve_ambiguous(
 def private_sequences(found: Found, heads: Heads) -> NDArray[np.int64]:
     """Return implicit-VR elements that are sequences according to their private creator.
 
-    Only those of defined length: the others are recognised by their first item while scanning.
+    Only sequences of defined length are returned; others are recognized by their first item while
+    scanning.
     """
     none = np.zeros(0, np.int64)
     if not found.implicit.any():
@@ -300,7 +301,7 @@ def _creators(
     view: _View, private: NDArray[np.bool_], charsets: list[tuple[str, ...]],
     node_charset: NDArray[np.int64],
 ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:  # fmt: skip
-    """Return private creators, elements in private blocks, their creators, files to leave."""
+    """Return private creators, elements in private blocks, their creators, unsupported files."""
     found, raws = view.found, view.raws
     low = view.tag & 0xFFFF
     owned = view.where(private & (low >= 0x1000))
@@ -336,7 +337,7 @@ def _creators(
 def _pixel_representation(view: _View) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return Pixel Representation of each node (-1: unknown), and nodes with an invalid one.
 
-    Only implicit VR needs it. pydicom hands it down into sequences of defined length only.
+    Only implicit VR needs it. In pydicom only sequences of defined length inherit it.
     """
     found = view.found
     own = np.full(len(found.node_file), -1, np.int64)

@@ -1,7 +1,7 @@
-"""The long table: its columns, their Arrow types and what each one means.
+"""The long table: its columns and their Arrow types.
 
-In: nothing. Out: schemas that readers fill and the store writes. How a value gets into a column
-is decided in ``values``, where a file lies in ``warehouse.store.layout``.
+In: nothing. Out: schemas that readers fill and the store writes. ``values`` defines how values are
+decoded into columns, and ``warehouse.store.layout`` where files are stored.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import pyarrow as pa
 
 VERSION = 1
-"""Version of the long table; raised when a column changes its name, type or meaning."""
+"""Version of the long table; increased if a column changes its name, type or meaning."""
 
 INLINE_BYTES = 256
-"""Binary values up to this many bytes stand in the row; longer ones only by length and digest."""
+"""Binary values up to this many bytes are in the row; longer ones only as length and digest."""
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
@@ -30,7 +30,7 @@ ELEMENTS = pa.schema(
         pa.field("integer", pa.int64()),
         pa.field("real", pa.float64()),
         pa.field("date", pa.date32()),
-        # Delta has no type for the time of day; the view `elements` casts it to TIME.
+        # Delta has no time-of-day type; the view `elements` casts it to TIME.
         pa.field("time_us", pa.int64()),
         pa.field("timestamp", pa.timestamp("us")),
         pa.field("bytes", pa.binary()),
@@ -41,11 +41,11 @@ ELEMENTS = pa.schema(
 )
 """One row per value of one element of one instance, in memory (see DESIGN of the long table).
 
-``batch`` is the partition of the file and not stored in it.
+``batch`` is the partition of a part and not stored in it.
 """
 
 ORDER = ("tag", "path", "index", "instance_id")
-"""Order of the rows, in memory and in every part: asking for a tag reads only its rows."""
+"""Sort order of the rows, in memory and in every part: a query for a tag reads only its rows."""
 
 BLOBS = pa.schema(
     [
@@ -54,7 +54,7 @@ BLOBS = pa.schema(
         pa.field("bytes", pa.binary(), nullable=False),
     ]
 )
-"""One row per distinct binary value that is too long to stand in its row."""
+"""One row per distinct binary value that is too long for its row in ``elements``."""
 
 VENDOR_PAYLOADS = pa.schema(
     [
@@ -65,7 +65,7 @@ VENDOR_PAYLOADS = pa.schema(
         pa.field("payload", pa.int64(), nullable=False),
     ]
 )
-"""One row per payload of an element; a CSA series header has two, itself and its protocol."""
+"""One row per payload of an element; a CSA series header has two: the header and its protocol."""
 
 VENDOR_VALUES = pa.schema(
     [

@@ -1,15 +1,13 @@
-r"""VR → typed values. One table, no class per VR.
+r"""Decode value fields into typed values, by VR.
 
-In: the VR of an element, its value field as stored, the character sets in force.
-Out: one ``Value`` per value of the element, none if the element is empty.
+In: the VR of an element, its value field as stored, and the character sets in effect. Out: one
+``Value`` per value of the element; none if the element is empty.
 
-The rules are those of PS3.5 §6.2. What is stored is kept (``text`` or ``bytes``); what it means
-is added (``integer``, ``real``, ``date``, ``time_us``, ``timestamp``) when it can be read
-strictly, otherwise ``warning`` says why it is missing. Nothing is guessed. Padding follows
-pydicom: trailing spaces and NULs are removed from every value, leading spaces only where the
-standard calls them insignificant and pydicom removes them too (AE, IS, DS).
-
-How elements are found in a file does not belong here.
+The rules are those of PS3.5 §6.2. The stored form is kept (``text`` or ``bytes``). The typed form
+(``integer``, ``real``, ``date``, ``time_us``, ``timestamp``) is added if the value conforms
+strictly; otherwise ``warning`` has the reason. Nothing is guessed. Padding is removed as in
+pydicom: trailing spaces and NULs from every value, leading spaces only if they are insignificant by
+the standard and pydicom removes them, too (AE, IS, DS).
 """
 
 from __future__ import annotations
@@ -30,26 +28,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MAX_VALUES = 1 << 18
-"""An element with more values than this is kept as bytes, so that one file cannot fill memory."""
+"""An element with more values is kept as bytes, so that one file cannot exhaust the memory."""
 
 EPOCH = date(1970, 1, 1)
 
 SINGLE_TEXT = frozenset({"LT", "ST", "UT", "UR"})
-"""Text VRs in which a backslash is a character and not a separator."""
+"""Text VRs in which a backslash is not a separator."""
 STRIPPED = frozenset({"AE", "DS", "IS"})
-"""Text VRs in which spaces before a value mean nothing either, in each of several (PS3.5 6.2)."""
+"""Text VRs in which leading spaces of each value are also insignificant (PS3.5 6.2)."""
 
 LEADING_SPACES = dictionary.LEADING_SPACES
 
 CHARSET_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-"""VRs whose bytes are read with Specific Character Set (0008,0005); all others are ASCII."""
+"""VRs decoded with Specific Character Set (0008,0005); all others are ASCII."""
 
 TEXT = (
     frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"}) | SINGLE_TEXT | CHARSET_TEXT
 )
 
 SEPARATED = TEXT - SINGLE_TEXT
-"""Text VRs in which backslashes part values."""
+"""Text VRs in which backslashes separate values."""
 
 NUMBERS = {
     "US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d",
@@ -63,9 +61,9 @@ ALL_VRS = TEXT | set(NUMBERS) | BINARY | {"SQ"}
 """The 34 VRs of PS3.5 §6.2."""
 
 LUT_DESCRIPTORS = frozenset({"00281101", "00281102", "00281103", "00283002"})
-"""Their first value is unsigned whatever the VR says (PS3.3 C.11.1.1); pydicom reads it so."""
+"""LUT descriptors, whose first value is unsigned with any VR (PS3.3 C.11.1.1), as in pydicom."""
 
-# Each digit matches in one way only: "\d+\.?\d*" would take quadratic time.
+# Each digit can match in only one way; "\d+\.?\d*" would take quadratic time.
 _DS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _IS = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
 _AS = re.compile(r"(\d{3})([DWMY])", re.ASCII)
@@ -94,7 +92,7 @@ class Value(NamedTuple):
     time_us: int | None = None
     """Microseconds since midnight."""
     timestamp: int | None = None
-    """Microseconds since 1970-01-01T00:00; UTC if the value carries an offset, else as written."""
+    """Microseconds since 1970-01-01T00:00; UTC if the value has an offset, else as written."""
     bytes: bytes | None = None
     length: int | None = None
     sha256: str | None = None
@@ -112,9 +110,10 @@ def decode(
     vr
         Value Representation; an unknown one is kept as bytes.
     raw
-        The value field as it stands in the file, padding included.
+        The value field as in the file, including padding.
     charsets
-        Python encodings for Specific Character Set, as pydicom's ``convert_encodings`` names them.
+        Python encodings for Specific Character Set, as returned by pydicom's
+        ``convert_encodings``.
     little
         Byte order of binary numbers.
     tag
@@ -123,7 +122,7 @@ def decode(
     Returns
     -------
     list of Value
-        In stored order; empty if the element is empty or holds only padding.
+        In stored order; empty if the element is empty or has only padding.
     """
     if not raw:
         return []
@@ -316,7 +315,7 @@ def _datetime(text: str) -> Value:
 
 
 def _person_name(text: str) -> Value:
-    """Parse a PN value into JSON of its components; every delimiter written has a key."""
+    """Parse a PN value into JSON of its components, with a key for every delimiter written."""
     text = text.rstrip("\0 ")
     if not text:
         return Value(text=text)
@@ -332,7 +331,7 @@ def _person_name(text: str) -> Value:
 
 
 def person_name_text(components: str) -> str:
-    """Return the PN value of such JSON as it was in the file: ``Family^Given=...``."""
+    """Return the original PN value for such JSON: ``Family^Given=...``."""
     groups = json.loads(components)
     return "=".join("^".join(groups[group].values()) for group in _PN_GROUPS if group in groups)
 

@@ -1,11 +1,10 @@
 """Parse the vendor payloads of a portion into rows of ``vendor_payloads`` and ``vendor_values``.
 
 In: a ``Portion``. Out: two tables. Payloads repeat: a series header is the same in all instances of
-a series. So the values of a payload stand once per portion, under a number, and
-``vendor_payloads`` says which instance holds which number; the view ``vendor_elements`` joins both.
-
-A payload that cannot be read is one value with a warning. No exception leaves this module because
-of what a payload holds.
+a series. Therefore the values of a payload are stored once per portion, under a number, and
+``vendor_payloads`` maps instances to these numbers; the view ``vendor_elements`` joins both tables.
+An unreadable payload becomes one value with a warning. The content of a payload never causes an
+exception.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from warehouse.elements.extract import Portion
 
 ID_BITS = 16
-"""A payload is numbered by the first instance of its portion that holds it, and these many bits."""
+"""The number of a payload is the id of the first instance with it, followed by this many bits."""
 
 MAX_PAYLOAD_BYTES = 8 << 20
 """Longer payloads are not read; real ones have up to half a megabyte."""
@@ -41,7 +40,7 @@ MAX_INSTANCE_VALUES = 100_000
 """Values in all payloads of one instance; real ones have some thousands."""
 
 _MAX_REMEMBERED = 300_000
-"""Values of payloads that are kept for the next portion of this process, some 100 MB."""
+"""Number of payload values cached for later portions of this process, some 100 MB."""
 
 _TOO_MANY = f"payloads of more than {MAX_INSTANCE_VALUES} values: the rest is not read"
 
@@ -50,15 +49,15 @@ _CSA_IMAGE, _CSA_SERIES, _PROTOCOL, _GE = range(4)
 _SOURCES = {
     ("SIEMENS CSA HEADER", "0029", "10"): _CSA_IMAGE,
     ("SIEMENS CSA HEADER", "0029", "20"): _CSA_SERIES,
-    # Where newer Siemens software (XA) puts the protocol, without a CSA header around it.
+    # Newer Siemens software (XA) stores the protocol here, without a CSA header around it.
     ("SIEMENS MR SDS 01", "0021", "19"): _PROTOCOL,
     ("GEMS_SERS_01", "0025", "1B"): _GE,
 }
-"""Creator, group and last two digits of an element → what its value is, in whatever block."""
+"""Creator, group and last two digits of an element (in any block) → type of its payload."""
 
 _WITHOUT_CREATOR = {"00291010": _CSA_IMAGE, "00291020": _CSA_SERIES}
-"""Anonymizers drop creators. Where these elements stand usually they are still known, if their
-bytes begin as a CSA header of type 2 does; their rows have an empty creator."""
+"""Usual tags of CSA elements. If an anonymizer removed the creator, they are still recognized if
+their bytes begin like a CSA header of type 2; their rows have an empty creator."""
 _CSA_2 = b"SV10\x04\x03\x02\x01"
 
 
@@ -86,7 +85,7 @@ class _Read:
 class _Memory(threading.local):
     """LRU cache of parsed payloads, by digest and kind of source.
 
-    Each thread has its own, because a worker of Dask may run chunks in several.
+    Each thread has its own cache, because a Dask worker may run chunks in several threads.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Parse size and precision of compressed frames, to refuse decompression bombs.
 
-In: the bytes of a frame. Out: rows, columns, samples and precision, or the color space. Only
-markers are looked at.
+In: the bytes of a frame. Out: rows, columns, samples and precision, or the color space. Only marker
+segments are parsed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _NO_FRAME_HEADER = {0xC4, 0xC8, 0xCC}
-"""Huffman tables, reserved and arithmetic conditioning: between the codes of frame headers."""
+"""Codes in the range of frame headers that are not: Huffman tables, reserved, conditioning."""
 _START_OF_SCAN, _JFIF, _ADOBE = 0xDA, 0xE0, 0xEE
 _J2K = b"\xff\x4f\xff\x51"
 _FILL = re.compile(rb"\xff+")
@@ -28,14 +28,14 @@ class Codestream(NamedTuple):
     columns: int
     samples: int
     precision: int
-    """Bits of a sample; of JPEG 2000 those of the first component."""
+    """Bits per sample; for JPEG 2000, those of the first component."""
 
 
 def describe(frame: bytes) -> list[Codestream]:
     """Return the size that a JPEG, JPEG-LS or JPEG 2000 frame declares.
 
-    One answer, or several where frame headers follow each other or where a JP2 file has several
-    codestreams; none if there is no codestream.
+    The list has several items if there are several frame headers or a JP2 file has several
+    codestreams, and is empty if there is no codestream.
 
     Sources: ITU-T T.81 B.2.2 (SOF), T.87 C.2.2 (SOF55), T.800 A.5.1 (SIZ) and I.4 (boxes).
     """
@@ -53,10 +53,10 @@ def describe(frame: bytes) -> list[Codestream]:
 
 
 def color_space_of(frame: bytes) -> str | None:
-    """Return RGB or YBR_FULL if a JPEG frame of three components says which, else None.
+    """Return RGB or YBR_FULL if a JPEG frame with three components states it, else None.
 
-    Component identifiers in letters, the marker of Adobe, that of JFIF: in the order in which
-    decoders look at them (ITU-T T.871, T.872).
+    Component identifiers (letters), the Adobe marker and the JFIF marker are checked in the same
+    order as in decoders (ITU-T T.871, T.872).
     """
     space = None
     for code, part in _segments(frame) if frame[:2] == b"\xff\xd8" else ():
@@ -75,7 +75,7 @@ def _is_frame_header(code: int) -> bool:
 
 
 def _codestreams(frame: bytes) -> Iterator[int]:
-    """Yield where the codestreams of a JP2 file begin."""
+    """Yield the offsets of the codestreams in a JP2 file."""
     at = 0
     while at + 8 <= len(frame):
         length, kind = struct.unpack(">L4s", frame[at : at + 8])
@@ -101,7 +101,7 @@ def _jpeg_2000(frame: bytes, at: int) -> list[Codestream]:
 
 
 def _segments(frame: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield code and content of the marker segments in front of the first scan."""
+    """Yield code and content of the marker segments before the first scan."""
     at = 2
     while at + 4 <= len(frame) and frame[at] == 0xFF:
         if (fill := _FILL.match(frame, at)) is not None:

@@ -1,8 +1,8 @@
 """Decode one frame to its stored values, equal to pydicom's ``pixel_array(raw=True)``.
 
 In: an open image and a frame number. Out: an array (rows, columns) or (rows, columns, 3), dtype
-``Image.dtype``. Plain frames are read straight into the target; every other encoding, packed bits,
-planes, big endian and all compressed ones, is pydicom's to decode.
+``Image.dtype``. Plain frames are read directly into the target. pydicom decodes all other
+encodings: packed bits, planar configuration, big endian and compressed frames.
 """
 
 from __future__ import annotations
@@ -45,16 +45,17 @@ DECODERS = {
     **dict.fromkeys(JPEG2000TransferSyntaxes, ("pylibjpeg", "gdcm", "pillow")),
     RLELossless: ("pylibjpeg", "pydicom"),
 }
-"""Which of pydicom's plugins decodes a transfer syntax: the first that is installed, and no other.
+"""Transfer syntax → plugins of pydicom, of which only the first installed one is used.
 
-With one decoder for each, values do not depend on what else is installed or on what the first one
-refused. GDCM refuses JPEG frames that are cut off; libjpeg (``[gpl]``) fills them with gray. Of
-JPEG-LS, GDCM cannot read 6 and 7 bits; for JPEG 2000 it takes all processors for one frame, while
-frames are decoded next to each other here. pydicom's own decoder for RLE is ten times as slow.
+With one decoder per transfer syntax, values do not depend on other installed plugins, nor on
+failures of the first one. GDCM rejects truncated JPEG frames; libjpeg (``[gpl]``) fills them with
+gray. GDCM cannot decode JPEG-LS with 6 or 7 bits, and for JPEG 2000 it uses all processors for one
+frame, whereas this package decodes several frames in parallel. pydicom's own RLE decoder is ten
+times as slow.
 """
 _CODESTREAMS = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes}
 
-# pydicom logs the exceptions of its plugins, whose text may quote a header; ours is raised here.
+# pydicom logs exceptions of its plugins, whose text may quote a header; this module raises its own.
 logging.getLogger("pydicom").addHandler(logging.NullHandler())
 
 
@@ -64,7 +65,7 @@ def decoder_of(image: Image) -> Decoder:
     Raises
     ------
     NoDecoder
-        pydicom knows none, or none of its plugins is installed.
+        pydicom has no decoder, or none of its plugins is installed.
     """
     uid = UID(image.TransferSyntaxUID or ImplicitVRLittleEndian)
     try:
@@ -80,13 +81,13 @@ def decoder_of(image: Image) -> Decoder:
 
 
 def fragments_of(opened: OpenPixels) -> list[list[Range]] | None:
-    """Return where the compressed frames of an image lie, None for an uncompressed image."""
+    """Return the byte ranges of the compressed frames of an image; None if it is uncompressed."""
     image = opened.image
     return compressed_frames(image, opened.read) if image.is_encapsulated else None
 
 
 def read_plain(opened: OpenPixels, index: int, out: np.ndarray | None = None) -> np.ndarray:
-    """Return one frame whose bytes are its array (``Image.is_plain``).
+    """Return one frame whose stored bytes are its array (``Image.is_plain``).
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def read_plain(opened: OpenPixels, index: int, out: np.ndarray | None = None) ->
     index
         Frame number from 0.
     out
-        Where to put it: used, and returned, if it is contiguous and of the frame's dtype.
+        Target array; used and returned if it is contiguous and has the dtype of the frame.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def read_frame(
     index
         Frame number from 0.
     fragments
-        What ``fragments_of`` said.
+        Result of ``fragments_of``.
 
     Raises
     ------
@@ -153,9 +154,9 @@ def read_frame(
 
 
 def read_words(image: Image, index: int) -> tuple[np.ndarray, int]:
-    """Return a frame as unsigned words, all their bits as stored, and how many bits each holds.
+    """Return a frame as unsigned words with all bits as stored, and the number of bits of a word.
 
-    Fewer than Bits Allocated where a codestream was made of fewer.
+    This is less than Bits Allocated if the codestream has a lower precision.
 
     Raises
     ------
@@ -173,20 +174,20 @@ def read_words(image: Image, index: int) -> tuple[np.ndarray, int]:
 
 
 def _samples(image: Image, words: np.ndarray, precision: int | None = None) -> np.ndarray:
-    """Mask the bits of words that are not stored, in place; return the samples.
+    """Clear the bits of words outside of Bits Stored, in place; return the samples.
 
-    Such bits get the value of the sign (PS3.5 8.1.1), whatever decoder left something there, as
-    overlays of old files do. Most frames need no change; to see that costs less than to shift
-    them to and fro.
+    These bits get the value of the sign bit (PS3.5 8.1.1), even if a decoder left other data there,
+    such as overlays of old files. Most frames need no change, and checking that is cheaper than
+    shifting all words.
 
     Parameters
     ----------
     image
-        Its High Bit says where in a word samples end, if not at the lowest bits.
+        Its High Bit gives the position of samples in a word.
     words
         A frame.
     precision
-        Bits of a sample of the codestream: one of no more than Bits Stored has the sample alone.
+        Bits per sample of the codestream; if not above Bits Stored, words have only sample bits.
     """
     allocated = 8 * words.itemsize
     stored = image.BitsStored or allocated
@@ -208,7 +209,7 @@ def _samples(image: Image, words: np.ndarray, precision: int | None = None) -> n
 def _bits(opened: OpenPixels, index: int) -> np.ndarray:
     """Unpack a frame of single bits, which may begin and end within a byte (PS3.5 8.1.1).
 
-    pydicom's ``index`` reads too few bytes where a frame touches one more than its size would need.
+    pydicom's ``index`` reads too few bytes if a frame spans one byte more than its size requires.
     """
     image = opened.image
     count = math.prod(image.frame_shape)
@@ -233,7 +234,7 @@ def _compressed(
 
 
 def _plugin(decoder: Decoder) -> str | None:
-    """Return the plugin that decodes: of ``DECODERS``, else pydicom's choice."""
+    """Return the plugin to decode with: the one in ``DECODERS``, else pydicom's choice."""
     installed = decoder.available_plugins
     return next((name for name in DECODERS.get(decoder.UID, ()) if name in installed), None)
 
@@ -241,7 +242,7 @@ def _plugin(decoder: Decoder) -> str | None:
 def _precision(image: Image, encoded: bytes, index: int) -> int | None:
     """Return the precision of a codestream, after checking its size against the header.
 
-    Before any memory is asked for: a frame of some bytes may claim to hold gigabytes.
+    This is done before memory is allocated, because a few bytes may declare a frame of gigabytes.
 
     Raises
     ------
@@ -283,7 +284,7 @@ def _decoded(
         size = math.prod(image.frame_shape) * image.dtype.itemsize
         raise ArrayTooLarge(f"frame {number or index + 1} of {image.path}", size) from None
     except Exception as error:
-        # Plugins raise any type; the text may quote the header, the type does not.
+        # Plugins raise any type. Report only the type, because the text may quote the header.
         raise PixelsUnreadable(
             image.path,
             f"frame {number or index + 1} cannot be decoded ({type(error).__name__})",

@@ -1,8 +1,8 @@
 """Facts of an image that determine its values (rescale, VOI, palette), by frame, read lazily.
 
-In: an image. Out: ``Facts``. What stands in functional groups counts like what stands at the top:
-that of the frame first, then the shared one, then that of the image (PS3.3 C.7.6.16). The file
-decides, because it is there in every import mode and knows the order of its bytes.
+In: an image. Out: ``Facts``. Attributes are searched in the functional groups of the frame, then in
+the shared functional groups, then at the top level of the image (PS3.3 C.7.6.16). They are read
+from the file, which has them in every import mode and defines the byte order.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from warehouse.pixels.source import OpenPixels
 
 _KEPT = 4096
-"""Images whose facts are kept."""
+"""Number of images whose facts are cached."""
 
 _TAGS = [
     "SpecificCharacterSet", "SOPClassUID", "PixelRepresentation", "BitsAllocated", "BitsStored",
@@ -53,7 +53,7 @@ _Fact = TypeVar("_Fact")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameFacts:
-    """Facts of one frame; a text in place of a fact says why it is unavailable."""
+    """Facts of one frame; text in place of a fact is the reason why it is unavailable."""
 
     path: str
     modality: Mapping | str
@@ -61,7 +61,7 @@ class FrameFacts:
     stated_voi: Voi | str | None
 
     def mapping(self, asked: bool | str) -> Mapping:
-        """Return what makes numbers with a unit; see ``warehouse.pixels.mappings.chosen``.
+        """Return the mapping to numbers with a unit; see ``warehouse.pixels.mappings.chosen``.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class FrameFacts:
 
     @property
     def rescale(self) -> Mapping:
-        """The modality LUT: what windows and VOI LUTs of the header apply to."""
+        """The modality LUT, to whose output windows and VOI LUTs of the header apply."""
         return self._sound(self.modality)
 
     @property
@@ -96,9 +96,9 @@ class Facts:
     Attributes
     ----------
     frames
-        By frame, or one for all.
+        Facts by frame, or one item for all frames.
     palette
-        Tables of red, green and blue, or why there are none.
+        Tables of red, green and blue, or the reason why there are none.
     photometric
         Photometric Interpretation of the decoded samples: that of the header, unless the codestream
         says otherwise.
@@ -126,13 +126,13 @@ class Facts:
 
 
 class Headers:
-    """Facts of the images of a series, each header read once. May be shared by threads."""
+    """Facts of the images of a series; each header is read once. Safe for use by threads."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[int, Facts] = OrderedDict()
 
     def of(self, image: Image) -> Facts:
-        """Return what is said of an image.
+        """Return the facts of an image.
 
         Raises
         ------
@@ -233,7 +233,7 @@ def _or_why(fact: Callable[[], _Fact]) -> _Fact | str:
 
 
 def stored_range(image: Image) -> tuple[float, float]:
-    """Return the least and largest value that can be stored."""
+    """Return the smallest and the largest value that can be stored."""
     bits = image.BitsStored or 8 * image.dtype.itemsize
     if image.dtype.kind == "f":
         return float("-inf"), float("inf")
@@ -255,8 +255,8 @@ def _palette(image: Image, header: Dataset) -> tuple[Table, Table, Table] | str:
 def _photometric(opened: OpenPixels) -> str:
     """Return the color space of decoded samples; a JPEG codestream overrides the header.
 
-    Neither Photometric Interpretation nor the markers may be missing; where they disagree,
-    decoders leave the samples as they were compressed.
+    This applies if both Photometric Interpretation and the JPEG markers state a color space; if
+    they differ, decoders return the samples as they were compressed.
     """
     image = opened.image
     stated = image.PhotometricInterpretation or ""

@@ -1,6 +1,7 @@
 """Write a volume as NIfTI-1 or ``.npy``; an existing file is not replaced.
 
-In: a ``LazyVolume`` (``.npy``: or a ``Stack``). Out: a file that has its name when it is complete.
+In: a ``LazyVolume`` (for ``.npy`` also a ``Stack``). Out: a file, which gets its name only when it
+is complete.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ if TYPE_CHECKING:
 
 _PORTION_BYTES = 64 << 20
 _LONGEST = 32767
-"""NIfTI-1 counts along an axis with 16 bits."""
+"""Largest length of an axis in NIfTI-1, which uses 16 bits."""
 
 
 def nifti(volume: LazyVolume) -> Any:
     """Return a volume as a ``nibabel.Nifti1Image``.
 
-    Its axes are (column, row, slice), then one for all others in the order of the array; its affine
-    is in RAS, mm, as NIfTI has it. Stored values go in as they are, with slope and intercept in
-    the header, if these give every frame its numbers; else the numbers themselves as float64. They
-    are those of ``rescale=True``, and their unit stands in ``descrip``. Color, palettes too, is
-    RGB24.
+    Its axes are (column, row, slice), then one for all others in the order of the array. Its affine
+    is in RAS, mm, as NIfTI requires. If one slope and intercept applies to all frames, the image
+    has the stored values, and slope and intercept are in the header. Otherwise it has the rescaled
+    numbers (``rescale=True``) as float64. Their unit is in ``descrip``. Color, including palettes,
+    is RGB24.
 
     Raises
     ------
     UsageError
-        The frames lie in no space, or colors have more than 8 bits.
+        The frames have no positions in space, or colors have more than 8 bits.
     NotInstalled, NoSingleUnit, PixelsUnreadable
     """
     try:
@@ -84,7 +85,7 @@ def _numbers(volume: LazyVolume) -> tuple[np.ndarray, tuple[float, float] | None
     mappings = {one.key: one for one in rescaled.mappings()}
     (one, *others) = mappings.values()
     scale = (one.slope, one.intercept)
-    # NIfTI stores them as float32, and a slope of 0 means that there is no scaling.
+    # NIfTI stores slope and intercept as float32; a slope of 0 means no scaling.
     with np.errstate(over="ignore"):
         held = np.array(scale, np.float64).astype(np.float32)
     if not others and one.table is None and np.isfinite(held).all() and held[0] != 0:
@@ -95,7 +96,7 @@ def _numbers(volume: LazyVolume) -> tuple[np.ndarray, tuple[float, float] | None
 
 
 def write_nifti(volume: LazyVolume, target: Path, *, force: bool = False) -> None:
-    """Write ``.nii`` or ``.nii.gz``; ``force`` replaces a file.
+    """Write ``.nii`` or ``.nii.gz``; ``force`` replaces an existing file.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def write_nifti(volume: LazyVolume, target: Path, *, force: bool = False) -> Non
 
 
 def write_npy(shown: LazyVolume | Stack, target: Path, *, force: bool = False) -> None:
-    """Write the array as ``.npy``, a portion at a time; ``force`` replaces a file.
+    """Write the array as ``.npy``, a portion at a time; ``force`` replaces an existing file.
 
     Raises
     ------

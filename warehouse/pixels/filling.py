@@ -1,6 +1,6 @@
 """Copy decoded frames to their places in an array, cropped and converted.
 
-In: what ``read`` yields, frame by frame. Out: voxels in memory that ``LazyVolume`` has allocated.
+In: decoded frames from ``read``. Out: voxels in memory that ``LazyVolume`` has allocated.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from warehouse.pixels.values import Values
 
 Source = tuple[int, int]
-"""Number of an image of the layout, and its frame, from 0."""
+"""Index of an image in the layout, and index of its frame, both from 0."""
 
 
 class Voxels:
-    """The sink of one call of ``read``: the places of its frames in an array."""
+    """The sink of one call of ``read``: the positions of its frames in an array."""
 
     def __init__(
         self, layout: Layout, values: Values, headers: Headers, cache: FrameCache, *,
@@ -41,7 +41,7 @@ class Voxels:
         )
 
     def direct(self, key: Source) -> np.ndarray | None:
-        """Return the place of a frame that is stored as it is; None if it has to be converted."""
+        """Return the target of a frame that needs no conversion; None if it must be converted."""
         places = self.places[key]
         if not self.is_direct or len(places) > 1:
             return None
@@ -49,7 +49,7 @@ class Voxels:
         return target
 
     def put(self, key: Source, frame: np.ndarray) -> None:
-        """Write a decoded frame into each of its places."""
+        """Write a decoded frame to each of its positions."""
         image = self.layout.images[key[0]]
         if not image.is_plain:
             self.cache.put(key, frame)
@@ -60,7 +60,7 @@ class Voxels:
             ref = self.refs[place]
             _, _, top, left = self.layout.frames[ref].tolist()
             tile = frame[top : top + rows, left : left + columns]
-            if values.are_pointwise:  # no more than is asked for
+            if values.are_pointwise:  # convert only the requested part
                 tile = np.asarray(tile[self.inner])
             if not values.are_stored:
                 tile = values.apply(tile, image, key[1], self.headers)

@@ -1,7 +1,7 @@
 """HTML for notebooks: a volume in three planes, a table of series with thumbnails.
 
-In: volumes, or a catalog. Out: HTML with pictures inside. Text is escaped; a series that cannot be
-shown says why.
+In: volumes, or a catalog. Out: HTML with embedded pictures. Text is escaped. For a series that
+cannot be shown, the HTML has the reason.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from warehouse.pixels.volume_like import VolumeLike
 
 THUMBNAIL_BYTES = 256 << 20
-"""Of an unpacked frame; of larger ones no thumbnail is made, which would take half a minute."""
+"""Largest uncompressed frame with a thumbnail; a larger one would take half a minute."""
 THUMBNAIL_HEIGHT = 96
-"""In pixels of the screen."""
+"""Height of a thumbnail in screen pixels."""
 
 
 def volume_html(volume: VolumeLike) -> str:
-    """Return a volume as HTML: its facts and three planes through the middle."""
+    """Return a volume as HTML: its attributes, and three planes through the middle."""
     facts = f"<p><code>{html_text(repr(volume))}</code></p>"
     try:
         return facts + _img(pictures.png(pictures.three_planes(volume)), 320)
@@ -43,13 +43,13 @@ def volume_html(volume: VolumeLike) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Gallery:
-    """Series with a thumbnail each; a notebook shows it as a table."""
+    """Series with thumbnails, displayed as a table in a notebook."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
-    """Without pictures."""
+    """Attributes of each series."""
     pictures: tuple[bytes | str, ...]
-    """PNG of the middle frame of each series, or why there is none."""
+    """PNG of the middle frame of each series, or the reason why there is none."""
 
     def __repr__(self) -> str:
         """Return the first series, without pictures."""
@@ -78,14 +78,14 @@ def open_gallery(catalog: Catalog, series_uids: Sequence[str] = (), *, limit: in
     catalog
         Open catalog.
     series_uids
-        Which series; none takes the first of the archive.
+        Series to show; if none are given, the first ones of the archive.
     limit
-        How many at most; each is a look into one file.
+        Largest number of series; one file is opened for each.
 
     Raises
     ------
     NotInstalled
-        There is nothing to draw with.
+        Pillow is not installed.
     """
     require_names(*series_uids)
     require_limit(limit)

@@ -1,12 +1,12 @@
-"""Arrange frames on a regular grid of slices with an affine, or report why they make none.
+"""Arrange frames on a regular grid of slices with an affine, or report why that is impossible.
 
-In: arrays. Out: ``Grid``. NumPy only, no files, no catalog. The conditions and tolerances are those
-of the view ``series_geometry``; a test holds both equal on every series. (The view needs 25 ms for
-a series, too much for a look at one slice; its words are asked for when a series is refused.)
+In: arrays. Out: ``Grid``. Uses only NumPy, no files and no catalog. The conditions and tolerances
+are those of the view ``series_geometry``; a test checks that both agree on every series. (The view
+takes 25 ms per series, too long for reading one slice; it is queried only for the error message.)
 
-Patient coordinates are LPS in mm (PS3.3 C.7.6.2.1.1): x grows to the patient's left, y to the
-back, z to the head. Array axes are (slice, row, column): slices along the normal, that is the cross
-product of the direction of a row and the direction of a column.
+Patient coordinates are LPS in mm (PS3.3 C.7.6.2.1.1): x increases to the patient's left, y to the
+back, z to the head. Array axes are (slice, row, column). Slices are ordered along the normal, which
+is the cross product of the row direction and the column direction.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COSINE_TOLERANCE = 1e-4
-"""Directions of one series differ by rounding only."""
+"""Largest difference of direction cosines within a series, for rounding."""
 SPACING_TOLERANCE = 0.01
-"""Part of a spacing by which a slice may be off its place in the grid …"""
+"""Largest deviation of a slice from its grid position, as a fraction of the spacing …"""
 POSITION_TOLERANCE_MM = 0.01
-"""… or twice this, if it is more: many scanners write positions with two decimals."""
+"""… or twice this value if that is larger: many scanners write positions with two decimals."""
 DRIFT_TOLERANCE_PIXELS = 0.1
-"""Part of a pixel by which slices may be shifted in their plane."""
+"""Largest in-plane shift of slices, as a fraction of a pixel."""
 MAX_SLICES_WITH_GAPS = 16_384
-"""A grid with empty slices is as long as its positions say, which may be anything."""
+"""Largest number of slices in a grid with gaps, because positions may be arbitrarily far apart."""
 ORTHONORMAL_TOLERANCE = 1e-3
-"""By which directions may be off a right angle or length one."""
+"""Largest deviation of directions from a right angle or from length one."""
 LARGEST_MM = 1e6
-"""Positions and spacings beyond it are damage …"""
+"""Positions and spacings beyond this are invalid …"""
 LARGEST_COSINE = 2
 """… and so are directions."""
 
@@ -53,7 +53,7 @@ class Planes:
     shapes
         (n, 3): rows, columns, samples.
     model
-        The frame whose directions and spacing count for all.
+        The frame whose directions and spacing are used for all.
     """
 
     positions: np.ndarray
@@ -65,18 +65,18 @@ class Planes:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Slices in order.
+    """A regular grid of slices.
 
     Attributes
     ----------
     levels
-        (n,) integers: the slice in which each frame lies, from 0 along the normal.
+        (n,) integers: the slice index of each frame, from 0 along the normal.
     count
         Number of slices.
     affine
         (4, 4): array index (slice, row, column, 1) to mm in LPS at the center of the voxel.
     spacing
-        mm between slices, rows and columns.
+        Distances between slices, rows and columns, mm.
     """
 
     levels: np.ndarray
@@ -90,16 +90,16 @@ def arrange(
 ) -> Grid | list[str]:
     """Return the grid of frames, or all reasons why there is none.
 
-    Several frames may lie in one slice; whether that makes sense is the caller's to judge.
+    Several frames may be in one slice; the caller must check whether that is valid.
 
     Parameters
     ----------
     planes
         At least one frame.
     may_have_gaps
-        Slices may be missing in the middle: segmentations leave empty ones out.
+        Slices may be missing in the middle, because segmentations leave out empty ones.
     may_be_sheared
-        Each slice may be shifted in its plane by the same against the one before.
+        Each slice may be shifted in its plane by the same amount relative to the previous one.
     """
     placed = _is_placed(planes)
     is_one_shape = bool((planes.shapes == planes.shapes[0]).all())
@@ -113,7 +113,7 @@ def arrange(
     heights = planes.positions @ normal
     order = np.argsort(heights, kind="stable")
     steps = np.diff(heights[order])
-    # Tolerance for rounded positions: smaller where pixels are small.
+    # Tolerance for rounded positions, smaller for small pixels.
     rounding_mm = float(min(POSITION_TOLERANCE_MM, DRIFT_TOLERANCE_PIXELS * spacing.min()))
     is_new = steps > rounding_mm
     levels = np.empty(len(heights), np.int64)
@@ -150,7 +150,7 @@ def arrange(
         return reasons
     affine = np.eye(4)
     affine[:3, 0] = (last - first) / (count - 1)
-    # Rounded to six digits, direction cosines are not of unit length; the distance is the spacing.
+    # Direction cosines rounded to six digits do not have unit length, so normalize them.
     affine[:3, 1] = along_column * spacing[0] / np.linalg.norm(along_column)
     affine[:3, 2] = along_row * spacing[1] / np.linalg.norm(along_row)
     affine[:3, 3] = first
@@ -165,7 +165,7 @@ def _is_placed(planes: Planes) -> np.ndarray:
 
 
 def _sizes(shapes: np.ndarray) -> list[str]:
-    """Return what sizes there are and how many images have each."""
+    """Return the distinct sizes, with the number of images of each."""
     sizes: dict[str, int] = {}
     for rows, columns, samples in shapes:
         size = f"{rows} x {columns}" + (f" x {samples}" if samples > 1 else "")
@@ -208,7 +208,7 @@ def _unevenness(
     missing = 0 if gaps else int(np.maximum(np.floor(steps / usual + 0.5) - 1, 0).sum())
     if missing:
         return [f"{missing} missing slice{'s' if missing > 1 else ''}"]
-    # Of several frames in one position the lowest number counts, as in the view.
+    # If several frames have the same position, use the one with the lowest number, as in the view.
     off_grid = np.abs(heights - heights.min() - levels * step)
     lowest = np.full(count, np.inf)
     np.minimum.at(lowest, levels, heights)
@@ -223,13 +223,13 @@ def _drift(positions: np.ndarray, along_row: np.ndarray, along_column: np.ndarra
 
 
 def _rounded(number: float, digits: int) -> str:
-    """Return a number as DuckDB writes ``round(number, digits)``."""
+    """Return a number in the format of DuckDB's ``round(number, digits)``."""
     return repr(math.floor(number * 10**digits + 0.5) / 10**digits)
 
 
 def vectors(rows: Sequence[Sequence[float | None] | None], length: int) -> np.ndarray:
-    """Return lists as rows of an array (n, length); NaN where one is missing or of other length."""
-    if all(row is not None and len(row) == length for row in rows):  # as most series have it
+    """Return lists as rows of an array (n, length); NaN for missing lists or other lengths."""
+    if all(row is not None and len(row) == length for row in rows):  # the usual case
         return np.array(rows, np.float64).reshape(len(rows), length)  # None becomes NaN
     made = np.full((len(rows), length), np.nan)
     for number, row in enumerate(rows):

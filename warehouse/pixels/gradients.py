@@ -1,8 +1,8 @@
-"""A diffusion series → b-values and directions of its volumes, as FSL and BIDS have them.
+"""Return b-values and directions of the volumes of a diffusion series, as used by FSL and BIDS.
 
-In: a catalog and a volume. Out: ``Gradients``, whose texts are the files ``.bval`` and ``.bvec`` of
-the NIfTI file that ``files`` writes of the same volume. The weighting of each frame is what the
-view ``diffusion_frames`` says.
+In: a catalog and a volume. Out: ``Gradients``, with the content of the ``.bval`` and ``.bvec``
+files for the NIfTI file that ``files`` writes of the same volume. The weighting of each frame comes
+from the view ``diffusion_frames``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from warehouse.pixels.volume import LazyVolume
 
 _UNIT = 0.03
-"""A direction has length one; by how much rounding may take from that."""
+"""Largest deviation of a direction from length one, for rounding."""
 
 Weighting = tuple[float, tuple[float, ...] | None]
-"""b-value, and direction in the patient or None."""
+"""b-value, and direction in patient coordinates or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +36,21 @@ class Gradients:
     Attributes
     ----------
     volumes
-        Numbers, from 0, of those that are kept, along the fourth axis of the NIfTI file.
+        Indices, from 0, of the included volumes along the fourth axis of the NIfTI file.
     b_values
-        (n,) s/mm², of each that is kept.
+        (n,) b-values of the included volumes, s/mm².
     directions
-        (n, 3) unit vectors in LPS; zero where there is none.
+        (n, 3) unit vectors in LPS; zero for volumes without a direction.
     vectors
-        (n, 3) the same by FSL's convention: along the axes of the NIfTI file, the first the other
-        way round if the determinant of its affine is positive.
+        (n, 3) the same in FSL's convention: along the axes of the NIfTI file, with the first axis
+        reversed if the determinant of its affine is positive.
     isotropic
-        Numbers of volumes that were left out: weighted without a direction, beside others that have
-        one, as the traces that Philips puts into the series.
+        Indices of excluded volumes: weighted but without a direction, in a series with directions,
+        such as the traces that Philips adds to a series.
     inferred
-        Numbers of volumes whose b-value of 0 is not stated but follows from the others.
+        Indices of volumes whose b-value of 0 is not stated but inferred from the others.
     without_creator
-        Private elements without a creator were read.
+        Whether private elements without a creator were read.
     """
 
     volumes: tuple[int, ...]
@@ -69,7 +69,7 @@ class Gradients:
     @property
     def bvec(self) -> str:
         """Text of a ``.bvec`` file: three lines, x, y and z of all volumes."""
-        rows = (self.vectors.T + 0.0).tolist()  # no minus before zero
+        rows = (self.vectors.T + 0.0).tolist()  # avoid -0
         return "".join(" ".join(f"{part:.6g}" for part in row) + "\n" for row in rows)
 
 
@@ -81,11 +81,11 @@ def gradients(
     Parameters
     ----------
     catalog, volume
-        The volume is one of the catalog.
+        Open catalog, and a volume of it.
     isotropic
-        Keep weighted volumes without a direction beside others that have one.
+        Include weighted volumes without a direction in a series with directions.
     unweighted
-        Take a series of which every b-value is stated as 0.
+        Accept a series whose b-values are all stated as 0.
 
     Raises
     ------
@@ -122,10 +122,10 @@ def gradients(
 
 
 def along_axes(volume: LazyVolume, directions: np.ndarray) -> np.ndarray:
-    """Return vectors in LPS as FSL has them for the NIfTI file of a volume.
+    """Convert vectors from LPS to FSL's convention for the NIfTI file of a volume.
 
-    FSL's axes are those of the voxels; where they are not left-handed in RAS, as of a file whose
-    determinant is positive, it turns the first over
+    FSL uses the voxel axes. If these are not left-handed in RAS, that is, if the determinant is
+    positive, FSL reverses the first axis
     (https://fsl.fmrib.ox.ac.uk/fsl/docs/#/diffusion/faq, "What conventions do the bvecs use?").
     """
     if volume.affine is None or volume.orientation is None:
@@ -138,7 +138,7 @@ def along_axes(volume: LazyVolume, directions: np.ndarray) -> np.ndarray:
 
 
 def _stated(catalog: Catalog, volume: LazyVolume) -> tuple[list[Weighting], set[int], bool]:
-    """Return the weighting of each volume, the inferred ones, and whether creators lack."""
+    """Return the weighting of each volume, the inferred ones, and whether creators are missing."""
     uid = volume.series_uid
     ids = [image.instance_id for image in volume.images]
     asked = [uid, min(ids), max(ids)]
@@ -173,7 +173,7 @@ def _stated(catalog: Catalog, volume: LazyVolume) -> tuple[list[Weighting], set[
 
 
 def _one(uid: str, number: int, found: Sequence[Weighting]) -> Weighting:
-    """Return the value that all frames of a volume state."""
+    """Return the weighting that all frames of a volume state."""
     first = found[0]
     for b_value, direction in found[1:]:
         same = b_value == first[0] and (direction is None) == (first[1] is None)

@@ -1,6 +1,6 @@
 """``Image``: one instance with pixel data, from the catalog alone.
 
-In: a row of the catalog. Out: ``Image``, and what follows from it alone.
+In: a row of the catalog. Out: ``Image``, with properties derived from the row alone.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _PLAIN = {str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)}
 _BITS = {1, 8, 16, 32, 64}
 """Bits Allocated that can be read."""
 MAX_RLE_RATIO = 64
-"""Two bytes of an RLE segment stand for at most 128 (PS3.5 G.3.1)."""
+"""Two bytes of an RLE segment expand to at most 128 bytes (PS3.5 G.3.1)."""
 LARGE_FRAME_BYTES = 64 << 20
-"""Unpacked; up to this size a frame may be as small as it likes, as blank ones are …"""
+"""Uncompressed size up to which any compression ratio is accepted, as for blank frames …"""
 MAX_RATIO = 200
-"""… larger ones unpack to at most so many times their bytes; lossy pictures reach 100."""
+"""… and largest compression ratio of larger frames; lossy images reach 100."""
 
 
 class Image(NamedTuple):
-    """An instance with pixel data. Attributes with DICOM keywords are those of the header."""
+    """An instance with pixel data. Fields named by DICOM keywords have the values of the header."""
 
     instance_id: int
     instance_key: str
     SOPInstanceUID: str | None
     SOPClassUID: str | None
     path: str
-    """As in ``files``."""
+    """Path as in ``files``."""
     TransferSyntaxUID: str | None
     pixel_offset: int
     pixel_length: int
@@ -64,42 +64,42 @@ class Image(NamedTuple):
     WindowCenter: list[float] | None
     WindowWidth: list[float] | None
     acquired_us: int | None
-    """Acquisition Date and Time, microseconds since 1970 by the clock of the scanner."""
+    """Acquisition Date and Time, in microseconds since 1970, scanner clock."""
     size_bytes: int | None
-    """Of its file when it was ingested, as the next."""
+    """Size of the file when it was ingested."""
     modified_us: int | None
     high_bit: int | None = None
-    """High Bit, where it is not one less than Bits Stored; ``UNKNOWN`` in mode minimal."""
+    """High Bit, if it is not Bits Stored - 1; ``UNKNOWN`` in mode minimal."""
     keeps_words: bool = False
-    """Whether frames are read as words, with the bits that are no part of their samples."""
+    """Whether frames are read as whole words, including bits outside of the samples."""
 
     @property
     def high_bit_of_words(self) -> int:
-        """Number of the highest bit of a sample in its word."""
+        """Position of the highest bit of a sample in its word."""
         known = self.high_bit is not None and self.high_bit != UNKNOWN
         return self.high_bit if known else (self.BitsStored or 0) - 1  # type: ignore[return-value]
 
     @property
     def frame_count(self) -> int:
-        """Number of Frames; 1 where it is missing (as in pydicom)."""
+        """Number of Frames; 1 if it is missing (as in pydicom)."""
         return max(self.NumberOfFrames or 1, 1)
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """Shape of a frame: (rows, columns), of color (rows, columns, 3)."""
+        """Shape of a frame: (rows, columns), or (rows, columns, 3) for color."""
         shape = (self.Rows or 0, self.Columns or 0)
         return shape if (self.SamplesPerPixel or 1) == 1 else (*shape, self.SamplesPerPixel or 1)
 
     @property
     def is_grayscale(self) -> bool:
-        """Whether a pixel is one number, and not a palette index."""
+        """Whether a pixel is one number that is not a palette index."""
         return (
             self.SamplesPerPixel in {None, 1} and self.PhotometricInterpretation != "PALETTE COLOR"
         )
 
     @property
     def pixel_keyword(self) -> str:
-        """``PixelData``, or that of floating point pixels, which state no sign (C.7.6.24)."""
+        """Keyword of the pixel data; floating point pixels have no representation (C.7.6.24)."""
         if self.PixelRepresentation is None and self.BitsStored is None:
             return {32: "FloatPixelData", 64: "DoubleFloatPixelData"}.get(
                 self.BitsAllocated or 0, "PixelData"
@@ -113,7 +113,7 @@ class Image(NamedTuple):
         Raises
         ------
         PixelsUnreadable
-            The header names no such type.
+            The attributes of the header match no supported type.
         """
         if self.BitsAllocated not in _BITS or self.PixelRepresentation not in {None, 0, 1}:
             raise PixelsUnreadable(self.path, self._why_unreadable() or "no type holds its values")
@@ -125,16 +125,16 @@ class Image(NamedTuple):
 
     @property
     def frame_bytes(self) -> float:
-        """Bytes of an uncompressed frame as stored; a fraction where bits are packed (PS3.5 8.1.1).
+        """Bytes of an uncompressed frame as stored; a fraction if bits are packed (PS3.5 8.1.1).
 
-        Two thirds of a frame where color is subsampled (PS3.3 C.7.6.3.1.2).
+        This is two thirds of the full size if color is subsampled (PS3.3 C.7.6.3.1.2).
         """
         bits = math.prod(self.frame_shape) * (self.BitsAllocated or 0)
         return bits / 8 * (2 / 3 if self.PhotometricInterpretation == "YBR_FULL_422" else 1)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the bytes of a frame are its array: little endian, nothing packed or planar."""
+        """Whether stored bytes are the array: little endian, neither packed nor planar."""
         return (
             not self.is_encapsulated
             and (self.TransferSyntaxUID is None or self.TransferSyntaxUID in _PLAIN)
@@ -144,14 +144,14 @@ class Image(NamedTuple):
         )
 
     def is_beyond(self, encoded_bytes: int) -> bool:
-        """Return whether a frame of this size is impossible for so few compressed bytes."""
+        """Return whether this number of compressed bytes is too small for a frame."""
         size = math.prod(self.frame_shape) * self.dtype.itemsize
         if self.TransferSyntaxUID == RLELossless:
             return size > MAX_RLE_RATIO * encoded_bytes
         return size > max(MAX_RATIO * encoded_bytes, LARGE_FRAME_BYTES)
 
     def check(self) -> None:
-        """Refuse an invalid header before anything is allocated.
+        """Raise for an invalid header, before memory is allocated.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """Normalize NumPy's basic indexing to one part per axis. Pure functions.
 
-In: an index and a shape. Out: one part per axis, and where new axes go.
+In: an index and a shape. Out: one part per axis, and the positions of new axes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A decoder of JPEG frames, lossy and lossless, by GDCM as a plugin of pydicom.
+"""A pydicom plugin that decodes lossy and lossless JPEG frames with GDCM.
 
-In: a frame of one of the four JPEG transfer syntaxes. Out: its words, as they were compressed. GDCM
-decodes them. pydicom's own plugin for GDCM refuses lossy frames of 12 bits, and clears the bits
-beyond Bits Stored, in which old files keep overlays.
+In: a frame of one of the four JPEG transfer syntaxes. Out: its words, as they were compressed.
+pydicom's own GDCM plugin rejects lossy 12-bit frames, and clears the bits beyond Bits Stored, in
+which old files keep overlays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LABEL = "dicom-warehouse"
 DECODER_DEPENDENCIES = {UID(uid): ("gdcm>=3.0.24",) for uid in JPEGTransferSyntaxes}
-"""What pydicom asks of a plugin: the packages that it needs."""
+"""Packages that the plugin needs; pydicom reads this name from every plugin."""
 
 
 def is_available(uid: str) -> bool:
@@ -35,19 +35,19 @@ def is_available(uid: str) -> bool:
 
 
 def decode_frame(encoded: bytes, runner: DecodeRunner) -> bytes:
-    """Return the words of one frame, of 8 bits if it was made of no more, else of 16.
+    """Return the words of one frame: of 8 bits if its precision is at most 8, else of 16.
 
     Parameters
     ----------
     encoded
         The frame.
     runner
-        What pydicom knows of it; gets the size of a word.
+        pydicom's description of the frame; the word size is set on it.
 
     Raises
     ------
     ValueError
-        The frame is cut off or broken.
+        The frame is truncated or damaged.
 
     Examples
     --------
@@ -77,10 +77,10 @@ def decode_frame(encoded: bytes, runner: DecodeRunner) -> bytes:
         runner.set_option("planar_configuration", 0)
     syntax = gdcm.TransferSyntax.GetTSType(str(runner.transfer_syntax))
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
-    # The allocated bits choose among GDCM's JPEG libraries. With 16 it tries that of 16 bits first
-    # and prints an error for each frame of 12: https://github.com/tfmoraes/python-gdcm/issues/35
+    # Bits Allocated selects one of GDCM's JPEG libraries. With 16, GDCM first tries the 16-bit one
+    # and prints an error for each 12-bit frame: https://github.com/tfmoraes/python-gdcm/issues/35
     library = precision if runner.transfer_syntax == JPEGExtended12Bit else allocated
-    # With the precision of the codestream and unsigned, no bit of a word is cleared or changed.
+    # Unsigned and with the precision of the codestream, so that no bit of a word is changed.
     image.SetPixelFormat(
         gdcm.PixelFormat(runner.samples_per_pixel, library, precision, precision - 1, 0)
     )
@@ -93,7 +93,7 @@ def decode_frame(encoded: bytes, runner: DecodeRunner) -> bytes:
 
 
 def register() -> None:
-    """Make the decoder known to pydicom, which goes on asking its own plugins first.
+    """Register the decoder with pydicom, which still prefers its own plugins.
 
     Examples
     --------

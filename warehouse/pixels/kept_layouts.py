@@ -1,7 +1,7 @@
 """Layouts of series, with a cache of recent ones.
 
-In: a catalog and what is asked of a series. Out: ``Layout``, or ``NotAVolume`` with the reason. The
-last ones are kept with the catalog.
+In: a catalog, a series and options. Out: ``Layout``, or ``NotAVolume`` with the reason. The most
+recent layouts are cached per catalog.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from warehouse.pixels.image import Image
 
 _Asked = tuple[str, str | None, bool, bool]
-"""A series, a stack, whether slices may be missing, and may be shifted."""
+"""Cache key: series, StackID, whether slices may be missing, whether they may be shifted."""
 _KNOWN: WeakKeyDictionary[Catalog, dict[_Asked, Layout | str]] = WeakKeyDictionary()
-"""By catalog: the layouts that were asked for last, or why there is none; go with the catalog."""
+"""Catalog → its most recent layouts, or the reasons why there is none."""
 _KEEPING = threading.Lock()
 _KEPT, _KEPT_FRAMES = 16, 2_500
-"""Layouts that are kept, and frames of each: a frame that is a file of its own takes about 1 kB."""
+"""Maximum number of cached layouts, and of frames in each; a single-frame file takes about 1 kB."""
 
 
 def layout_of_series(
     catalog: Catalog, series_uid: str, *, stack_id: str | None, gaps: bool, tilt: bool
 ) -> Layout:
-    """Return the layout of a series, from the last ones where it is among them.
+    """Return the layout of a series, from the cache if possible.
 
-    A series is often opened again, for other values; to plan what is asked of its frames takes
-    longer than to read some. A catalog is of one version, in which an answer does not change.
+    A series is often opened again for other values, and planning the queries about its frames takes
+    longer than reading some. A catalog has one version, so a cached layout stays valid.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def _layout(
     try:
         return layout_of_slices(catalog, series_uid, images, gaps=gaps, tilt=tilt)
     except NotAVolume as refused:
-        # The view has the figures of the reason; asking it always would cost more than a slice.
+        # The view gives the reason with figures; querying it always would cost more than a slice.
         reasons = catalog.connection.execute(
             statement("why_not", "pixels"), [series_uid]
         ).fetchall()

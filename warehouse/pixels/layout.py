@@ -1,7 +1,8 @@
-"""``Layout``: which frame lies where in the array of a series, from the catalog alone.
+"""``Layout``: the position of each frame in the array of a series, from the catalog alone.
 
-In: a catalog and a series. Out: ``Layout``. A series of single frames, of mosaics, or of
-multi-frame objects; each kind has its module, this one holds what they share and the first kind.
+In: a catalog and a series. Out: ``Layout``. A series consists of single frames, of mosaics, or of
+multi-frame objects. Mosaics and multi-frame objects have their own modules; this module has the
+common code and the layout of single frames.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ class Layout:
     Attributes
     ----------
     images
-        Instances that hold the frames.
+        Instances with the frames.
     frames
-        (n, 4) integers: number of the image, frame from 0, row and column where it begins in the
-        stored frame (0, 0 but for the tiles of a mosaic).
+        (n, 4) integers: index of the image, index of the frame, and first row and column in the
+        stored frame (0, 0 except for the tiles of a mosaic).
     grid
-        For each place of the array its row of ``frames``; -1 where there is none, which is zero.
+        Row of ``frames`` for each position of the array; -1 for an empty position, filled with 0.
     dims
-        Names of the axes of ``grid``, then ``row``, ``column`` and, of color, ``sample``.
+        Names of the axes of ``grid``, then ``row``, ``column`` and, for color, ``sample``.
     frame_shape
         (rows, columns) or (rows, columns, 3).
     affine
-        (4, 4): index (slice, row, column, 1) to mm in LPS; None of frames without positions.
+        (4, 4): index (slice, row, column, 1) to mm in LPS; None for frames without positions.
     scales
-        (n, 2): rescale slope and intercept of each frame; 1 and 0 where the header has none.
+        (n, 2): rescale slope and intercept of each frame; 1 and 0 if the header has none.
     labels
-        What the places along the axes of ``grid`` in front of the slices are.
+        Labels of the positions along the axes of ``grid`` before ``slice``.
     """
 
     images: tuple[Image, ...]
@@ -92,7 +93,7 @@ def layout_of_slices(
 ) -> Layout:  # fmt: skip
     """Return the layout of a series of single frames: slices, or several volumes of slices.
 
-    Slices of one volume may be missing with ``gaps``, and be shifted evenly with ``tilt``.
+    With ``gaps``, slices of a single volume may be missing; with ``tilt``, evenly shifted.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """Look up the images of a series in the Parquet files that have them.
 
-In: a catalog and a series. Out: ``Image`` records in the order of acquisition. The views say the
-same (a test holds both equal) and take three times as long, most of it for planning: too much for
-one slice. Hence the columns of ``Image`` alone are read, of the files that hold the series.
+In: a catalog and a series. Out: ``Image`` records in the order of acquisition. The views give the
+same result (checked by a test) but take three times as long, mostly for planning, which is too long
+for reading one slice. Therefore only the columns of ``Image`` are read, from the Parquet files that
+have the series.
 """
 
 from __future__ import annotations
@@ -29,33 +30,33 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
 
 Scans = dict[str, tuple[pl.LazyFrame, pl.LazyFrame, int, int]]
-"""By series: the parts of `instances` and of `files` that hold it, first and last instance_id."""
+"""Series → its parts of `instances` and of `files`, and its first and last instance_id."""
 
 
 class _Found(NamedTuple):
     scans: Scans
     high_bits: dict[int, int]
-    """High Bit by instance_id, where it is not Bits Stored - 1."""
+    """instance_id → High Bit, if it is not Bits Stored - 1."""
     frames: dict[tuple[str, ...], pl.LazyFrame]
-    """Scans by their parts."""
+    """Parts → LazyFrame that reads them."""
     asked: set[str | None]
-    """Series that were looked for, found or not; None if all were."""
+    """Series that were searched, found or not; contains None if all series were searched."""
 
 
 _FOUND: WeakKeyDictionary[Catalog, _Found] = WeakKeyDictionary()
-"""How series of a catalog are read; goes with the catalog."""
+"""Catalog → cached readers of its series."""
 _FINDING = threading.Lock()
 
 _PARTS_A_SERIES = 20
-"""To look for one series takes as long as to look into so many parts for all of them: after so many
-series that all would have been as fast, all are looked for."""
+"""Searching for one series takes as long as searching this many parts for all series. Once all
+series could have been found in the same time, all are searched."""
 
 _FIND_SERIES = "select 1 from instances where series_key = $1 limit 1"
 _SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
 _DAY_US = 86_400_000_000
 _INSTANCES = [
     *(pl.col(name) for name in Image._fields[: Image._fields.index("acquired_us")]),
-    # A date without a time means midnight; a time without a date means nothing.
+    # A date without a time counts as midnight; a time without a date is ignored.
     pl.col("AcquisitionDate").cast(pl.Int32).cast(pl.Int64).mul(_DAY_US)
     .add(pl.col("AcquisitionTime").fill_null(0)).alias("acquired_us"),
     pl.col("series_key"),
@@ -69,8 +70,8 @@ _FILES = [
 def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     """Return the images of a series in the order of acquisition.
 
-    That is by acquisition time, if every image states one, and by InstanceNumber within one time;
-    else by InstanceNumber first. Scanners number images in orders of their own.
+    If every image has an acquisition time, images are sorted by that time, then by InstanceNumber;
+    otherwise by InstanceNumber first. Scanners number images in different orders.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     SeriesNotFound
         The warehouse has no such series.
     NoPixels
-        It has, but none of its instances has pixel data.
+        None of its instances has pixel data.
     """
     require_names(series_uid)
     scans, high_bits, *_ = _found(catalog, series_uid)
@@ -122,7 +123,7 @@ def _order(images: list[Image]) -> Callable[[Image], tuple[float, float, str]]:
 def _found(catalog: Catalog, series_uid: str) -> _Found:
     """Return UID → reader of the images of series with pixels.
 
-    A scan keeps what it has learned of its files, and is shared by the series in them.
+    A LazyFrame caches metadata of its files, and is shared by the series in them.
     """
     with _FINDING:
         found = _FOUND.setdefault(catalog, _Found({}, {}, {}, set()))
@@ -154,7 +155,7 @@ def _find(found: _Found, connection: duckdb.DuckDBPyConnection, series_uid: str 
 
 
 def spaces_of(catalog: Catalog, series_uid: str) -> set[str]:
-    """Return the frames of reference of a series; none where it states none."""
+    """Return the frames of reference of a series; empty if none is stated."""
     session = session_of(catalog, "series", series_uid)
     rows = session.execute(_SPACES, [series_uid]).fetchall()
     return {uid for (uid,) in rows if uid}

@@ -1,8 +1,8 @@
 """Decode lookup tables of a header (modality, VOI, palettes) with the byte order of the file.
 
 In: a data set as it was read. Out: ``Table``. Sources: PS3.3 C.11.1.1.1, C.11.2.1.1, C.7.6.3.1.5,
-C.7.6.3.1.6 and C.7.9.2. pydicom's own functions need the whole file for the byte order, wrap where
-a table of 8 bits has more than 256 entries, and unpack segments without a bound.
+C.7.6.3.1.6 and C.7.9.2. pydicom's own functions need the whole file to know the byte order, wrap
+around if an 8-bit table has more than 256 entries, and expand segments without a limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _ENTRIES = 65536
-"""A descriptor of 16 bits counts no further; 0 stands for this many."""
+"""Largest number of entries, written as 0 in the 16-bit descriptor."""
 _DESCRIPTOR, _DATA = 0x00283002, 0x00283006
 _RED, _SEGMENTED_RED = 0x00281201, 0x00281221
 _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
@@ -29,15 +29,15 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Entries by input value; inputs outside of the table take the first or last entry."""
+    """Entries by input value; inputs outside of the table map to the first or last entry."""
 
     first: int
     entries: np.ndarray
     bits: int
-    """Of an entry, as the descriptor says."""
+    """Bits per entry, from the descriptor."""
 
     def look_up(self, values: np.ndarray) -> np.ndarray:
-        """Return the entry of each value; fractions are rounded, NaN takes the first."""
+        """Return the entry of each value; fractions are rounded, NaN maps to the first entry."""
         if values.dtype.kind == "f":
             values = np.rint(np.nan_to_num(values, nan=self.first))
             last = float(self.first + len(self.entries) - 1)
@@ -47,9 +47,10 @@ class Table:
         return found
 
     def starting_within(self, lowest: float, highest: float) -> Table:
-        """Return the table with a first input that occurs, if it was written without its sign.
+        """Return the table with a first input in this range, if it was written without its sign.
 
-        The VR of a descriptor, US or SS, follows the pixels (PS3.3 C.11.1.1.1); writers forget it.
+        The VR of a descriptor, US or SS, must match the pixels (PS3.3 C.11.1.1.1); some writers
+        ignore that.
         """
         if highest < self.first and lowest <= self.first - 65536:
             return Table(self.first - 65536, self.entries, self.bits)
@@ -121,7 +122,7 @@ def _descriptor(item: Dataset, tag: int) -> tuple[int, int, int]:
 
 
 def _bytes(item: Dataset, tag: int) -> tuple[bytes, str]:
-    """Return the value of an element as it stands in the file, and the order of its bytes."""
+    """Return the value of an element as written in the file, and its byte order."""
     element = item.get_item(tag) if tag in item else None
     if element is None:
         raise Damaged("a lookup table without descriptor or data")
@@ -137,7 +138,7 @@ def _bytes(item: Dataset, tag: int) -> tuple[bytes, str]:
 def _unpacked(stored: list[int], count: int, *, is_wide: bool) -> list[int]:
     """Expand a segmented palette (PS3.3 C.7.9.2) to at most the declared number of entries."""
     entries: list[int] = []
-    waiting = [(0, len(stored))]  # place of the next segment, and how many more segments
+    waiting = [(0, len(stored))]  # position of the next segment, and number of segments left
     repeats = 0
     while waiting and len(entries) < count:
         at, left = waiting.pop()

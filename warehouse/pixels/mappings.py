@@ -25,7 +25,7 @@ _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 _DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 
 MODALITY = "modality"
-"""What modality LUT, rescale and dose grid scaling are called among mappings with labels."""
+"""Label of the mapping by modality LUT, rescale or dose grid scaling."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,15 +35,15 @@ class Mapping:
     Attributes
     ----------
     label
-        LUT Label, or ``modality`` for what modality LUT, rescale and dose grid scaling do.
+        LUT Label, or ``modality`` for modality LUT, rescale or dose grid scaling.
     unit
-        What the numbers are: code of UCUM, ``HU``; None where the header does not say.
+        Unit of the numbers: UCUM code or ``HU``; None if the header does not state it.
     slope, intercept
-        Where there is no table.
+        Used if there is no table.
     table
-        Number by stored value, from that of ``table.first``.
+        Number for each stored value, starting at ``table.first``.
     bounds
-        Stored values that are mapped, both included; others have no number, which is NaN.
+        Inclusive range of stored values that are mapped; others become NaN.
     """
 
     label: str
@@ -80,7 +80,7 @@ class Mapping:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Equal for mappings that do the same."""
+        """Key that is equal for equivalent mappings."""
         table = self.table and (self.table.first, self.table.entries.tobytes())
         return self.unit, self.slope, self.intercept, table, self.bounds
 
@@ -95,9 +95,9 @@ def modality_of(
     header
         The image.
     groups
-        Functional groups of the frame, those of its own first.
+        Functional groups of the frame, per-frame groups first.
     stored
-        Least and largest value that can be stored.
+        Smallest and largest value that can be stored.
 
     Raises
     ------
@@ -137,20 +137,20 @@ def real_world_of(
 
 
 def chosen(modality: Mapping, real_world: Sequence[Mapping], asked: bool | str) -> Mapping:
-    """Return the mapping that is asked for.
+    """Return the requested mapping.
 
     Parameters
     ----------
     modality, real_world
-        Those of the frame.
+        Mappings of the frame.
     asked
-        A label or a unit. True: the modality LUT if its unit is known, else the real world value
-        mapping if there is one, else the modality LUT without a unit.
+        A label or a unit. True selects the modality LUT if its unit is known, else the real world
+        value mapping if there is one, else the modality LUT without a unit.
 
     Raises
     ------
     Unclear
-        There is no such mapping, or several.
+        No mapping matches, or several do.
     """
     every = (modality, *real_world)
     if isinstance(asked, str):
@@ -173,12 +173,12 @@ class Unclear(ValueError):
 
 
 def number(place: Dataset, keyword: str) -> float | None:
-    """Return a number of a header, None where there is none.
+    """Return a number from a header; None if it is missing.
 
     Raises
     ------
     Damaged
-        It is written, but no finite number.
+        The value is not a finite number.
     """
     try:
         value = place.get(keyword)

@@ -1,10 +1,10 @@
 """Layout of a series of Siemens mosaics: each image is a volume, its slices are tiles of a frame.
 
-In: a catalog and images. Out: ``Layout``. Tiles are read from the left to the right and downwards;
-a square number of them has room, those beyond the number of slices are padding and left out. The
-view ``mosaic_geometry`` says how many there are, which way the slices go and how far apart. Image
-Position (Patient) is wrong in mosaics: the scanner centers the large frame where a slice should be.
-The true position is half the difference in size further on (as dcm2niix and nibabel have it, see
+In: a catalog and images. Out: ``Layout``. Tiles are read from left to right, then downwards. The
+number of tiles is a square number; tiles beyond the number of slices are padding and left out. The
+view ``mosaic_geometry`` gives the number of slices, their direction and distance. Image Position
+(Patient) is wrong in mosaics, because the scanner centers the large frame at the position of a
+slice. The true position is shifted by half the difference in size (as in dcm2niix and nibabel, see
 nibabel's dicom_mosaic.rst).
 """
 
@@ -40,7 +40,7 @@ def layout_of_mosaics(catalog: Catalog, series_uid: str, images: Sequence[Image]
     Raises
     ------
     NotAVolume
-        The CSA headers are missing or disagree, or the mosaics lie in different places.
+        The CSA headers are missing or disagree, or the mosaics have different positions.
     """
 
     def refuse(why: str) -> NotAVolume:
@@ -121,9 +121,9 @@ def _affine(
     planes: Planes, shape: tuple[int, int], step: float | None, normal: np.ndarray,
     refuse: object,
 ) -> tuple[np.ndarray, bool]:  # fmt: skip
-    """Return the affine with slices in the order of the tiles, and whether they go backwards.
+    """Return the affine with slices in the order of the tiles, and whether that order is reversed.
 
-    The sign is that of the CSA normal; the direction is computed, which is more exact.
+    Only the sign is taken from the CSA normal; the computed direction is more exact.
     """
     assert callable(refuse)
     along_row, along_column = planes.orientations[0][:3], planes.orientations[0][3:]

@@ -1,10 +1,11 @@
 """Layout of a series of multi-frame objects: slices, and other axes from dimension indices.
 
-In: a catalog and images. Out: ``Layout``. Of any SOP class: enhanced MR, CT and PET, segmentations,
-dose grids, and films of ultrasound and angiography. Which frame lies in which slice follows from
-positions, never from numbers; the other axes are those of the dimension index values
-(PS3.3 C.7.6.17) that are neither constant nor the position in other words. Where these are missing
-or mix what a volume has to agree in, functional groups tell the volumes apart (``volumes``).
+In: a catalog and images. Out: ``Layout``. All SOP classes are supported: enhanced MR, CT and PET,
+segmentations, dose grids, and cines of ultrasound and angiography. The slice of a frame is
+determined by its position, never by a number. Other axes are the dimension index values
+(PS3.3 C.7.6.17) that are neither constant nor redundant with the position. If these are missing, or
+combine frames that differ in an attribute that a volume must have in common, volumes are
+distinguished by functional groups (``volumes``).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from warehouse.pixels.image import Image
 
 _FILMS = {"00181063", "00181065"}
-"""Frame Time and Frame Time Vector: where the increment pointer leads if frames count time."""
+"""Frame Time and Frame Time Vector: targets of Frame Increment Pointer in a cine."""
 _SEGMENTATIONS = {"1.2.840.10008.5.1.4.1.1.66.4"}
 
 
@@ -69,16 +70,16 @@ def layout_of_frames(
     catalog, series_uid, images
         The series.
     stack
-        StackID (0020,9056) of the frames that are wanted, where there are several.
+        StackID (0020,9056) of the frames to open, if there are several stacks.
 
     Raises
     ------
     NotAVolume
     PixelsUnreadable
-        A header promises frames that its pixel data cannot hold.
+        A header declares more frames than its pixel data can have.
     """
     for image in images:
-        image.check()  # a header may promise more frames than anybody could count
+        image.check()  # a header may declare an absurd number of frames
     counted = _axes(catalog, series_uid)
     frames = _frames(catalog, series_uid, images)
     stacks = {frame.stack for frame in frames if frame.stack is not None}
@@ -93,7 +94,7 @@ def layout_of_frames(
             return _film(images, frames)
         if len(stacks) > 1 and stack is None:
             made.append(f"several stacks: {', '.join(sorted(stacks))}; ask for one (stack_id=...)")
-        if is_segmentation:  # the view knows nothing of frames that are left out
+        if is_segmentation:  # the view does not handle omitted frames
             raise NotAVolume(series_uid, "; ".join(made))
         asked = statement("why_not_frames", "pixels")
         rows = catalog.connection.execute(asked, [series_uid, stack]).fetchall()
@@ -117,7 +118,7 @@ def _arranged(
     catalog: Catalog, series_uid: str, images: Sequence[Image], frames: Sequence[_Frame],
     made: Grid, counted: dict[int, _Axes], *, is_segmentation: bool,
 ) -> tuple[np.ndarray, list[str], Labels]:  # fmt: skip
-    """Return the array of frames, the axes in front of the slices, and their labels."""
+    """Return the array of frames, the axes before the slices, and their labels."""
     if is_segmentation and all(frame.segment is not None for frame in frames):
         keys = [(frame.segment,) for frame in frames]
         grid, dims, values = _fill(series_uid, made, ["segment"], keys, may_be_empty=True)
@@ -147,7 +148,7 @@ def _arranged(
 
 
 def _why_not_indices(stated: Stated, keys: Sequence[tuple[Any, ...]], made: Grid) -> str | None:
-    """Return what is wrong with volumes as dimension indices tell them apart."""
+    """Return why dimension indices do not define valid volumes; None if they do."""
     places = {(*key, level) for key, level in zip(keys, made.levels.tolist(), strict=True)}
     if len(places) < len(keys):
         return "several frames at one place that nothing tells apart"
@@ -230,7 +231,7 @@ def _other_axes(
     images: Sequence[Image], frames: Sequence[_Frame], made: Grid, counted: dict[int, _Axes],
     stated: Stated,
 ) -> tuple[list[str], list[tuple[Any, ...]]]:  # fmt: skip
-    """Return names of the axes besides space, and where each frame lies on them."""
+    """Return the names of the non-spatial axes, and the position of each frame on them."""
     places = _of_whole_objects(images, counted, _in_time(images, frames, stated))
     pointers = counted.get(images[0].instance_id, _Axes()).pointers
     width = len(frames[0].indices or [])
@@ -259,7 +260,7 @@ def _other_axes(
 def _of_whole_objects(
     images: Sequence[Image], counted: dict[int, _Axes], places: Sequence[int]
 ) -> list[int]:
-    """Give all parts of a concatenation one place: they are one object (PS3.3 C.7.6.16)."""
+    """Give all parts of a concatenation the same position: they are one object (C.7.6.16)."""
     known: dict[str, int] = {}
     made = []
     for image, place in zip(images, places, strict=True):

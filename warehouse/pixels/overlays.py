@@ -1,8 +1,8 @@
 """Decode an overlay of an image as a mask of the size of its frame.
 
-In: an image, a frame and the number of an overlay. Out: 0 and 1, (row, column). Overlay planes
-stand in the header (PS3.3 C.9.2, groups 6000 to 601E); unpacking their bits is pydicom's. Before
-2004 they were also kept in bits of the pixels that no sample uses (PS3.5 8.1.2, retired).
+In: an image, a frame and the number of an overlay. Out: a mask of 0 and 1, (row, column). Overlay
+planes are in the header (PS3.3 C.9.2, groups 6000 to 601E); pydicom unpacks their bits. Before 2004
+they could also be stored in unused bits of the pixel data (PS3.5 8.1.2, retired).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from warehouse.pixels.image import Image
 
 PLANES = 16
-"""Groups that may hold an overlay."""
+"""Number of groups that may have an overlay."""
 
 _ROWS, _COLUMNS, _FRAMES, _ORIGIN, _FIRST_FRAME, _BITS, _POSITION, _DATA = (
     0x0010, 0x0011, 0x0015, 0x0050, 0x0051, 0x0100, 0x0102, 0x3000,
@@ -44,7 +44,7 @@ def mask_of(image: Image, index: int, plane: int) -> np.ndarray:
     ------
     SourceChanged
     PixelsUnreadable
-        The overlay is damaged, or the bits that it is kept in are not there.
+        The overlay is damaged, or the bits with the overlay are missing.
     """
     group = 0x6000 + 2 * plane
     mask = np.zeros(image.frame_shape[:2], np.uint8)

@@ -1,10 +1,10 @@
 """Render volumes and stacks: one slice, a montage, three planes.
 
 In: a ``LazyVolume`` or ``Stack``. Out: arrays of bytes, (row, column) or (row, column, 3), and PNG.
-Grayscale values are rescaled and shown through one window: that given, else the VOI LUT or first
-window of the header, else between the 1st and 99th percentile of what is shown. MONOCHROME1 is
-inverted. Pictures have square pixels: planes are stretched to the spacing of the voxels. Of frames
-larger than a picture only every n-th pixel is worked on.
+Grayscale values are rescaled and displayed with one window: the given one, else the VOI LUT or
+first window of the header, else the range from the 1st to the 99th percentile of the displayed
+values. MONOCHROME1 is inverted. Pictures have square pixels: planes are resampled by the voxel
+spacing. If a frame is larger than a picture, only every n-th pixel is processed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Window = tuple[float, float]
 
 MAX_SIDE = 2048
-"""Pixels of a side of a picture, beyond which it is made smaller."""
+"""Largest side of a picture in pixels; larger ones are downsampled."""
 _LARGEST = float(np.finfo(np.float64).max)
 
 _STORED = Values()
@@ -54,7 +54,7 @@ def slice_picture(
     window
         Center and width, in rescaled values.
     lead
-        Of an array of several volumes, which of them, from 0, in the order of the array.
+        Index of the volume, from 0, if the array has several volumes.
 
     Raises
     ------
@@ -90,8 +90,8 @@ def montage(
 def three_planes(volume: VolumeLike, *, window: Window | None = None) -> np.ndarray:
     """Return the three planes through the middle, side by side and of equal scale.
 
-    The plane of the images; that of slices and columns; that of slices and rows, each with the
-    last slice above. A film has one picture, the middle one.
+    The planes are: (row, column), (slice, column) and (slice, row), the last two with the last
+    slice at the top. A cine has one picture, the middle frame.
     """
     if volume.spacing is None:
         return slice_picture(volume, window=window)
@@ -194,8 +194,8 @@ class _Rendering:
     def __init__(
         self, headers: Headers, image: Image, index: int, window: Window | None
     ) -> None:  # fmt: skip
-        # A window of the caller is in units, that of a header in values of the
-        # modality LUT (PS3.3 C.11.2.1.2).
+        # A window of the caller refers to values with a unit, a window of the header to values of
+        # the modality LUT (PS3.3 C.11.2.1.2).
         self.values = Values(rescale=MODALITY if window is None else True)
         self._inverted = image.PhotometricInterpretation == "MONOCHROME1"
         self._voi = None if window is None else Voi(*window)

@@ -1,9 +1,9 @@
 """Byte ranges of frames: pure functions, and one that reads item headers.
 
-In: ``Image``. Out: byte ranges. Uncompressed frames follow from the catalog alone; compressed ones
-from the items of the pixel data (PS3.5 A.4), whose headers are read, 8 bytes each. The items are
-the truth: an offset table that disagrees with them is not believed. An extended offset table
-(PS3.3 C.7.6.3.1.8) needs one item per frame, so the items say all that it could.
+In: ``Image``. Out: byte ranges. Ranges of uncompressed frames are computed from the catalog alone.
+Ranges of compressed frames are found by reading the item headers of the pixel data (PS3.5 A.4), 8
+bytes each. An offset table that disagrees with the items is ignored. An extended offset table
+(PS3.3 C.7.6.3.1.8) requires one item per frame, so it adds no information.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _header = struct.Struct("<LL").unpack
 
 
 class Range(NamedTuple):
-    """Some bytes of a file."""
+    """A byte range of a file."""
 
     offset: int
     length: int
 
 
 def native_frame(image: Image, index: int) -> Range:
-    """Return where an uncompressed frame of whole bytes lies; ``index`` from 0."""
+    """Return the range of an uncompressed frame of whole bytes; ``index`` from 0."""
     length = int(image.frame_bytes)
     return Range(image.pixel_offset + index * length, length)
 
@@ -55,7 +55,7 @@ def compressed_frames(image: Image, read: Callable[[int, int], bytes]) -> list[l
     Raises
     ------
     PixelsUnreadable
-        The items are damaged, or it cannot be told which of them are a frame.
+        The items are damaged, or cannot be assigned to frames.
     """
     items = _items(image, read)
     if not items:
@@ -109,7 +109,7 @@ def _by_table(
     """Assign fragments to frames by the basic offset table; None if it is invalid."""
     if len(offsets) < image.frame_count or offsets[0] != 0:
         return None
-    # Offsets count from the first item behind the table, and point to item headers.
+    # Offsets are relative to the first item after the table, and point to item headers.
     start = fragments[0].offset
     place = {fragment.offset - start: number for number, fragment in enumerate(fragments)}
     cuts = [place.get(offset) for offset in offsets]

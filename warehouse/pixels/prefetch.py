@@ -40,13 +40,13 @@ def iter_volumes(
     Parameters
     ----------
     catalog
-        Open catalog; asked in the thread of the caller only.
+        Open catalog; queried only in the calling thread.
     series_uids
         SeriesInstanceUIDs.
     ahead
-        How many series are read before they are asked for.
+        Number of series read in advance.
     values
-        What is done to stored values; nothing by default.
+        How stored values are converted; by default they are not.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """Read many frames, each file opened once, in threads or processes.
 
-In: jobs, each an image and the frames wanted of it. Out: arrays filled in place. Plain frames are
-read one after another: out of memory, threads are no faster and stand in each other's way when the
-machine is busy; for a disk, the system is told some files ahead. Decoders take long and keep the
-interpreter to themselves, so that a large number of compressed frames goes to worker processes.
+In: jobs, each with an image and its requested frames. Out: arrays filled in place. Plain frames are
+read one after another: if they are in the page cache, threads are no faster and slow each other
+down on a busy machine; for a disk, the system is asked to prefetch some files ahead. Decoders are
+slow and hold the GIL, so many compressed frames are decoded in worker processes.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from warehouse.pixels.places import Range
 
 MOST_WORKERS = 4
-"""Worker processes that decode, unless somebody asks for more: each frame is handed back."""
+"""Default maximum of decoding processes; each frame must be sent back to this process."""
 FILES_AHEAD = 16
-"""So many files a slow disk is asked for before their turn."""
+"""Number of files that a slow disk is asked to prefetch."""
 PARALLEL_PIXELS = 8 << 20
-"""From here on worker processes pay, which take half a second to start …"""
+"""Number of pixels above which worker processes pay off; they take half a second to start …"""
 PARALLEL_RLE_PIXELS = 16 * PARALLEL_PIXELS
-"""… of run lengths, which are unpacked nearly as fast as a frame goes from process to process."""
+"""… and for RLE, which is decoded nearly as fast as a frame is sent between processes."""
 
 
 Key = Any
-"""What a sink calls a frame."""
+"""Identifier of a frame in a sink."""
 
 
 def allocated(series_uid: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -54,19 +54,19 @@ def allocated(series_uid: str, shape: tuple[int, ...], dtype: np.dtype) -> np.nd
     """
     try:
         return np.empty(shape, dtype)
-    except (MemoryError, ValueError):  # the second: more than addresses
+    except (MemoryError, ValueError):  # ValueError: larger than the address space
         size = math.prod(shape) * dtype.itemsize
         raise ArrayTooLarge(f"an array of series {series_uid}", size) from None
 
 
 class Sink(Protocol):
-    """Where a frame goes."""
+    """Receiver of frames."""
 
     def direct(self, key: Key) -> np.ndarray | None:
         """Return the contiguous array of stored values that a frame may be read into, if any."""
 
     def put(self, key: Key, frame: np.ndarray) -> None:
-        """Take a frame that was not read into the array that ``direct`` gave."""
+        """Receive a frame that was not read into the array returned by ``direct``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Job:
 
 
 Tables = dict[str, list[list["Range"]]]
-"""Where the compressed frames of a file lie: built when it is first read, kept by its owner."""
+"""Byte ranges of compressed frames by file; filled at the first read, and kept by the caller."""
 
 
 def read(
@@ -94,9 +94,9 @@ def read(
     sink
         Where the frames go.
     tables
-        Filled with the places of compressed frames, and used if they are there.
+        Cache of the byte ranges of compressed frames.
     workers
-        How many worker processes may decode; None takes one per processor, at most four.
+        Largest number of decoding processes; None means one per processor, at most four.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """References to the voxels of a volume in its source files, as a virtual Zarr array.
 
-In: a ``LazyVolume`` of stored values. Out: references as Kerchunk writes them (version 1), with the
-metadata of Zarr format 2, which zarr, xarray and dask open. A chunk is a frame. What they cannot
-say is refused: they know byte ranges, an order of bytes and a shape, no rules of DICOM.
+In: a ``LazyVolume`` of stored values. Out: references in Kerchunk's format (version 1), with Zarr
+format 2 metadata, which zarr, xarray and dask can open. A chunk is a frame. References can express
+only byte ranges, a byte order and a shape; data that need other DICOM rules are an error.
 """
 
 from __future__ import annotations
@@ -32,23 +32,22 @@ ARRAY = "voxels"
 def references(volume: VolumeLike) -> dict[str, Any]:
     """Return references to the voxels of a volume.
 
-    The group holds the array ``voxels`` with the axes and the type of the volume, and one array per
-    axis: mm from the first voxel along ``slice``, ``row`` and ``column``, labels as of
-    ``volume.labels``. Attributes of ``voxels``: ``affine`` (LPS, as of the volume), ``spacing_mm``,
-    ``SeriesInstanceUID``, ``PhotometricInterpretation`` of palettes, and ``RescaleSlope`` and
-    ``RescaleIntercept``, if they are not 1 and 0: a number, or one per frame in the order of the
-    leading axes; ``rescaled_unit`` is that of the numbers that they make of stored values, whatever
-    in the header they come from.
+    The group has the array ``voxels`` with the axes and the type of the volume, and one array per
+    axis: mm from the first voxel for ``slice``, ``row`` and ``column``, and labels as in
+    ``volume.labels``. The attributes of ``voxels`` are ``affine`` (LPS, as in the volume),
+    ``spacing_mm``, ``SeriesInstanceUID``, ``PhotometricInterpretation`` for palettes, and, unless
+    they are 1 and 0, ``RescaleSlope`` and ``RescaleIntercept``: a number, or one per frame in the
+    order of the leading axes. ``rescaled_unit`` is the unit of the rescaled values.
 
-    Every file is opened once and seen to be the one that was ingested; where not all allocated bits
-    are in use, frames are read to see that the rest of them changes nothing.
+    Every file is opened once to check that it is unchanged since its ingest. If not all allocated
+    bits are used, frames are read to check that the unused bits do not change the values.
 
     Raises
     ------
     UsageError
-        The volume has other values than the stored ones.
+        The volume does not have stored values.
     NotReferable
-        Voxels do not lie in the files as they are; says why.
+        The files do not have the voxels in a form that references can express.
     SourceChanged, PixelsUnreadable
     """
     if volume.values != Values():

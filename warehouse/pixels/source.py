@@ -1,8 +1,7 @@
 """Open the file of an image, after checking that it is unchanged since its ingest.
 
-In: ``Image``. Out: an open file that is read at offsets. Opened read-only, always. Objects in
-buckets are read by ranges. Members of archives and deflated data sets are unpacked, no further than
-to the end of their pixel data.
+In: ``Image``. Out: a file, opened read-only and read at offsets. Objects in buckets are read by
+ranges. Archive members and deflated data sets are unpacked up to the end of their pixel data.
 """
 
 from __future__ import annotations
@@ -42,19 +41,19 @@ _TAGS = {
 
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)  # Linux; elsewhere every read may wait
 _HEAD_BYTES = 12
-"""Tag, VR and length of the pixel data stand in the bytes before them."""
+"""Number of bytes before the pixel data with their tag, VR and length."""
 
 
 class OpenPixels:
     """The open file of an image; offsets are relative to the start of the file.
 
-    Nothing of it is given out before the bytes in front of the pixel data were seen to be those of
-    such an element. A descriptor is closed at the end of ``with``.
+    Before any data are returned, the bytes before the pixel data are checked to be the header of
+    that element. The descriptor is closed at the end of the ``with`` block.
 
     Attributes
     ----------
     has_waited
-        Whether a plain frame had to come from the disk, not from memory.
+        Whether a plain frame was read from disk rather than from the page cache.
     """
 
     def __init__(self, image: Image, source: int | IO[bytes]) -> None:
@@ -78,13 +77,13 @@ class OpenPixels:
 
     @property
     def file(self) -> IO[bytes]:
-        """For readers that want a file object; ``read`` and ``read_into`` may move it."""
+        """File object for other readers; ``read`` and ``read_into`` may change its position."""
         self._see_head()
         return self._opened()
 
     @property
     def pixel_vr(self) -> str:
-        """VR of the pixel data as written; OW where the file writes none."""
+        """VR of the pixel data as written; OW if the file states none."""
         self._see_head()
         text = self._head[4:6].decode("latin-1")
         return text if text in {"OB", "OW", "OF", "OD", "UN"} else "OW"
@@ -95,7 +94,7 @@ class OpenPixels:
         Raises
         ------
         PixelsUnreadable
-            The file ends before.
+            The file is too short.
         """
         wanted, done = target.nbytes, 0
         if self._descriptor >= 0 and not self._head and offset == self.image.pixel_offset:
@@ -120,7 +119,7 @@ class OpenPixels:
             done += got
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return bytes from an offset; fewer where the file ends."""
+        """Return bytes from an offset; fewer at the end of the file."""
         self._see_head()
         return self._read(offset, length)
 
@@ -143,7 +142,7 @@ class OpenPixels:
         """Read from the page cache, without waiting for the disk."""
         try:
             return os.preadv(self._descriptor, targets, offset, _NO_WAIT)
-        except OSError:  # nothing there, or a file system that cannot tell
+        except OSError:  # not cached, or unsupported by the file system
             return 0
 
     def _preadv(self, targets: list[Any], offset: int) -> int:
@@ -178,7 +177,7 @@ def open_pixels(image: Image) -> AbstractContextManager[OpenPixels]:
     Raises
     ------
     SourceChanged
-        The file is gone, or its size or time differ from those at its ingest.
+        The file is missing, or its size or time has changed since its ingest.
     PixelsUnreadable
         It cannot be read, or has no pixel data where the catalog says.
     """

@@ -1,7 +1,7 @@
 """``Stack``: the frames of any series as stored, in the order of acquisition.
 
-In: a catalog and a series. Out: a sequence of frames that are read when they are asked for. No
-geometry: mosaics stay whole, mixed sizes stand side by side.
+In: a catalog and a series. Out: a sequence of frames that are read on access. Geometry is ignored:
+mosaics are not split, and frames may have different sizes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class Stack:
     """Lazy sequence of the frames of a series: ``len(stack)``, ``stack[i]``, ``stack[a:b]``.
 
-    A frame has the axes (row, column), of color (row, column, sample), and the values that
-    pydicom's ``pixel_array(raw=True)`` gives: as stored, colors not converted. Images come by
-    time of acquisition (by InstanceNumber within one time, or if not all state a time), the frames
-    of each as stored. ``values`` says what else is done to them, such as
-    ``Values(rescale=True)``: float64, in the unit of ``unit``.
+    A frame has the axes (row, column), or (row, column, sample) for color, and the stored values of
+    pydicom's ``pixel_array(raw=True)``, without color conversion. Images are sorted by acquisition
+    time, then by InstanceNumber; if not all have a time, by InstanceNumber. Frames of an image are
+    in stored order. ``values`` defines a conversion, such as ``Values(rescale=True)``: float64, in
+    the unit ``unit``.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Stack:
         Raises
         ------
         NotAVolume
-            Frames of several shapes do not stack; the message counts them.
+            The frames have different shapes; the message counts them.
         SourceChanged, PixelsUnreadable, NoDecoder
         """
         if not isinstance(index, slice):
@@ -133,7 +133,7 @@ class Stack:
     def _touched(self, wanted: range) -> dict[int, range]:
         """Return the images of frames, each checked, with the positions of its frames.
 
-        By arithmetic: a header may promise more frames than anybody could count.
+        Positions are computed, not enumerated: a header may declare an absurd number of frames.
         """
         if not wanted:
             return {}
@@ -162,7 +162,7 @@ class Stack:
         NoSingleUnit, SourceChanged, PixelsUnreadable
         """
         for image in self.images:
-            image.check()  # a header may promise more frames than anybody could count
+            image.check()  # a header may declare an absurd number of frames
         every = ((image, range(image.frame_count)) for image in self.images)
         return one_unit(self.series_uid, self._units(every))
 
@@ -175,7 +175,7 @@ class Stack:
 
 
 class _Frames:
-    """Frames go into their places of an array."""
+    """Sink that writes frames to their positions in an array."""
 
     def __init__(
         self, stack: Stack, out: np.ndarray, sources: dict[int, tuple[int, int]]
@@ -198,7 +198,7 @@ class _Frames:
 
 
 def open_stack(catalog: Catalog, series_uid: str, *, values: Values | None = None) -> Stack:
-    """Return the frames of a series; none is read yet.
+    """Return the frames of a series without reading any.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def open_stack(catalog: Catalog, series_uid: str, *, values: Values | None = Non
     series_uid
         SeriesInstanceUID.
     values
-        What is done to stored values; nothing by default.
+        How stored values are converted; by default they are not.
 
     Raises
     ------

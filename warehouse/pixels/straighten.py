@@ -1,8 +1,8 @@
 """Resample a sheared NIfTI image (tilted gantry) to orthogonal axes.
 
-In: a ``nibabel.Nifti1Image`` with a sheared affine, as of a tilted gantry. Out: one with axes at
-right angles. Slices stay where they are along the normal; each is moved within its plane by linear
-interpolation of stored values. What was outside the slice gets the lowest value.
+In: a ``nibabel.Nifti1Image`` with a sheared affine, as from a tilted gantry. Out: an image with
+orthogonal axes. Each slice keeps its position along the normal, and is shifted within its plane by
+linear interpolation of stored values. Voxels outside of the original slice get the lowest value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from warehouse.pixels.volume import LazyVolume
 
 _STRAIGHT = 1e-3
-"""Cosine between slices and rows or columns that is rounding."""
+"""Largest cosine between the slice axis and rows or columns that counts as rounding."""
 
 
 def is_sheared(volume: LazyVolume) -> bool:

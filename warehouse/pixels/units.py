@@ -1,6 +1,6 @@
 """Units: UCUM codes for the terms of DICOM, and HU for Hounsfield units.
 
-In: attributes of a header. Out: a unit, or None where the header does not say.
+In: attributes of a header. Out: a unit, or None if the header does not state it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SUV_UNITS = {
     "BW": "{SUVbw}g/ml", "LBM": "{SUVlbm}g/ml", "LBMJANMA": "{SUVlbm(Janma)}g/ml",
     "IBW": "{SUVibw}g/ml", "LBMJAMES128": "{SUVlbm(James128)}g/ml", "BSA": "{SUVbsa}cm2/ml",
 }  # fmt: skip
-"""What uptake is normalized by (CID 85), of Units GML; body weight if nothing is said (C.8.9.1)."""
+"""SUV Type → unit, for Units GML; the default is body weight (C.8.9.1)."""
 
 DOSE_UNITS = {"GY": "Gy", "RELATIVE": "RELATIVE"}
 """Dose Units (PS3.3 C.8.8.3): RELATIVE is relative to a dose that the header does not give."""

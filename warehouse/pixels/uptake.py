@@ -1,8 +1,8 @@
 """Standardized uptake values of PET, which depend on more than the header of an image.
 
-In: a catalog and a series. Out: headers whose frames have a mapping more, such as ``SUVbw``. The
-factor, and every condition for it, is that of the view ``pt_suv``; the slope of a frame is that of
-its file. A header that has a real world value mapping of that name decides instead.
+In: a catalog and a series. Out: headers whose frames have an additional mapping, such as ``SUVbw``.
+The factor and its conditions come from the view ``pt_suv``, the slope of a frame from its file. A
+real world value mapping of the same name in the header takes precedence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``Values``: convert stored values: rescale, window, invert, color.
 
-In: a frame, its image, what its header says. Out: a frame of the dtype that ``Values`` states. The
-order is that of PS3.4 N.2: modality LUT, VOI LUT or window, inversion for MONOCHROME1.
+In: a frame, its image, and facts from its header. Out: a frame of the dtype that ``Values`` states.
+The order is that of PS3.4 N.2: modality LUT, VOI LUT or window, inversion for MONOCHROME1.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ class Values:
     Attributes
     ----------
     rescale
-        True: numbers in the unit that the header states, float64. That is the modality LUT, the
-        rescale of the frame, or the dose grid scaling; where these have no unit, the real world
-        value mapping. A text: the mapping of that label or unit; of PET also ``SUVbw``,
+        True: numbers in the unit that the header states, float64. The mapping is the modality LUT,
+        the rescale of the frame, or the dose grid scaling; if these have no unit, the real world
+        value mapping. A text selects the mapping with that label or unit; for PET also ``SUVbw``,
         ``SUVlbm``, ``SUVlbm(James128)``, ``SUVlbm(Janma)`` and ``SUVbsa``, see the view ``pt_suv``.
-        Stored values that a real world value mapping leaves out become NaN.
+        Stored values outside of the range of a real world value mapping become NaN.
     window
         Center and width, in rescaled values, or ``"header"`` for the VOI LUT or first window of
         the frame: uint8, 0 to 255. Without a window in the header, from the smallest to the
         largest value of the frame.
     invert
-        With a window: MONOCHROME1 is inverted, so that large is bright in every image.
+        With a window: MONOCHROME1 is inverted, so that large values are bright in every image.
     color
         Palettes and YBR become RGB, uint8 or uint16; grayscale stays as it is.
     overlay
-        In place of the pixels an overlay of the header, 0 for group 6000 to 15: a mask of 0 and 1,
-        uint8, one value per pixel.
+        Return an overlay instead of the pixels: its number, from 0 for group 6000 to 15. The result
+        is a mask of 0 and 1, uint8, one value per pixel.
     """
 
     rescale: bool | str = False
@@ -59,7 +59,7 @@ class Values:
     overlay: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse invalid options, and options that have no meaning for an overlay."""
+        """Raise for invalid options, and for options that do not apply to an overlay."""
         if not isinstance(self.rescale, bool | np.bool_ | str):
             raise UsageError("rescale is True, False, or the label or unit of a mapping, as text")
         if self.overlay is not None:
@@ -147,7 +147,7 @@ class Values:
             raise ArrayTooLarge(f"frame {index + 1} of {image.path}", 8 * frame.size) from None
         except WarehouseError:
             raise
-        except Exception as error:  # a header that nobody thought of
+        except Exception as error:  # an unforeseen header
             why = f"values of frame {index + 1} cannot be made ({type(error).__name__})"
             raise PixelsUnreadable(image.path, why) from error
 

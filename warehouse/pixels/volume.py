@@ -1,14 +1,14 @@
 """``LazyVolume``: a series as one array whose voxels are read when it is sliced.
 
-In: a layout. Out: NumPy arrays. What is known of a volume, its shape, type and place in space,
-comes from the catalog; a slice reads the frames that it touches, and of plain frames only its rows.
+In: a layout. Out: NumPy arrays. Shape, type and affine of a volume come from the catalog. Indexing
+reads only the frames it touches, and of plain frames only the requested rows.
 
-The contract of ``LazyVolume``, which one suite of tests holds against every kind of series:
+The contract of ``LazyVolume``, which one test suite checks for every kind of series:
 
-- ``shape``, ``dtype``, ``affine`` never change and cost no look at a file;
+- ``shape``, ``dtype``, ``affine`` never change, and are available without opening a file;
 - ``volume[index]`` equals ``np.asarray(volume)[index]`` for every basic index;
-- what an index does not touch is not read: a file may be missing as long as nobody asks for it;
-- the answer is new memory, that the caller may change.
+- frames outside of the index are not read, so their files may be missing;
+- the result is a new array, which the caller may change.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from warehouse.pixels.mappings import Mapping
 
 CACHE_BYTES = 64 << 20
-"""Decoded frames that a volume keeps; plain ones stay with the operating system."""
+"""Size of a volume's cache of decoded frames; plain frames are in the page cache."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -47,10 +47,10 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 class LazyVolume:
     """A series of images as a lazy array.
 
-    Axes are, from the slowest: those that count something other than space (``volume``, ``time``,
-    ``segment`` or the keyword of a dimension index), then ``slice``, ``row``, ``column``, and of
-    color ``sample``. Slices go along the normal of the images, that is the cross product of the
-    direction of a row and the direction of a column: (column, row, slice) are right-handed.
+    The axes are, slowest first: non-spatial axes (``volume``, ``time``, ``segment`` or the keyword
+    of a dimension index), then ``slice``, ``row``, ``column``, and ``sample`` for color. Slices are
+    ordered along the normal of the images, which is the cross product of the row direction and the
+    column direction, so (column, row, slice) are right-handed.
 
     Attributes
     ----------
@@ -59,22 +59,22 @@ class LazyVolume:
     dims
         Name of each axis.
     shape, dtype, ndim, size, nbytes
-        As of the array. Stored values unless ``values`` says otherwise.
+        As for an array. The array has stored values unless ``values`` converts them.
     affine
-        (4, 4) float64: (slice, row, column, 1), each from 0, to mm in LPS (x to the patient's
-        left, y to the back, z to the head) at the center of the voxel. The columns stand in the
-        order of the array's axes; the view ``series_geometry`` has (column, row, slice). None if
-        frames lie in no space, as those of a film.
+        (4, 4) float64: maps (slice, row, column, 1), each from 0, to mm in LPS (x to the patient's
+        left, y to the back, z to the head) at the center of the voxel. Its columns are in the order
+        of the array's axes, whereas the view ``series_geometry`` uses (column, row, slice). None if
+        frames have no positions, as in a cine.
     labels
-        What the places along the axes in front of ``slice`` are: name to values, known without
-        opening a file. ``time_s`` is the begin of each volume after that of the first;
+        Labels of the positions along the axes before ``slice``: name to values, known without
+        opening a file. ``time_s`` is the start of each volume relative to the first.
         ``b_value`` (s/mm²) and ``direction`` (unit vector, LPS), ``echo_time_ms``,
         ``inversion_time_ms``, ``flip_angle_degrees``, ``trigger_time_ms``, ``image_type`` and
-        others of ``warehouse.pixels.volumes`` stand there if they differ between volumes and
-        are the same in all slices of each. An axis that is named like a dimension index has its
-        values under that name, ``segment`` the numbers of segments.
+        others of ``warehouse.pixels.volumes`` are included if they differ between volumes and are
+        the same in all slices of each. An axis named after a dimension index has its values under
+        that name; ``segment`` has the segment numbers.
     label_dims
-        The axes along which each label runs: nearly always one. Of several, the values are
+        Axes along which each label varies, nearly always one. With several axes, the values are
         nested lists.
 
     Examples
@@ -125,7 +125,7 @@ class LazyVolume:
 
     @property
     def affine_ras(self) -> np.ndarray | None:
-        """(4, 4): (slice, row, column, 1) to mm in RAS, as NIfTI and nibabel have it."""
+        """(4, 4): (slice, row, column, 1) to mm in RAS, as in NIfTI and nibabel."""
         return None if self.affine is None else LPS_TO_RAS @ self.affine
 
     @property
@@ -148,7 +148,7 @@ class LazyVolume:
     def frames(self) -> pl.DataFrame:
         """One row per frame of the array, in its order: indices, instance, frame and file.
 
-        ``frame_number`` counts from 1, as DICOM does; null where an empty frame is left out.
+        ``frame_number`` starts at 1, as in DICOM; null for an empty frame that was left out.
         """
         layout = self._layout
         places = np.indices(layout.grid.shape).reshape(layout.grid.ndim, -1)
@@ -176,18 +176,18 @@ class LazyVolume:
         return f"<LazyVolume ({sizes}) {self.dtype}{place}>"
 
     def _repr_html_(self) -> str:
-        """Show three planes through the middle in a notebook; text alone if they cannot be read."""
+        """Show three planes through the middle in a notebook; only text if they are unreadable."""
         from warehouse.pixels.gallery import volume_html  # noqa: PLC0415 - few are shown
 
         return volume_html(self)
 
     @property
     def leading(self) -> int:
-        """Number of axes that stand before that of the slices (of a film: before its frames)."""
+        """Number of axes before that of the slices (in a cine: of the frames)."""
         return self._layout.grid.ndim - 1
 
     def source_of(self, *place: int) -> Source:
-        """Return image and frame, from 0, at a place of the axes in front of rows and columns."""
+        """Return image and frame, from 0, at a position on the axes before rows and columns."""
         # From the first position that has a frame, as empty frames are left out.
         ref = int(self._layout.grid[place])
         return self._sources[ref] if ref >= 0 else self.sources[0]
@@ -204,15 +204,15 @@ class LazyVolume:
 
     @property
     def unit(self) -> str | None:
-        """Unit of rescaled values: a code of UCUM, or ``HU``.
+        """Unit of rescaled values: a UCUM code, or ``HU``.
 
-        The headers of all images are read. None where they do not say, and for stored values,
+        The headers of all images are read. None if they state no unit, and for stored values,
         windows and colors.
 
         Raises
         ------
         NoSingleUnit
-            Frames have numbers of several units, or several mappings and none was asked for.
+            Frames have different units, or several mappings of which none was selected.
         SourceChanged, PixelsUnreadable
         """
         return one_unit(self.series_uid, self._units(self.sources))
@@ -243,8 +243,8 @@ class LazyVolume:
     def references(self) -> dict[str, Any]:
         """Return references to the voxels in their files, as a virtual Zarr array.
 
-        ``json.dump`` of it is what ``xarray.open_dataset(..., engine="kerchunk")`` opens; see
-        ``warehouse.pixels.references.references`` for what it holds and what is refused.
+        Written with ``json.dump``, ``xarray.open_dataset(..., engine="kerchunk")`` can open it; see
+        ``warehouse.pixels.references.references`` for its content and restrictions.
         """
         from warehouse.pixels.references import references  # noqa: PLC0415 - few are asked
 
@@ -267,8 +267,8 @@ class LazyVolume:
         Parameters
         ----------
         workers
-            Processes that decode, if there is much to decode; None takes one per processor, at
-            most four.
+            Largest number of decoding processes, used only for many pixels; None means one per
+            processor, at most four.
         """
         return self._read((slice(None),) * self.ndim, workers)
 
@@ -278,7 +278,7 @@ class LazyVolume:
         Raises
         ------
         IndexError
-            Out of range, or not basic.
+            The index is out of range, or not a basic index.
         SourceChanged, PixelsUnreadable, NoDecoder
         """
         parts, new_axes = expand(index, self.shape)
@@ -339,18 +339,18 @@ def open_volume(
     series_uid
         SeriesInstanceUID.
     values
-        What is done to stored values; nothing by default.
+        How stored values are converted; by default they are not.
     stack_id
-        StackID, where the frames of multi-frame objects make several stacks.
+        StackID of the frames to open, if multi-frame objects have several stacks.
     gaps, tilt
-        Of single images: slices may be missing, and are zero; they may be shifted evenly, as by a
-        tilted gantry, which makes a sheared affine.
+        For single-frame images: accept missing slices, which are filled with zeros; accept evenly
+        shifted slices, as from a tilted gantry, which give a sheared affine.
 
     Raises
     ------
     SeriesNotFound, NoPixels
     NotAVolume
-        The frames make no regular grid; the reason is that of the view ``series_geometry``.
+        The frames form no regular grid; the reason is that of the view ``series_geometry``.
     """
     require_names(series_uid, *([] if stack_id is None else [stack_id]))
     layout = layout_of_series(catalog, series_uid, stack_id=stack_id, gaps=gaps, tilt=tilt)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class VolumeLike(Protocol):
-    """Attributes and methods of ``LazyVolume``, which says what they mean."""
+    """Attributes and methods of ``LazyVolume``, which documents them."""
 
     series_uid: str
     values: Values

@@ -1,11 +1,12 @@
 """Assign several frames at each position to volumes, and label the volumes.
 
-In: what the views ``image_slices`` and ``frame_slices`` state of each frame. Out: numbers of
-volumes, or why there are none, and labels. NumPy only, no files.
+In: attributes of each frame, from the views ``image_slices`` and ``frame_slices``. Out: indices of
+volumes, or the reason why there are none, and labels. Uses only NumPy, no files.
 
-Frames of one volume have one value of each *condition* (echo time, b-value, image type …), and of
-each time that all positions share. The n-th frame at each position makes the n-th volume; the
-first of the *orders* (time before numbers, Instance Number last) that keeps to that is taken.
+All frames of a volume have the same value of each *condition* (echo time, b-value, image type …),
+and of each time that all positions share. The n-th frame at each position belongs to the n-th
+volume. Frames are sorted by the first of the *orders* (times before numbers, Instance Number last)
+that satisfies these rules.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ CONDITIONS = {
     "respiratory_percent": "respiratory_phase_percent",
     "vectors": "vectors",
 }
-"""Columns of which a volume has one value, and what they are called in labels."""
+"""Column that must be constant within a volume → name of its label."""
 SHARED = {
     "temporal_position": "temporal_position",
     "acquired_us": "time_s",
@@ -48,17 +49,17 @@ SHARED = {
     "tube_voltage": "tube_voltage_kv",
     "kernel": "kernel",
 }
-"""The same of what may differ from slice to slice: only if every position has the same values."""
+"""The same for columns that may differ between slices; used if all positions share the values."""
 ORDERS = (
     "temporal_position", "acquired_us", "elapsed_ms", "trigger_ms", "acquisition_number",
     "content_us", "number",
 )  # fmt: skip
-"""What brings frames at one position into an order, best first."""
+"""Columns by which frames at one position are sorted, best first."""
 VECTORS = (
     "energy_window", "detector", "phase", "rotation", "rr_interval", "time_slot", "angular_view",
     "time_slice",
 )  # fmt: skip
-"""What the numbers in ``vectors`` count (PS3.3 C.8.4.8)."""
+"""Meaning of the values of ``vectors`` (PS3.3 C.8.4.8)."""
 _AXES = {
     "TemporalPositionIndex": "temporal_position",
     "NominalCardiacTriggerDelayTime": "trigger_ms",
@@ -74,7 +75,7 @@ _AXES = {
     "FrameType": "kind",
     "ComplexImageComponent": "kind",
 }
-"""Dimension index pointers, and the column that has the values which their numbers stand for."""
+"""Dimension index pointer → column with the values that its indices represent."""
 _MR = "1.2.840.10008.5.1.4.1.1.4"
 """MR images, classic and enhanced."""
 _DAY_US = 86_400_000_000
@@ -86,7 +87,7 @@ class Column:
 
     values: list[Any]
     ranks: np.ndarray
-    """From 0; what is not stated comes first."""
+    """Ranks from 0; missing values come first."""
     is_complete: bool
 
     @property
@@ -96,7 +97,7 @@ class Column:
 
     @property
     def varies(self) -> bool:
-        """Whether there is more than one value; nothing is a value too."""
+        """Whether there is more than one value; a missing value counts as one."""
         return bool(self.ranks.max(initial=0) > 0)
 
 
@@ -133,7 +134,7 @@ def stated_of(
     name
         ``image_slices`` or ``frame_slices``.
     frames
-        Number of the image, and frame from 0, of each, in the order of the answer.
+        Image index and frame index, from 0, of each frame, in the order of the result.
     """
     ids = [image.instance_id for image in images]
     asked = [series_uid, min(ids), max(ids)]
@@ -141,17 +142,17 @@ def stated_of(
     stated = _columns(catalog, name, asked, keys)
     is_weighted = stated["b_value"].is_stated or stated["direction"].is_stated
     if not is_weighted and (images[0].SOPClassUID or "").startswith(_MR):
-        # Private elements of several vendors: too expensive to search where there are standard
-        # ones, or none at all.
+        # Searching private elements of several vendors is expensive; skip it if there are standard
+        # elements, or no candidates.
         may_be = statement("may_be_weighted", "pixels")
         if catalog.connection.execute(may_be, [series_uid]).fetchall()[0][0]:
             stated |= _columns(catalog, "diffusion", asked, keys)
-    for clock in ("acquired_us", "content_us"):  # with a date and without do not compare
+    for clock in ("acquired_us", "content_us"):  # values with and without a date are not comparable
         times = [value for value in stated[clock].values if value is not None]
         if times and min(times) < _DAY_US <= max(times):
             stated[clock] = column([None] * len(frames))
         elif times and max(times) < _DAY_US and max(times) - min(times) > _DAY_US // 2:
-            # More than half a day apart without a date: midnight lies between.
+            # Times without a date that are more than half a day apart span midnight.
             known = stated[clock].values
             stated[clock] = column(
                 [time if time is None or time > _DAY_US // 2 else time + _DAY_US for time in known]
@@ -188,9 +189,9 @@ def numbered(stated: Stated, levels: np.ndarray) -> np.ndarray | str:
     Parameters
     ----------
     stated
-        What is stated of the frames.
+        Attributes of the frames.
     levels
-        The slice in which each lies; as many in each.
+        Slice index of each frame; every slice has the same number of frames.
     """
     depth = int(levels.max()) + 1
 
@@ -215,7 +216,7 @@ def numbered(stated: Stated, levels: np.ndarray) -> np.ndarray | str:
         order = np.lexsort((*reversed(keys), levels))
         same = np.array([table(ranks, order) for ranks in keys])
         if (same[..., 1:] == same[..., :-1]).all(axis=0).any():
-            continue  # it does not tell all frames apart
+            continue  # it does not distinguish all frames
         tables = (table(ranks, order) for ranks in alike)
         if all((ranks == ranks[0]).all() for ranks in tables):
             volumes = np.empty(len(levels), np.int64)
@@ -241,14 +242,14 @@ def mixed(stated: Stated, places: Sequence[tuple[int, ...]]) -> list[str]:
 
 
 def labels_of(stated: Stated, grid: np.ndarray, dims: Sequence[str]) -> Labels:
-    """Return the labels of the positions along the axes in front of the slices.
+    """Return the labels of the positions along the axes before the slices.
 
     Parameters
     ----------
     stated
-        What is stated of the frames.
+        Attributes of the frames.
     grid
-        (axes …, slice): the frame at each place; -1 where there is none.
+        (axes …, slice): the frame at each position; -1 if there is none.
     dims
         Names of the axes, without that of the slices.
     """
@@ -268,7 +269,7 @@ def _per_place(stated: Stated, grid: np.ndarray) -> Iterator[tuple[str, np.ndarr
     places = grid.reshape(-1, grid.shape[-1])
     for name in ("acquired_us", "elapsed_ms"):
         if stated[name].varies and stated[name].is_complete:
-            # Slices are acquired one after another: a volume begins with its first slice.
+            # Slices are acquired one after another, so a volume starts with its first slice.
             taken = np.array(stated[name].values, np.float64)
             begins = np.where(places < 0, np.inf, taken[places]).min(axis=1)
             begins = (begins - begins.min()) / (1e6 if name == "acquired_us" else 1e3)

@@ -1,1 +1,1 @@
-"""Station 3: rows become Parquet files in Delta tables."""
+"""Write rows as Parquet files of Delta tables."""

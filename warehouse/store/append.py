@@ -1,9 +1,9 @@
 """Append rows that are not derived from files (annotations, values, jobs) in one commit.
 
-In: tables of rows, for stored tables that are appended to. Out: ``Appended``. Nothing can make
-these rows again, so they are published as a batch is: parts first, then one commit under the lock,
-whole or not at all. Rows that are there already are not appended twice, so whoever is not sure that
-it was done does it again.
+In: rows by table, for stored tables that are appended to. Out: ``Appended``. These rows cannot be
+derived again, so they are committed like a batch: parts first, then one atomic commit under the
+lock. Rows that are already stored are not appended again, so a call whose outcome is unknown can be
+repeated.
 """
 
 from __future__ import annotations
@@ -39,32 +39,32 @@ class Appended:
     """Result of an append."""
 
     rows: dict[str, int] = field(default_factory=dict)
-    """Table → rows that are new in it."""
+    """Table → number of new rows."""
     version: int = 0
-    """Version of the warehouse afterwards; the same as before if no row was new."""
+    """Version of the warehouse afterwards; unchanged if no row was new."""
 
 
 def append_rows(root: Path, rows: Mapping[str, pa.Table]) -> Appended:
     """Append rows to one or more stored tables, in one version.
 
-    For a warehouse in a bucket, this is done to its folder and published by ``Mirror.work``, which
-    does it again when another writer was faster.
+    For a warehouse in a bucket, ``Mirror.work`` calls this on the local folder, publishes the
+    result, and repeats the call if another writer published first.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
     rows
-        Table → rows with the columns of that table, in any order. A row that is stored already, or
-        stands here twice, counts once.
+        Table → rows with the columns of that table, in any order. Rows that are already stored, or
+        repeated here, are added only once.
 
     Raises
     ------
     UsageError
-        A table is derived from files, columns or types are not those of it, or a value is missing
-        in its key or its order.
+        A table is derived from files, its columns or types differ, or a value of its key or sort
+        columns is missing.
     KeyTaken
-        A row of the same key, with other values, is stored already, or stands here too.
+        There is a row with the same key and other values, stored or among these rows.
     NotAWarehouse, LayoutMismatch
     WriteFailed
         Nothing was changed.
@@ -108,7 +108,7 @@ def _fitting(name: str, rows: pa.Table) -> pa.Table:
     try:
         rows = rows.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
-        # Do not quote the error of Arrow: it contains values.
+        # Do not quote Arrow's error message: it contains values.
         kinds = ", ".join(f"{column.name} {column.type}" for column in schema)
         raise UsageError(f"values do not fit the types of {name}: {kinds}") from None
     for column in dict.fromkeys((*table.key, *table.order)):

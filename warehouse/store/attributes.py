@@ -1,9 +1,9 @@
 """Pivot rows of ``elements`` in memory into the columns of ``instance_attributes``.
 
-In: sorted rows of one portion. Out: one row per instance. Which element becomes which column stands
-in sql/rules/instance_attributes.csv, from which sql/2_entities/instance_attributes.sql is written;
-this only finds the rows faster: they are sorted by tag, so the values of a column lie side by side.
-A test holds the answer equal to that of the SQL (decision 0005).
+In: sorted rows of one portion. Out: one row per instance. The mapping of elements to columns is in
+sql/rules/instance_attributes.csv, from which sql/2_entities/instance_attributes.sql is generated.
+This module only finds the rows faster: they are sorted by tag, so the values of a column are
+adjacent. A test checks that the result equals that of the SQL (decision 0005).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LEADING_SPACES = pa.array(sorted(LEADING_SPACES))
 
 
 def gather(rows: pa.Table) -> pa.Table:
-    """Return one row per instance with its core attributes, equal to the view of that name.
+    """Return one row per instance with its core attributes, like the view ``instance_attributes``.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def _is_text(attribute: Attribute) -> bool:
 
 
 def _texts(rows: pa.Table, found: list[NDArray[np.int64]]) -> Iterator[pa.Array]:
-    """Yield the normalized texts of each attribute; they are gathered in one pass."""
+    """Yield the normalized texts of each attribute, collected in one pass."""
     chosen = pa.array(np.concatenate(found))
     if not len(chosen):
         yield from (pa.nulls(0, pa.string()) for _ in found)
@@ -105,7 +105,7 @@ def _texts(rows: pa.Table, found: list[NDArray[np.int64]]) -> Iterator[pa.Array]
     for one in found:
         end = begin + len(one)
         values = texts.slice(begin, len(one))
-        # Most names are in normal form already, and most values are not names.
+        # Most names are already in normal form, and most values are not names.
         if is_spaced or is_name[begin:end].any():
             values = _normal(values, vrs.slice(begin, len(one)))
         yield values
@@ -113,7 +113,7 @@ def _texts(rows: pa.Table, found: list[NDArray[np.int64]]) -> Iterator[pa.Array]
 
 
 def _places(ids: NDArray[np.int64], instances: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the index of each row's instance, by a lookup table: ids of a portion are dense."""
+    """Return the index of each row's instance by a lookup table, as ids of a portion are dense."""
     if not len(instances):
         return np.zeros(0, np.int64)
     table = np.zeros(int(instances[-1] - instances[0]) + 1, np.int64)
@@ -201,7 +201,7 @@ def _private(
     attribute: Attribute, rows: pa.Table, runs: dict[str, tuple[int, int]],
     first: NDArray[np.bool_], places: NDArray[np.int64], count: int,
 ) -> pa.Array:  # fmt: skip
-    """Return a private value by creator; of two blocks the greater value, as max() does."""
+    """Return a private value by creator; if several blocks have one, the largest, like max()."""
     values: dict[int, str] = {}
     creator = _code(rows, "creator", attribute.creator)
     for tag, (start, end) in runs.items():

@@ -1,9 +1,9 @@
-"""Who changed a warehouse, when, how, and which version came of it.
+"""The audit log: who changed a warehouse, when, how, and the resulting version.
 
-In: the folder of a warehouse. Out: ``_audit/2026-11-28.HOST.jsonl``, a line per change, and the
-lines of all such files. A file per day and machine: lines are appended in one step, and a bucket,
-which cannot append, is given one by the only machine that writes it. No line has a value of a
-header, or a path of a source.
+In: the folder of a warehouse. Out: ``_audit/2026-11-28.HOST.jsonl`` with one line per change, and
+the entries of all such files. There is one file per day and machine: a line is appended atomically,
+and a bucket, which does not support appending, gets each file from only one machine. No line
+contains header values or source paths.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ FOLDER = "_audit"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change."""
+    """One change of the warehouse."""
 
     at: str
-    """When it was done, UTC."""
+    """Time of the change, UTC."""
     who: str
-    """User and machine."""
+    """User and machine that made it."""
     what: str
-    """Name of the command, as ``ingest`` or ``cohort run``."""
+    """Name of the command, such as ``ingest`` or ``cohort run``."""
     how: str
-    """``done`` or ``failed``; what a failed ingest had committed before stays."""
+    """``done`` or ``failed``; batches that a failed ingest had committed before are kept."""
     version_before: int | None
-    """None where no warehouse was."""
+    """Version before; None if there was no warehouse."""
     version: int | None
     """Version of the warehouse afterwards."""
 
 
 def newest_version(root: Path) -> int | None:
-    """Return the newest version of which there is a log entry, without reading any."""
+    """Return the newest version that has a log entry, without reading entries."""
     try:
         with os.scandir(layout.table_folder(root, "files") / "_delta_log") as entries:
             names = [entry.name for entry in entries]
@@ -56,12 +56,12 @@ def newest_version(root: Path) -> int | None:
 
 
 def note(root: Path, what: str, how: str, before: int | None, own: str = "") -> None:
-    """Append a line to the log; a failure is ignored, as the change is committed already.
+    """Append a line to the log; ignore failures, because the change is already committed.
 
     Parameters
     ----------
     own
-        What tells the folder from others of this machine that stand for the same bucket.
+        Suffix that distinguishes this folder from other local mirrors of the same bucket.
     """
     if not os.path.exists(root / layout.MARKER):
         return
@@ -83,7 +83,7 @@ def note(root: Path, what: str, how: str, before: int | None, own: str = "") -> 
 
 
 def entries(root: Path) -> list[Entry]:
-    """Return every logged change, the oldest first; damaged lines are skipped."""
+    """Return every logged change, oldest first; skip damaged lines."""
     found: list[Entry] = []
     for path in sorted((root / FOLDER).glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

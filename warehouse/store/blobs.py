@@ -1,9 +1,9 @@
-"""Deduplicate long binary values: which ones a commit adds to ``blobs``, and which it removes.
+"""Deduplicate long binary values: choose which ones a commit adds to ``blobs`` or removes.
 
-In: what was staged, and the parts of ``elements`` that come and go. Out: parts and changes of
-``blobs``. Of a batch that nobody knows a worker writes them before the lock is taken
-(``ready.py``): then the commit asks only those parts that came since. Where files are known, which
-rows point to a value is decided under the lock alone.
+In: the staged values, and the parts of ``elements`` that are added and removed. Out: parts and
+changes of ``blobs``. If no file of a batch is known, a worker writes the parts before the lock is
+taken (``ready.py``), and the commit checks only parts that were added since. If files are known,
+the references to each value are determined under the lock.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from warehouse.store.stage import Staged
 
 _DIGESTS_AT_ONCE = 100_000
-"""Of those that the warehouse holds: 10 MB."""
+"""Number of stored digests compared at a time: 10 MB."""
 
 _GROUP_BYTES = 16 << 20
-"""Values of a row group, and how many more than those of one staged are in memory."""
+"""Bytes of values in a row group, and maximum in memory in addition to one staged row group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class NewValues:
     """The long values of a batch that are not stored in given parts of ``blobs``."""
 
     parts: list[Part]
-    """Each value once; no table names them yet."""
+    """Parts with each new value once; no table references them yet."""
     compared_parts: frozenset[str]
-    """The parts that hold the others."""
+    """The parts of ``blobs`` that the values were compared with."""
 
 
 def new_values(
@@ -59,7 +59,7 @@ def new_values(
     Raises
     ------
     StoreDamaged
-        One of these parts is gone, or cannot be read.
+        One of these parts is missing or cannot be read.
     WriteFailed
     """
     folder = layout.table_folder(root, "blobs")
@@ -75,12 +75,12 @@ def new_values(
 
 
 def staged_values(staged: Iterable[Staged]) -> list[tuple[str, Part]]:
-    """Return the staged parts of ``blobs``, which are temporary: no version names them."""
+    """Return the staged parts of ``blobs``, which are temporary: no version references them."""
     return [("blobs", some.parts["blobs"]) for some in staged if "blobs" in some.parts]
 
 
 def are_still_new(base: Snapshot, values: NewValues) -> bool:
-    """Return whether a version still lacks these values and has all that were left out.
+    """Return whether a version still lacks these values and still has the compared parts.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def update_blobs(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, batch: str, staged: list[Staged],
     changes: dict[str, Change],
 ) -> None:  # fmt: skip
-    """Add long values that new rows refer to, and remove those that no row refers to any more."""
+    """Add long values referenced by new rows, and remove values that are no longer referenced."""
     elements = layout.table_folder(base.root, "elements")
     empty = [base.empty("elements")]
     added = [str(elements / part.path) for part in changes["elements"].add]
@@ -126,7 +126,7 @@ def update_blobs(
 
 
 def _drop_blobs(connection: duckdb.DuckDBPyConnection, base: Snapshot, change: Change) -> None:
-    """Remove long values that only removed rows referred to."""
+    """Remove long values that were referenced only by removed rows."""
     connection.execute(f"create or replace temp table orphans as {statement('orphan_blobs')}")
     connection.execute("set variable parts = $1", [base.paths("blobs")])
     names = connection.execute(
@@ -146,7 +146,7 @@ def _drop_blobs(connection: duckdb.DuckDBPyConnection, base: Snapshot, change: C
 def _without_stored(root: Path, digests: pa.Array, parts: Sequence[str]) -> pa.Array:
     """Return the digests that are in none of these parts of ``blobs``.
 
-    Those of many parts together: for each look-up a table of hashes is made of those asked for.
+    Digests of many parts are looked up together, because each look-up builds a hash table.
     """
     folder = layout.table_folder(root, "blobs")
     together: list[pa.Array] = []
@@ -166,7 +166,7 @@ def _without_stored(root: Path, digests: pa.Array, parts: Sequence[str]) -> pa.A
 
 def _without(digests: pa.Array, held: list[pa.Array]) -> pa.Array:
     existing = pa.chunked_array(held)
-    # Usually none is known: looking up many in few is cheaper than few in many.
+    # Usually no digest is stored yet; looking up the stored ones in the new ones is then cheaper.
     found = existing.filter(pc.is_in(existing, digests))
     return digests.filter(pc.invert(pc.is_in(digests, found))) if len(found) else digests
 
@@ -229,10 +229,9 @@ def _pieces(
 def _values_in(
     folder: Path, sources: Iterable[str], wanted: pa.Array | pa.ChunkedArray
 ) -> Iterator[pa.Table]:
-    """Yield the wanted values, the first occurrence of each.
+    """Yield the first occurrence of each wanted value.
 
-    Row group by row group, because these values are the only long ones: a part may hold hundreds
-    of MiB.
+    Parts are read by row group, because a part may have hundreds of MiB.
     """
     for source in sources:
         with pq.ParquetFile(folder / source, memory_map=True) as parquet:
@@ -241,7 +240,7 @@ def _values_in(
                     return
                 rows = parquet.read_row_group(group, columns=BLOBS.names).cast(BLOBS)
                 is_wanted = pc.is_in(rows["sha256"], wanted)
-                # Usually all are needed: then the longest values are not copied.
+                # Usually all values are needed; then copying them is avoided.
                 if not pc.all(is_wanted).as_py():
                     rows = rows.filter(is_wanted)
                 if rows.num_rows:

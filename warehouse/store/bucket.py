@@ -1,7 +1,7 @@
-"""Objects of a bucket below a prefix, each by its key: listed, copied to files and back, deleted.
+"""List, download, upload and delete the objects of a bucket below a prefix.
 
-In: ``s3://bucket/prefix`` and ``S3Access``. Out: files of a folder, several at a time. What fails
-is an error that names the warehouse.
+In: ``s3://bucket/prefix`` and ``S3Access``. Out: files in a folder, several at a time. Errors name
+the warehouse.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONNECTIONS = 16
 
 
 class Bucket:
-    """What is asked of a bucket. ``done`` is told the key and the entity tag of what was copied."""
+    """Operations on a bucket; ``done`` is called with key and entity tag of each copied object."""
 
     def __init__(self, url: str, access: S3Access) -> None:
         self.url = url.rstrip("/")
@@ -35,7 +35,7 @@ class Bucket:
         self._store: S3Store = bucket_store(bucket, access)
 
     def objects(self, below: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield the key of each object, and what is known of it.
+        """Yield the key and the metadata of each object.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class Bucket:
                     yield str(meta["path"]).removeprefix(self._prefix), meta
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is an object.
+        """Return whether an object exists.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class Bucket:
     def download(
         self, keys: Iterable[str], folder: Path, done: Callable[[str, str | None], None]
     ) -> None:
-        """Copy objects to the files of their names in a folder, each at once or not at all.
+        """Copy objects to files of the same names in a folder, each atomically.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class Bucket:
     def upload(
         self, keys: Iterable[str], folder: Path, done: Callable[[str, str | None], None]
     ) -> None:
-        """Copy files of a folder to objects of their names.
+        """Copy files of a folder to objects of the same names.
 
         Raises
         ------
@@ -112,12 +112,12 @@ class Bucket:
     def put_if_absent(
         self, key: str, folder: Path, done: Callable[[str, str | None], None]
     ) -> None:
-        """Copy a file to an object that is not there yet.
+        """Copy a file to an object that does not exist yet.
 
         Raises
         ------
         Outrun
-            It is, and is another.
+            The object exists, with other content.
         WriteFailed
         """
         import obstore  # noqa: PLC0415

@@ -1,8 +1,8 @@
 """Commit the staged parts of a batch as a new version of the warehouse.
 
-In: what the workers staged. Out: ``Counts``. The outcome of each file is determined here, under the
-lock, because it depends on other files and on other writers: by sql/ingest/resolve.sql. Parts are
-replaced by copies without the removed rows; nothing is changed in place.
+In: the parts staged by the workers. Out: ``Counts``. The outcome of each file is determined here,
+by sql/ingest/resolve.sql under the lock, because it depends on other files and other writers. Parts
+are replaced by copies without the removed rows; nothing is changed in place.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def commit_batch(
     batch
         Partition of the new rows of ``files``.
     staged
-        Portions that the workers have staged.
+        Portions staged by the workers.
     ready
-        Parts that ``warehouse.store.ready`` has written of it in advance, if any.
+        Parts of the batch that ``warehouse.store.ready`` has written in advance, if any.
     read_anew
-        Replace the rows even of files that are known and unchanged.
+        Replace the rows of known, unchanged files, too.
     damaged
         Table → unreadable parts, whose files were staged again: the parts are removed in the same
         transaction.
@@ -81,7 +81,7 @@ def commit_batch(
         table: Change(remove=sorted((damaged or {}).get(table, ()))) for table in tables.names()
     }
     try:
-        # Before the lock is taken, so that other writers wait only for the decision.
+        # Write parts before taking the lock, so that other writers wait only for the decision.
         if ready is None and not damaged and not read_anew and tombstones(root) is None:
             held = delta.newest_parts(root, "blobs")
             ready = make_ready(root, batch, staged, held, connection)
@@ -122,7 +122,7 @@ def commit_batch(
 
 
 def _is_all_new(connection: duckdb.DuckDBPyConnection, base: Snapshot, ready: Ready) -> bool:
-    """Return whether no file or instance of a batch is known, and nothing is forgotten."""
+    """Return whether no file or instance of a batch is known, and there are no tombstones."""
     if tombstones(base.root) is not None:
         return False
     part = layout.table_folder(base.root, "files") / ready.parts["files"].path
@@ -141,7 +141,7 @@ def _add_all(
                 changes[table].add.append(part)
     values = ready.values
     if values is None or not are_still_new(base, values):
-        # Other writers have added some of these values, or moved others to other parts.
+        # Other writers have stored some of these values, or replaced parts that were compared.
         layout.drop_parts(base.root, [("blobs", part) for part in values.parts] if values else [])
         values = new_values(base.root, batch, staged, base.parts["blobs"])
     changes["blobs"].add.extend(values.parts)
@@ -149,20 +149,20 @@ def _add_all(
 
 
 def commit_removal(root: Path, vanished: pa.Table) -> Counter[str]:
-    """Mark files as removed, and remove the rows of the instances that they held.
+    """Mark files as removed, and remove the rows of the instances stored from them.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
     vanished
-        ``path``, ``batch``, ``size_bytes`` and ``modified_at`` of files as they stood in ``files``
-        when they were missed; one that was read anew since is left alone.
+        ``path``, ``batch``, ``size_bytes`` and ``modified_at`` of files, as in ``files`` when they
+        were found missing. A file that was read again since is not removed.
 
     Returns
     -------
     Counter
-        Status that the files had → how many were removed.
+        Previous status of the files → number removed.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def _prepare(
 ) -> tuple[Counts, list[tuple[str, Part]]]:  # fmt: skip
     """Determine the outcome of each file, and write the parts of the new version.
 
-    Without ``may_be_new`` it is known that not all of it is new. Returns the counts, and the parts
+    ``may_be_new`` is false if some files or instances are known. Returns the counts, and the parts
     that are not needed.
     """
     files, instances = files_of(staged), instances_of(staged)
@@ -209,7 +209,7 @@ def _prepare(
         layout.part_name(batch, 0),
     )  # fmt: skip
     if not new_files.rows and not connection.execute("from touched limit 1").fetchall():
-        # Every file was forgotten, or was committed by another writer in the meantime.
+        # Every file was forgotten, or another writer committed it in the meantime.
         discard(base.root, staged)
         return _counts(connection, files), [("files", new_files)]
     if new_files.rows:
@@ -250,7 +250,7 @@ def _counts(connection: duckdb.DuckDBPyConnection, files: pa.Table) -> Counts:
 def remove_rows(
     connection: duckdb.DuckDBPyConnection, base: Snapshot, changes: dict[str, Change]
 ) -> None:
-    """Copy the parts that hold rows of touched files, without these rows."""
+    """Copy the parts that have rows of touched files, without these rows."""
     connection.execute(
         "create or replace temp table gone as "
         "select instance_id from touched where instance_id is not null"
@@ -298,9 +298,9 @@ def _drop_values(
 
 
 def _release(connection: duckdb.DuckDBPyConnection, payloads: list[str]) -> None:
-    """Fill ``released`` with the payloads that only instances that are ``gone`` hold.
+    """Fill ``released`` with the payloads that occur only in instances in ``gone``.
 
-    A payload is held by instances of one part of ``vendor_payloads`` only.
+    All instances with a payload are in one part of ``vendor_payloads``.
     """
     connection.execute("set variable part = $1", [payloads])
     connection.execute(f"create or replace temp table released as {statement('released')}")
@@ -310,9 +310,9 @@ def add_staged_rows(
     connection: duckdb.DuckDBPyConnection, root: Path, batch: str, staged: list[Staged],
     instances: pa.Table, changes: dict[str, Change],
 ) -> list[tuple[str, Part]]:  # fmt: skip
-    """Add the staged rows, without those of instances that another file holds.
+    """Add the staged rows, without those of instances stored from another file.
 
-    Returns the staged parts that were copied and are not needed any more.
+    Returns the staged parts that were copied and are no longer needed.
     """
     connection.execute(
         "create or replace temp table gone as select instance_id from verdict "
@@ -323,7 +323,7 @@ def add_staged_rows(
     for portion in staged:
         held = pc.is_in(gone, portion.files["instance_id"])
         loses = pc.any(held).as_py()
-        # Elements of instances that an earlier file of the portion holds were never staged.
+        # If an earlier file of the portion holds an instance, its elements were never staged.
         loses_rows = pc.any(pc.and_(held, pc.invert(pc.is_in(gone, portion.left_out)))).as_py()
         if loses and "vendor_payloads" in portion.parts:
             payloads = portion.parts["vendor_payloads"].path

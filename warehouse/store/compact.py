@@ -1,8 +1,8 @@
 """Compaction: merge many small parts into few, with the same rows in the same order.
 
-In: the folder of a warehouse. Out: ``Compacted``. Parts of several batches become one, because a
-row says by itself of which batch it is: its id begins with the number of the batch. Only ``files``
-does not, so its parts are merged inside of a batch
+In: the folder of a warehouse. Out: ``Compacted``. Parts of several batches can be merged, because
+the batch of a row follows from its id, whose upper bits are the batch number. Only rows of
+``files`` have no such id, so its parts are merged only within a batch
 (docs/decisions/0014-parts-of-several-batches.md).
 """
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from warehouse.store.tables import StoredTable
 
 FAN_IN = 256
-"""Parts merged at once: their files are open at the same time."""
+"""Number of parts merged at once; their files are open at the same time."""
 
 _GROUP_BYTES = 64 << 20
-"""Size in memory of a row group of tables that are not long, as when they are first written."""
+"""In-memory size of a row group of tables that are not long, as in an ingest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +46,27 @@ class Compacted:
     """Table → number of parts."""
     after: dict[str, int] = field(default_factory=dict)
     version: int = 0
-    """Version of the warehouse afterwards; the same as before if nothing was to be done."""
+    """Version of the warehouse afterwards; unchanged if there was nothing to merge."""
 
 
 def compact(root: Path) -> Compacted:
     """Merge adjacent small parts; rows, their order and encodings stay the same.
 
-    The parts that were merged stay on disk for readers of the versions before, until a vacuum.
-    Ingests may commit meanwhile: a part that one of them replaces is left as it is.
+    The merged parts stay on disk for readers of older versions, until a vacuum. Ingests may commit
+    meanwhile; a part that one of them replaces is not merged.
 
     Raises
     ------
     NotAWarehouse, LayoutMismatch
     WriteFailed
-        Nothing was changed since the last of the versions that this made.
+        Groups of parts that were already committed stay merged; nothing else was changed.
     """
     require(root)
     with locks.writing(root):
         found = delta.snapshot(root)
         while groups := _groups(delta.snapshot(root)):
             done = _merge_groups(root, groups)
-            # Not until nothing is left: other writers may add parts faster than this merges them.
+            # Do not wait until none is left: other writers may add parts faster than this merges.
             if done and all(len(parts) < FAN_IN for _, parts in groups):
                 break
         made = delta.snapshot(root)
@@ -98,9 +98,10 @@ def _size(path: Path, table: StoredTable) -> int:
 
 
 def _runs(sizes: list[tuple[str, int]], table: StoredTable) -> Iterator[list[str]]:
-    """Split the parts of a table, in their order, into groups below the target size.
+    """Split the parts of a table, in order, into groups below the target size.
 
-    A part that is half full is left alone: so no row is written again each time some are added.
+    A part of at least half the target size is not merged again, so that rows are not rewritten each
+    time some are added.
     """
     run: list[str] = []
     total = 0
@@ -170,7 +171,7 @@ def _merged(root: Path, table: StoredTable, parts: list[str]) -> Part:
 
 
 def _write_pieces(pieces: Iterator[pa.Table], schema: pa.Schema, path: str) -> None:
-    """Write a table without a sort key, in row groups of about the size that an ingest writes."""
+    """Write a table without a sort key, in row groups of about the same size as in an ingest."""
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         held: list[pa.Table] = []
         held_bytes = 0

@@ -1,8 +1,7 @@
-"""Arrow tables that are sent between processes as compressed bytes, and unpacked on first access.
+"""Arrow tables that are pickled as compressed bytes and decompressed on first access.
 
-Rows that one worker has read pass through the committing process to another worker, mostly unread.
-They are compressed, which is faster than pickling copies: neighboring rows repeat their values.
-of neighbors say the same.
+Rows read by one worker pass through the committing process to another worker, mostly without being
+accessed. Compressing them is faster than pickling copies, because neighboring rows repeat values.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Crossing:
-    """Picklable tables; after unpickling they are unpacked on first access.
+    """Picklable tables; after unpickling they are decompressed on first access.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ def _crossed(packed: Sequence[bytes]) -> Crossing:
 
 def _pack(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    # Threads cost a worker more than they save: it has one core.
+    # A worker has one core, so threads would only add cost.
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)

@@ -1,9 +1,9 @@
-"""Detect a damaged store: name what is wrong in one sentence, and how to repair it.
+"""Detect a damaged store, and report the damage and its repair in one sentence.
 
 In: the folder of a warehouse. Out: nothing, or ``StoreDamaged``. Cheap checks run whenever a
-version is opened: gaps and empty entries in the logs; counts of parts, rows and bytes that differ
-from those committed; parts that are missing, truncated or links. The content of parts is read only
-after an engine has failed.
+version is opened. They detect gaps and empty entries in the logs, counts of parts, rows and bytes
+that differ from the committed ones, and parts that are missing, truncated or links. The content of
+parts is read only after an engine has failed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _Asked = ParamSpec("_Asked")
 def require_totals(
     root: Path, noted: Totals, parts: Mapping[str, Mapping[str, tuple[int, int]]]
 ) -> None:
-    """Check that the logs name as many parts, rows and bytes as were committed.
+    """Check that the logs list as many parts, rows and bytes as were committed.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def failures_named(root: Path) -> Iterator[None]:
-    """Replace an engine's error that is due to a damaged part by ``StoreDamaged``."""
+    """Replace an engine's error that a damaged part caused by ``StoreDamaged``."""
     try:
         yield
     except failures() as error:
@@ -122,7 +122,7 @@ def failures_named(root: Path) -> Iterator[None]:
 
 
 def _gone(root: Path) -> StoreDamaged | None:
-    """Return what became of a warehouse that was open and is no longer there."""
+    """Return an error if the folder of an open warehouse no longer exists, else None."""
     if os.path.exists(root / layout.MARKER):
         return None
     return StoreDamaged(
@@ -144,9 +144,9 @@ def names_failures(method: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answe
 
 
 def explained(root: Path, error: BaseException) -> StoreDamaged | None:
-    """Return which part made an engine fail; None if no part is damaged.
+    """Return the damaged part that made an engine fail; None if no part is damaged.
 
-    This is slow: parts are read until one cannot be.
+    This is slow: parts are read until one is unreadable.
     """
     if isinstance(error, QueryFailed):
         # Follow __context__ too, as ``raise ... from None`` hides the engine's error.
@@ -156,7 +156,7 @@ def explained(root: Path, error: BaseException) -> StoreDamaged | None:
     named = re.search(re.escape(str(root)) + r"/([^\"'\n]+?\.parquet)", str(error))
     if gone := _gone(root):
         return gone
-    # A missing part was vacuumed while an old version was open; else opening would have failed.
+    # A missing part was vacuumed while an old version was open; otherwise opening had failed.
     if named and (root / named[1]).exists() and not _is_readable(root / named[1]):
         return _unreadable(root, named[1])
     return next(
@@ -183,7 +183,7 @@ def _every_part(root: Path) -> Iterable[Path]:
 
 
 def _is_readable(path: Path) -> bool:
-    """Read a whole part in small batches of rows; return whether that succeeds."""
+    """Read a whole part in small groups of rows; return whether that succeeds."""
     try:
         with pq.ParquetFile(path) as parquet:
             for _ in parquet.iter_batches(10_000):

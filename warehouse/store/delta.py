@@ -1,9 +1,9 @@
 """The Delta tables: create them, read one version of all, change all in one commit.
 
-The version of a warehouse is that of its table ``files``: each commit of ``files`` names the
-versions of the other tables that belong to it (its pins), which readers follow. ``files`` is
-committed last, so a reader sees a whole batch or none of it; commits that a killed writer left in
-other tables are rolled back by the next writer.
+The version of a warehouse is that of its table ``files``. Each commit of ``files`` records the
+versions of the other tables that belong to it (its pins), and readers use these versions. ``files``
+is committed last, so a reader sees a whole batch or none of it. Commits that a killed writer left
+in other tables are rolled back by the next writer.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ if TYPE_CHECKING:
 
 _PINS = "dicomWarehousePins"
 _NAMED = "dicomWarehouseTables"
-"""In the log of ``files``: all tables of the version. An entry without it is of the first versions
-of this software, which knew six tables and left all others as they were."""
+"""Key in the log of ``files``: all tables of the version. An entry without it was written by the
+first versions of this software, which had six tables and did not change any others."""
 
 
 _NOTHING = [0, 0, 0]
-"""Parts, rows and bytes of a table without any."""
+"""Totals (parts, rows, bytes) of an empty table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Change:
     remove: list[str] = field(default_factory=list)
     """Paths of parts, relative to the folder of the table."""
     is_rearranged: bool = False
-    """The rows are the same as before, in other parts."""
+    """Whether the rows are unchanged and only moved to other parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +88,18 @@ class Snapshot:
     version: int
     """Version of the table ``files``, which is the version of the warehouse."""
     versions: dict[str, int]
-    """Version of every table, those that only a newer software knows too; a table that was not
-    there yet is missing."""
+    """Version of every table, including tables that only newer software knows. A table that did not
+    exist yet is missing."""
     parts: dict[str, tuple[str, ...]]
-    """Table → paths of its parts, relative to the folder of the table; the largest first."""
+    """Table → paths of its parts, relative to the folder of the table; the largest part first."""
 
     def paths(self, table: str) -> list[str]:
-        """Return absolute paths of the parts of a table, then that of the one without rows.
+        """Return the absolute paths of the parts of a table, then that of its part without rows.
 
-        DuckDB takes the rows of the first file, times the number of files, for the size of the
-        table, and so decides which side of a join it holds in memory.
+        The largest part is first, because DuckDB estimates the size of the table as the rows of the
+        first file times the number of files, and so chooses which side of a join to keep in memory.
         """
-        # Not by pathlib: with thousands of parts each object would cost more than its name.
+        # Use strings instead of pathlib, whose objects are too slow for thousands of parts.
         folder = str(layout.table_folder(self.root, table))
         return [*(f"{folder}/{part}" for part in self.parts[table]), self.empty(table)]
 
@@ -117,12 +117,12 @@ class Snapshot:
 
 
 def create(root: Path) -> None:
-    """Create an empty warehouse; may be repeated after a kill.
+    """Create an empty warehouse; the call may be repeated after a kill.
 
     Raises
     ------
     NotAWarehouse
-        The path is a file, or a folder that holds something else.
+        The path is a file, or a folder with other content.
     UsageError
         The path contains a character that one of the engines interprets.
     """
@@ -160,16 +160,16 @@ def create(root: Path) -> None:
 def snapshot(root: Path, version: int | None = None, *, parts_are_here: bool = True) -> Snapshot:
     """Return the newest complete version of the warehouse, or an older one.
 
-    The parts are checked to exist; not those of an older version, which may be vacuumed, and none
-    without ``parts_are_here``.
+    Checks that the parts exist, except for an older version, whose parts may be vacuumed, and
+    except if ``parts_are_here`` is false.
 
     Raises
     ------
     NotAWarehouse, LayoutMismatch
     UnknownVersion
-        There is no such version, or its log was cleaned away.
+        There is no such version, or its log was cleaned up.
     StoreDamaged
-        What the logs name is not what was committed.
+        The logs do not list what was committed.
     """
     require(root)
     # Version numbers in Delta logs have at most 64 bits.
@@ -225,17 +225,17 @@ def newest_files(root: Path) -> tuple[int, list[str]]:
 
 
 def newest_parts(root: Path, table: str) -> list[str]:
-    """Return the parts of a table at its newest version, which ``files`` may not name yet."""
+    """Return the parts of a table at its newest version, which ``files`` may not pin yet."""
     return _in_order(read_log(root, table).parts)
 
 
 def commit(root: Path, changes: dict[str, Change], base: Snapshot, operation: str) -> None:
-    """Commit changes to all tables; the caller holds the lock and read version ``base``.
+    """Commit changes to all tables; the caller holds the lock and has read version ``base``.
 
     Raises
     ------
     WriteFailed
-        A log entry could not be written; the version before stays what readers see.
+        A log entry could not be written; readers still see the previous version.
     LockIgnored
         Another writer has committed since ``base``: the file system ignores locks.
     """
@@ -287,13 +287,13 @@ def _changed(listed: dict[str, tuple[int, int]], change: Change) -> dict[str, tu
 
 
 def _pins(root: Path, version: int) -> tuple[dict[str, int], Totals]:
-    """Return the pins of a version of ``files``, and the totals of each table noted with them.
+    """Return the pins of a version of ``files``, and the totals of each table recorded with them.
 
-    Early versions of this software, and other tools, noted no totals. The first ones did not pin
-    tables that they did not know, either: for these the last pins before are valid.
+    Early versions of this software, and other tools, recorded no totals. The earliest versions also
+    did not pin tables that they did not know; for these tables the preceding pins are valid.
 
-    This reads the log entry itself: ``DeltaTable.history`` reads the newest log whatever the
-    version, and so would mix two versions while another writer commits.
+    This reads the log entry itself: ``DeltaTable.history`` reads the newest log for any version,
+    and so would mix two versions while another writer commits.
     """
     pins: dict[str, int] = {}
     noted: Totals = {}
@@ -328,15 +328,15 @@ def _pins(root: Path, version: int) -> tuple[dict[str, int], Totals]:
 
 
 def _in_order(parts: dict[str, tuple[int, int]]) -> list[str]:
-    """Return the parts of a table: the largest first, then the others by name."""
+    """Return the parts of a table, the largest first, then the others by name."""
     largest = min(parts, key=lambda part: (-parts[part][0], part), default=None)
     return sorted(parts, key=lambda part: (part != largest, part))
 
 
 def _rolled_back(root: Path, table: str, base: Snapshot) -> Log:
-    """Roll back what a killed writer has committed to a table; return its newest log.
+    """Roll back commits that a killed writer made to a table; return its newest log.
 
-    ``files`` is never rolled back: whatever is committed to it is a version of the warehouse.
+    ``files`` is never rolled back: every commit of it is a version of the warehouse.
     """
     pinned = base.versions.get(table, 0)
     log = read_log(root, table, empty_at=None if base.parts[table] else pinned)

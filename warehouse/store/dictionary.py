@@ -1,7 +1,7 @@
-"""Names of private elements that users bring: ``dictionary.json`` in the folder of the warehouse.
+"""Names of private elements added by users: ``dictionary.json`` in the folder of the warehouse.
 
 In: CSV or JSON files of creator, tag, VR and name. Out: entries by creator and tag without block.
-What they name is found when it is asked; nothing stored depends on them.
+Names are looked up by queries; no stored row depends on them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BYTE = re.compile(r"(?:0x)?(?:[0-9a-f]{2}|xx)?([0-9a-f]{1,2})", re.IGNORECASE)
 
 
 def read_dictionary(root: Path) -> Dictionary:
-    """Return the entries of a warehouse; none if no dictionary was added."""
+    """Return the entries of a warehouse; empty if no dictionary was added."""
     path = root / FILE
     if not os.path.exists(path):
         return {}
@@ -43,7 +43,7 @@ def read_dictionary(root: Path) -> Dictionary:
 
 
 def add_dictionary(root: Path, source: Path) -> int:
-    """Add the entries of a file; those of the same creator and tag are replaced.
+    """Add the entries of a file, replacing those with the same creator and tag.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def add_dictionary(root: Path, source: Path) -> int:
     Raises
     ------
     UsageError
-        The file cannot be read, or a line is no entry; nothing is added.
+        The file cannot be read, or a line is not a valid entry; nothing is added.
     """
     require(root)
     added = dict(_entry(row, f"{source}, entry {n}") for n, row in enumerate(_rows(source), 1))

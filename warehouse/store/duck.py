@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROW_GROUP_ROWS = 122_880
-"""Rows of a Parquet row group: DuckDB's own unit, so that its scans are parallel."""
+"""Rows in a Parquet row group: DuckDB's own unit, which makes its scans parallel."""
 
 # Version 2 pages delta-encode the sorted key: 2.7 times smaller than version 1 (see docs).
 _FORMAT = f"(format parquet, compression zstd, parquet_version v2, row_group_size {ROW_GROUP_ROWS})"
@@ -42,8 +42,8 @@ def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
 
 def be_quiet(connection: duckdb.DuckDBPyConnection) -> None:
     """Turn off DuckDB's progress bar."""
-    # In a script without a file (python -c) DuckDB draws one after two seconds; in a notebook
-    # without ipywidgets it has none, and refuses to be told so.
+    # In a script without a file (python -c) DuckDB draws one after two seconds. In a notebook
+    # without ipywidgets there is none, and turning it off raises an error.
     with contextlib.suppress(duckdb.InvalidInputException):
         connection.execute("set enable_progress_bar = false")
 
@@ -52,14 +52,14 @@ def be_quiet(connection: duckdb.DuckDBPyConnection) -> None:
 class _Database:
     connection: duckdb.DuckDBPyConnection
     tables: set[str] = field(default_factory=set)
-    """Stored tables of which it has the views."""
+    """Stored tables that have a view in the database."""
 
 
 _idle: list[_Database] = []
 """Pool of empty databases: opening and closing one takes as long as a small commit."""
 _IDLE_KEPT = 2
 _of_parent: list[_Database] = []
-"""Those that a process was forked with, which lack their threads: never to be used nor closed."""
+"""Databases inherited by fork, whose threads do not exist; they must be neither used nor closed."""
 
 
 def _leave_to_parent() -> None:
@@ -76,13 +76,13 @@ def lent(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Lend a connection to an empty database of the pool, used by no other thread.
 
-    For a few statements: tables created in it are dropped afterwards. Do not change settings, as
-    they are those of the database and persist.
+    It is meant for a few statements: tables created in it are dropped afterwards. Do not change
+    settings, which belong to the database and would persist.
 
     Parameters
     ----------
     stored
-        Stored table → its Parquet files: creates a view for each.
+        Stored table → its Parquet files; a view is created for each table.
     """
     try:
         database = _idle.pop()
@@ -113,8 +113,8 @@ def _find_stored(
 ) -> None:
     """Create views of stored tables, which stay in the database for the next user.
 
-    They read the files in a variable of the connection, so that they are valid for all
-    warehouses. Creating one takes as long as most queries.
+    The views read the files listed in a variable of the connection, so they work for any warehouse.
+    Creating one takes as long as most queries.
     """
     for table in tables:
         if table not in database.tables:
@@ -153,7 +153,7 @@ def set_stored(connection: duckdb.DuckDBPyConnection, parts: Mapping[str, Sequen
 
 
 def view_files(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None:
-    """Create the view `files` over these parts, with ``path`` instead of ``file_path``."""
+    """Create the view `files` on these parts, with ``path`` instead of ``file_path``."""
     set_stored(connection, {"files": parts})
     query = by_name("files").query
     connection.execute(
@@ -166,18 +166,18 @@ MEMORY_LIMIT = "1GB"
 
 
 def bound(connection: duckdb.DuckDBPyConnection) -> None:
-    """Limit the memory of a connection, and let it spill to disk; the default is 80 % of all."""
+    """Limit the memory of a connection, and let it spill to disk; the default is 80 % of memory."""
     connection.execute(f"set memory_limit = {literal(MEMORY_LIMIT)}")
     connection.execute(f"set temp_directory = {literal(spill_folder(os.getpid()))}")
 
 
 def spill_folder(process: int) -> str:
-    """Return the folder that the connections of a process spill to."""
+    """Return the folder to which the connections of a process spill."""
     return os.path.join(tempfile.gettempdir(), f"dicom-warehouse-{process}")
 
 
 def literal(text: str) -> str:
-    """Quote a string where SQL takes no parameter, as in the target of COPY.
+    """Quote a string for places where SQL takes no parameter, such as the target of COPY.
 
     >>> literal("it's")
     "'it''s'"
@@ -191,7 +191,7 @@ def columns_for_json(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     Parameters
     ----------
     connection
-        Where the query can be asked.
+        Connection that can run the query.
     query
         A SELECT without a semicolon.
     """
@@ -204,7 +204,7 @@ def columns_for_json(connection: duckdb.DuckDBPyConnection, query: str) -> str:
 
 
 def _finite(value: str, kind: Any, depth: int = 0) -> str:
-    """Return an expression with null for each number in a value that is NaN or infinite."""
+    """Return an expression that replaces NaN and infinite numbers in a value by null."""
     if str(kind) == "JSON":
         # DuckDB accepts NaN as JSON: store such a value as text.
         outside = f"""regexp_replace(cast({value} as varchar), '"([^"\\\\]|\\\\.)*"', '', 'g')"""
@@ -246,7 +246,7 @@ def copy_to(connection: duckdb.DuckDBPyConnection, select: str, folder: Path, pa
     Raises
     ------
     WriteFailed
-        The file could not be written; what was begun is removed.
+        The file could not be written; a partial file is deleted.
     """
     target = folder / part
     try:

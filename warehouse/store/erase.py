@@ -1,8 +1,8 @@
 """Erase an entity from all tables, and list the files that only older versions need.
 
-In: what is to be erased. Out: ``Erased``. Rows go from every stored table in one commit, like those
-of files that are removed; then everything goes that the newest version does not name, because a row
-that is in no version any more still lies in the parts of the versions before.
+In: the entity to erase. Out: ``Erased``. Its rows are removed from every stored table in one
+commit, like those of removed files. Then all files that the newest version does not reference are
+deleted, because parts of older versions still contain the rows.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the newest version holds of an entity."""
+    """Data of an entity in the newest version."""
 
     entities: list[tuple[str, str]] = field(default_factory=list)
-    """Level and key of what has no instance left without it; names of patients too."""
+    """Level and key of all entities that have no instance left afterwards; patients' names, too."""
     files: list[tuple[str, int | None, int | None]] = field(default_factory=list)
-    """Path, size and time of its files."""
+    """Path, size and modification time of its files."""
     instances: int = 0
     still_named: int = 0
-    """Elements of other instances that name it, as their references do."""
+    """Number of elements of other instances that contain its identifier, such as references."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -52,12 +52,12 @@ class Found:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether neither an instance nor a file is known."""
+        """Whether the entity has neither instances nor files."""
         return not self.instances and not self.files
 
 
 def find(connection: duckdb.DuckDBPyConnection, base: Snapshot, level: str, name: str) -> Found:
-    """Find what an entity has in a version; leaves the tables of ``sql/ingest/erased.sql``."""
+    """Find the data of an entity in a version; creates the tables of ``sql/ingest/erased.sql``."""
     view_files(connection, base.paths("files"))
     connection.execute("set variable asked = $1", [name])
     connection.execute("set variable asked_level = $1", [level])
@@ -76,16 +76,16 @@ def find(connection: duckdb.DuckDBPyConnection, base: Snapshot, level: str, name
 
 
 def _older_parts(base: Snapshot, table: str) -> list[str]:
-    """Return the parts of a table that the newest version does not name."""
+    """Return the parts of a table that the newest version does not reference."""
     folder = layout.table_folder(base.root, table)
     named = {str(folder / part) for part in base.parts[table]}
     return sorted({str(path) for path in folder.glob("batch=*/*.parquet")} - named)
 
 
 def erase(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> dict[str, int]:
-    """Remove what ``find`` has found from every table in one commit; return rows by table.
+    """Remove the rows found by ``find`` from every table in one commit; return rows by table.
 
-    The caller holds the writer's lock, and ``base`` is that of ``find``.
+    The caller holds the writer lock, and ``base`` is the version passed to ``find``.
 
     Raises
     ------
@@ -151,9 +151,9 @@ def _rows(base: Snapshot, table: str, parts: list[str]) -> int:
 
 
 def unnamed_files(base: Snapshot) -> Iterator[Path]:
-    """Yield every file with rows or values that the newest version does not name.
+    """Yield every file with rows or values that the newest version does not reference.
 
-    The caller has kept writers away, so none of them is about to be committed.
+    The caller excludes other writers, so no such file is about to be committed.
     """
     for table in tables.names():
         yield from map(base.root.__truediv__, _older_parts(base, table))
@@ -164,6 +164,6 @@ def unnamed_files(base: Snapshot) -> Iterator[Path]:
     )
     cache, cohorts = layout.cache_folder(base.root), base.root / "cohorts"
     yield from (path for path in sorted(cache.rglob("*")) if path.is_file())
-    # Left by a process that was killed during a run.
+    # Left by a process that was killed during a cohort run.
     yield from (path for path in sorted(cohorts.glob("**/.*/*")) if path.is_file())
     yield from (path for path in sorted(cohorts.glob(".*")) if path.is_file())

@@ -1,9 +1,9 @@
-"""Generate SQL of the views behind `instances` from the table of its attributes.
+"""Generate the SQL of the views behind `instances` from the table of its attributes.
 
-In: sql/rules/instance_attributes.csv. Out: what the views ``instance_attributes``,
-``instances_from_elements`` and ``instances`` say of them: documented columns, tags, values, lists,
-columns of the answers. ``make sql`` writes these lines, and a test holds that nothing is left to
-write. The gatherer (warehouse/store/attributes.py) reads the same table.
+In: sql/rules/instance_attributes.csv. Out: the lines about these attributes in the views
+``instance_attributes``, ``instances_from_elements`` and ``instances``: column documentation, tags,
+values, lists and result columns. ``make sql`` writes these lines, and a test checks that they are
+up to date. warehouse/store/attributes.py reads the same table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TYPES = {
     "text": "VARCHAR", "name": "VARCHAR", "integer": "BIGINT", "real": "DOUBLE", "date": "DATE",
     "time": "TIME",
 }  # fmt: skip
-"""What a value may be: its column in `elements` (a name is text), and its type in SQL."""
+"""Kind of value → its column in `elements` (a name is text) and its SQL type."""
 _WRITTEN = "as written: Family^Given^Middle^Prefix^Suffix"
 _LAYERS = {
     "instance_attributes": "2_entities", "instances_from_elements": "2_entities",
@@ -48,16 +48,16 @@ class Attribute:
     """One of ``TYPES``."""
     is_list: bool
     note: str
-    """What the name of the element does not say: the unit, the axes; all of it without a name."""
+    """Additions to the name of the element, such as unit or axes; without a name, the meaning."""
 
     @property
     def source(self) -> str:
-        """Column of ``elements`` that holds the value."""
+        """Column of ``elements`` that has the value."""
         return "text" if self.value == "name" else self.value
 
     @property
     def is_keyword(self) -> bool:
-        """Whether the column is a DICOM attribute, not derived from one as an age in years is."""
+        """Whether the column is a DICOM attribute, rather than derived like an age in years."""
         return self.name[:1].isupper()
 
 
@@ -68,7 +68,7 @@ def attributes() -> tuple[Attribute, ...]:
     Raises
     ------
     ModelError
-        A value is of no known type, or a name stands twice.
+        A value has an unknown type, or a name is not unique.
     """
     path = sql_folder() / "rules" / FILE
     with open(path, encoding="utf-8", newline="") as file:
@@ -93,7 +93,7 @@ def written(name: str, text: str) -> str:
     name
         ``instance_attributes``, ``instances_from_elements`` or ``instances``.
     text
-        What the file holds now.
+        Current content of the file.
     """
     all_of_them = attributes()
     keywords = [one for one in all_of_them if one.is_keyword]
@@ -125,7 +125,7 @@ def _column(one: Attribute, *, as_names: bool) -> str:
 
 
 def _definition(text: str, some: Iterable[Attribute]) -> str:
-    """Write which element becomes which column."""
+    """Return the lines that map elements to columns."""
     public = [one for one in some if not one.creator]
     tags = sorted({one.tag for one in public})
     rows = [", ".join(f"'{tag}'" for tag in tags[at : at + 8]) for at in range(0, len(tags), 8)]
@@ -166,7 +166,7 @@ def _between(
 
 
 def files() -> dict[str, Path]:
-    """Return where the three views lie."""
+    """Return the paths of the three views by name."""
     return {name: sql_folder() / layer / f"{name}.sql" for name, layer in _LAYERS.items()}
 
 

@@ -1,11 +1,11 @@
 """Derive rows of ``instances`` from attributes, without planning the SQL view.
 
-In: rows of ``files``, and what ``warehouse.store.attributes`` gathered. Out: rows, in the order of
-their ids. What each column is stands in sql/2_entities/instances_from_elements.sql. Here the same
-is made with Arrow, because workers make it and do without DuckDB, and because DuckDB takes 30 ms
-to understand the question for three files (docs/decisions/0024-what-a-commit-costs.md). Tests hold
-both equal. What this does not know is asked in SQL: instances without any UID, which are known by
-their content, and names that are not written as the readers write them.
+In: rows of ``files``, and the result of ``warehouse.store.attributes``. Out: rows sorted by id. The
+columns are defined in sql/2_entities/instances_from_elements.sql. This module derives the same rows
+with Arrow, because workers do not import DuckDB, and because DuckDB needs 30 ms to plan the query
+even for three files (docs/decisions/0024-what-a-commit-costs.md). Tests check that both results are
+equal. Two cases are left to the SQL: instances without any UID, which are identified by their
+content, and names in an unusual notation.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DIRECTORY = "1.2.840.10008.1.3.10"
-"""Media Storage Directory Storage: a DICOMDIR, which is of no patient."""
+"""Media Storage Directory Storage: a DICOMDIR, which belongs to no patient."""
 
 _PARTS = ("family_name", "given_name", "middle_name", "name_prefix", "name_suffix")
 
 Name = dict[str, dict[str, str]]
-"""A person name as `elements.text` has it: component group → component → text."""
+"""A person name as in `elements.text`: component group → component → text."""
 
 
 def instances_of(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.Table:
@@ -40,16 +40,16 @@ def instances_of(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> p
     Parameters
     ----------
     files
-        ``FILES``; only those that are ingested have an instance.
+        ``FILES``; only ingested files have an instance.
     attributes
-        ``warehouse.store.attributes.gather`` of all their rows.
+        Result of ``warehouse.store.attributes.gather`` for all their rows.
     nameless
-        Rows of ``elements`` of the instances that have no UID of their own.
+        Rows of ``elements`` of the instances without a UID.
 
     Raises
     ------
     WriteFailed
-        DuckDB has no memory, or no disk, for what is asked in SQL.
+        DuckDB ran out of memory or disk space.
     """
     ingested = files.filter(pc.equal(files["status"], "ingested"))
     rows = _with_arrow(ingested, attributes)
@@ -125,7 +125,7 @@ def _of_file(
 def _named(
     column: pa.ChunkedArray,
 ) -> Callable[[Callable[[Name], str | None]], pa.ChunkedArray] | None:
-    """Parse each distinct name once; return a function that makes a column of them, or None."""
+    """Parse each distinct name once; return a function that creates a column of them, or None."""
     coded = column.combine_chunks().dictionary_encode()
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     names = [_read(text) for text in coded.dictionary.to_pylist()]
@@ -142,7 +142,7 @@ def _named(
 
 
 def _operators(column: pa.ChunkedArray) -> pa.Array | None:
-    """Return lists of names as they are written, or None."""
+    """Return lists of names in their written form, or None."""
     lists = column.combine_chunks()
     if lists.null_count == len(lists):
         return lists
@@ -154,7 +154,7 @@ def _operators(column: pa.ChunkedArray) -> pa.Array | None:
 
 
 def _read(text: str) -> Name | None:
-    """Parse a name; an empty one if there is none, None if only the SQL can parse it."""
+    """Parse a name; return an empty name for null, and None if only the SQL can parse it."""
     if not text:
         return {}
     # An escaped character may be one that a database cannot store.
@@ -188,7 +188,7 @@ def _part(name: Name, part: str) -> str | None:
 
 def _with_sql(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.Table:
     """Query the view that defines the rows."""
-    # Imported here because few files need it, which keeps workers smaller.
+    # Imported here because few files need it; this keeps workers smaller.
     import duckdb  # noqa: PLC0415
 
     from warehouse.store.duck import lent  # noqa: PLC0415
@@ -207,7 +207,7 @@ def _with_sql(files: pa.Table, attributes: pa.Table, nameless: pa.Table) -> pa.T
                 connection.register(name, table)
             answer = connection.sql(by_name("instances_from_elements").query).to_arrow_table()
     except (duckdb.OperationalError, duckdb.FatalException, duckdb.PermissionException) as error:
-        # Memory, disk, a closed database: not caused by a file.
+        # Out of memory or disk space, or a closed database: not caused by a file.
         raise WriteFailed("rows of instances", error) from error
     rows = answer.rename_columns(STORED_AS).select(schema.names).cast(schema)
     return rows.sort_by("instance_id")

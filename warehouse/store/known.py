@@ -1,10 +1,11 @@
 """Test by hashes whether any file or instance of a batch may be known already.
 
-In: what a commit was given. Out: False, which is certain, or True. Most batches hold nothing that
-the warehouse knows, and to find that out by joins is to read two columns of the whole ledger for
-each commit: at ten million files several seconds, for twenty files too. So a process keeps a hash
-of each path and of each identity, 16 bytes a file, and reads only the parts that have come since.
-Hashes of parts that are gone stay until most are gone: they cost a join, and change no answer.
+In: the files of a commit. Out: False, which is certain, or True. Most batches have no known file or
+instance. Checking this with joins would read two columns of the whole ledger for each commit, which
+takes several seconds for ten million files, even for a batch of twenty. Therefore a process keeps a
+hash of each path and each identity (16 bytes per file), and reads only parts that were added since.
+Hashes of removed parts are kept until most parts are removed; they can only cause an unnecessary
+join, not a wrong result.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST = 64 << 20
-"""Hashes that are kept of a warehouse, 512 MiB; of a larger one none are."""
+"""Largest number of hashes kept per warehouse (512 MiB); none are kept for a larger warehouse."""
 
 _WAREHOUSES = 16
 
 _kept: dict[str, _Hashes] = {}
-"""The part of ``files`` without rows, which each warehouse has → hashes of the others."""
+"""Path of a warehouse's part of ``files`` without rows → hashes of its other parts."""
 
 _asked: dict[str, NDArray[np.uint64]] = {}
-"""A part of ``files`` that was about to be committed → its hashes, so that it is read once."""
+"""Part of ``files`` that was about to be committed → its hashes, which need not be read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class _Hashes:
 
     parts: frozenset[str]
     runs: tuple[NDArray[np.uint64], ...]
-    """Each in order, each at least twice as long as the one after it."""
+    """Sorted arrays, each at least twice as long as the next one."""
 
 
 def may_be_known(
@@ -52,12 +53,12 @@ def may_be_known(
     Parameters
     ----------
     connection
-        Where the files are, as the table ``staged``.
+        Connection with the files in the table ``staged``.
     parts
-        As ``warehouse.store.delta.newest_files`` returns them.
+        Result of ``warehouse.store.delta.newest_files``.
     adds
-        A part that holds the files, which the next version may name, and its hashes: in place of
-        ``staged``.
+        Used instead of ``staged``: a part with the files, which the next version may reference, and
+        its hashes.
     """
     kept = _extended(connection, parts)
     if kept is None:
@@ -77,7 +78,7 @@ def may_be_known(
 
 
 def _extended(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> _Hashes | None:
-    """Return the hashes of these parts, and possibly of parts that were replaced since."""
+    """Return the hashes of these parts, possibly with those of parts that were replaced since."""
     *full, empty = parts
     now = frozenset(full)
     before = _kept.get(empty, _Hashes(frozenset(), ()))
@@ -99,13 +100,13 @@ def _extended(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> _H
         return None
     if empty not in _kept and len(_kept) >= _WAREHOUSES:
         _kept.clear()
-    # Replaced in one step, as threads of a server commit to different warehouses.
+    # Replace the entry in one step, because threads of a server commit to different warehouses.
     _kept[empty] = _Hashes(now, tuple(runs))
     return _kept[empty]
 
 
 def hashes_of(connection: duckdb.DuckDBPyConnection, parts: Sequence[str]) -> NDArray[np.uint64]:
-    """Return a hash of each path and of each instance key in parts of ``files``, unordered."""
+    """Return a hash of each path and each instance key in parts of ``files``, unsorted."""
     connection.execute("set variable parts = $1", [parts])
     connection.execute(
         "create or replace temp view hashed as from read_parquet(getvariable('parts'))"

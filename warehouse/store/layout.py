@@ -3,16 +3,16 @@
 ::
 
     my-warehouse/
-    ├── warehouse.json                  layout version, tables; what makes the folder a warehouse
+    ├── warehouse.json                  layout version, tables; marks the folder as a warehouse
     ├── files/                          Delta tables, partitioned by batch
     │   ├── _delta_log/
     │   └── batch=000001/0000-….parquet
     ├── elements/  instances/  …        likewise: one folder per table of tables.py
     ├── _batches/000001                 one file per batch number ever taken, with its plan
-    ├── _forgotten/                     what was forgotten, by keyed digests (tombstones.py)
-    ├── _cache/                         answers of views for one version; may be deleted
+    ├── _forgotten/                     forgotten entities, as keyed digests (tombstones.py)
+    ├── _cache/                         materialized views of one version; may be deleted
     ├── _reading/                       a note of each process that reads files itself
-    ├── _empty/TABLE/batch=000000/…     schemas as files without rows, for readers
+    ├── _empty/TABLE/batch=000000/…     files without rows that give readers the schema
     ├── values/ab/abcd…                 files of values, each named by its SHA-256
     ├── cohorts/                        saved cohorts and their runs (warehouse/cohorts/)
     ├── dictionary.json                 names of private elements that users added, if any
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAYOUT_VERSION = 1
-"""Raised when a reader of the version before could misread the store; not for another table."""
+"""Increased if readers of the previous layout could misread the store; not for a new table."""
 
 MARKER = "warehouse.json"
 
 VALUES = "values"
-"""Folder of the files of values, each named by the SHA-256 of its content."""
+"""Folder of value files, each named by the SHA-256 of its content."""
 
 JOBS = "_jobs"
-"""Folder of jobs while they run: a folder of each, locks, images and models."""
+"""Folder of running jobs: one folder per job, locks, images and models."""
 
 ID_BITS = 24
 """An instance id is the batch number followed by this many bits of position in the batch."""
@@ -77,7 +77,7 @@ def table_folder(root: Path, table: str) -> Path:
 
 
 def drop_parts(root: Path, parts: Iterable[tuple[str, Part]]) -> None:
-    """Delete parts that no version names or will name."""
+    """Delete parts that no version references or will reference."""
     for table, part in parts:
         (table_folder(root, table) / part.path).unlink(missing_ok=True)
 
@@ -101,7 +101,7 @@ def first_id(batch: str) -> int:
 
 
 OF_NO_BATCH = "000000"
-"""Partition of rows that no ingest brought, and of the parts without rows."""
+"""Partition of rows that do not come from an ingest, and of the parts without rows."""
 
 
 def part_name(batch: str, chunk: int) -> str:
@@ -115,7 +115,7 @@ _SEALED = re.compile(r"-([0-9a-f]{64})\.parquet$")
 def sealed(folder: Path, part: str) -> str:
     """Rename a part that was just written, appending the sha256 of its bytes; return the new path.
 
-    Names survive in logs, checkpoints, copies and buckets; other metadata does not.
+    File names survive in logs, checkpoints, copies and buckets; other metadata does not.
     """
     with (folder / part).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -149,7 +149,7 @@ def empty_part(root: Path, table: str) -> Path:
 
 
 def cache_folder(root: Path) -> Path:
-    """Return the folder of what can be made again at any time."""
+    """Return the folder of data that can be recreated at any time."""
     return root / "_cache"
 
 

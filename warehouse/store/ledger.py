@@ -1,9 +1,9 @@
-"""The view ``files`` over the ledger, with the rows of small parts cached in memory.
+"""The view ``files`` on the ledger, with the rows of small parts cached in memory.
 
-In: the parts of a version. Out: the view ``files``, as that of ``warehouse.store.duck.view_files``.
-Each commit adds a part of ``files``, and an ingest asks ``files`` five times: with a thousand parts
-of a few rows each question takes a tenth of a second. So a process keeps the rows of small parts in
-memory, and reads of the next version only the parts that have come since. Parts never change.
+In: the parts of a version. Out: the view ``files``, as by ``warehouse.store.duck.view_files``. Each
+commit adds a part of ``files``, and an ingest queries ``files`` five times; with a thousand small
+parts each query takes a tenth of a second. Therefore a process keeps the rows of small parts in
+memory, and for the next version reads only parts that were added since. Parts are immutable.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     import duckdb
 
 WORTHWHILE = 16
-"""Small parts from which their rows are kept."""
+"""Number of small parts from which their rows are cached."""
 
 SMALL_BYTES = 32 << 10
 
 KEPT_ROWS = 100_000
-"""Rows that are kept of a warehouse, some 30 MB."""
+"""Largest number of rows cached per warehouse, some 30 MB."""
 
 _CHUNKS = 64
 
 _kept: dict[str, tuple[frozenset[str], pa.Table]] = {}
-"""The part of ``files`` without rows, which each warehouse has → parts, and their rows."""
+"""Path of a warehouse's part of ``files`` without rows → cached parts and their rows."""
 
 
 def view_ledger(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None:
@@ -39,7 +39,7 @@ def view_ledger(connection: duckdb.DuckDBPyConnection, parts: list[str]) -> None
     Parameters
     ----------
     parts
-        As ``warehouse.store.delta.newest_files`` returns them.
+        Result of ``warehouse.store.delta.newest_files``.
     """
     names, rows = _small(connection, parts)
     set_stored(connection, {"files": [part for part in parts if part not in names]})
@@ -56,7 +56,7 @@ def _small(
     """Return the parts whose rows are cached, and these rows."""
     empty = parts[-1]
     names, rows = _kept.get(empty, (frozenset[str](), None))
-    # If a part was removed, as when a file is read again, read all parts again.
+    # If a part was removed, for example because a file was read again, read all parts again.
     if not names <= set(parts):
         names, rows = frozenset(), None
     new = [part for part in parts if part not in names and part != empty]

@@ -1,7 +1,7 @@
-"""Locks of a warehouse, as ``flock`` on files, and unique numbers of batches.
+"""Locks of a warehouse (``flock`` on files), and unique batch numbers.
 
-In: the folder of a warehouse. Out: a lock while a block runs, or a new batch number. The system
-releases the locks of a process that is killed.
+In: the folder of a warehouse. Out: a lock while a block runs, or a new batch number. The operating
+system releases the locks of a process that is killed.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def locked(root: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Hold the shared writer lock: parts without a commit may belong to whoever holds it.
+    """Hold the shared writer lock, which shows that uncommitted parts may belong to a writer.
 
-    If nobody does, such parts are left over from killed writers.
+    If no process holds it, such parts are left over from killed writers.
     """
     descriptor = _open_lock(root, "_writers")
     try:
@@ -55,7 +55,7 @@ def writing(root: Path) -> Iterator[None]:
 
 @contextmanager
 def no_writers(root: Path) -> Iterator[bool]:
-    """Hold the writer lock exclusively and yield True; yield False at once if a writer runs."""
+    """Hold the writer lock exclusively and yield True; yield False immediately if a writer runs."""
     descriptor = _open_lock(root, "_writers")
     try:
         try:
@@ -72,7 +72,7 @@ def claim_batch(root: Path, plan: bytes = b"") -> str:
     """Reserve the next batch number, and store the plan of the batch in the file of that name.
 
     The file is created by a hard link, so it appears with its whole content, and only one of
-    several writers creates it.
+    several concurrent writers can create it.
     """
     folder = layout.claims_folder(root)
     number = max((int(name) for name in os.listdir(folder) if name.isdecimal()), default=0)
@@ -85,7 +85,7 @@ def claim_batch(root: Path, plan: bytes = b"") -> str:
                 os.link(draft, folder / layout.batch_name(number))
             except FileExistsError:
                 continue
-            # Otherwise a power failure could lose the claim, and two batches get the same number.
+            # Otherwise a power failure could lose the claim, and two batches would get one number.
             reach_disk([folder / layout.batch_name(number)])
             return layout.batch_name(number)
     except OSError as error:

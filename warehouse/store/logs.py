@@ -1,9 +1,9 @@
 """Read the logs of the Delta tables, cached and checked for gaps.
 
 In: the folder of a warehouse, a table, a version. Out: ``Log``, the parts of that version; or
-``StoreDamaged``, where a log has a gap, an emptied entry, or none. What was read is kept while the
-files that it was read from are as they were: so a process that commits small batches, as a listener
-does, opens no table twice.
+``StoreDamaged`` if a log is missing or has a gap or an empty entry. Results are cached as long as
+the files they were read from are unchanged, so a process that commits small batches, such as a
+listener, opens no table twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOTALS = "dicomWarehouseTotals"
-"""In the log of ``files``: table → parts, rows and bytes of the version."""
+"""Key in the log of ``files``: table → parts, rows and bytes of the version."""
 
 Totals = dict[str, list[int]]
 
@@ -40,7 +40,8 @@ _LOGS_KEPT = 128
 """A warehouse has some twenty: those of a few versions of two are not read again in between."""
 
 _CHECKPOINT_EVERY = 20
-"""Versions; the default of Delta is 100, and the entries of so many take longer than a commit."""
+"""Versions between checkpoints. Delta's default is 100; reading that many entries takes longer
+than a commit."""
 
 _Found = tuple[tuple[str, int, int, int], ...]
 _Key = TypeVar("_Key")
@@ -53,29 +54,29 @@ class Log:
 
     version: int
     parts: dict[str, tuple[int, int]]
-    """Path of a part → its bytes and rows."""
+    """Path of a part → its size in bytes and its number of rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """The files of a log that a version is read from, to detect changes."""
+    """The files of a log from which a version is read, to detect changes."""
 
     version: int
-    """That version; -1 if there is none."""
+    """The version; -1 if there is none."""
     newest_noted: int
-    """Newest version of which a note says that it was committed; -1 without a note."""
+    """Newest version that has a commit marker (``note_commit``); -1 without any."""
     checkpoint: int
-    """Version of the checkpoint that it begins with; -1 without one."""
+    """Version of the checkpoint that the entries begin with; -1 without one."""
     found: _Found
-    """Name, bytes, and times of change of each."""
+    """Name, size and modification times of each file."""
 
 
 _read: OrderedDict[tuple[str, str, int], tuple[_Found, Log]] = OrderedDict()
-"""What this process has read of logs, and from which files: while these are as they were, so is it.
-A process that commits often would otherwise read the logs of all tables several times a commit."""
+"""Cache of logs read by this process, each with the files it was read from; valid while these are
+unchanged. Without it a process would read the logs of all tables several times per commit."""
 _open: OrderedDict[tuple[str, str, int], tuple[_Found, DeltaTable]] = OrderedDict()
-"""Tables that it has written to, likewise, each as it was before; whoever writes next takes one
-out, and has it read what was written: to read one anew takes longer, but mostly nobody comes."""
+"""Cache of tables that this process has written to, each in its state before the write. The next
+write takes the table out and updates it from its log, which is faster than opening it again."""
 _reading = threading.Lock()
 
 
@@ -87,8 +88,8 @@ def read_log(
     Parameters
     ----------
     empty_at
-        Version at which the table is known to have no parts: of that one, no more is read than
-        that its entry is there and whole.
+        Version at which the table is known to have no parts. For that version, only check that its
+        log entry exists and is complete.
 
     Raises
     ------
@@ -139,15 +140,15 @@ def writable(root: Path, table: str) -> DeltaTable:
 def written(root: Path, table: str, opened: DeltaTable, log: Log) -> None:
     """Cache the state that was just committed to a table, so that it need not be read again.
 
-    Every so many versions it gets a checkpoint: what an entry costs, to read and to write, is in
-    proportion to the entries since the last one.
+    Also writes a checkpoint every few versions, because the cost of reading and writing an entry
+    grows with the number of entries since the last checkpoint.
 
     Parameters
     ----------
     opened
-        The table as it was before.
+        The table in its state before the commit.
     log
-        What its log says now: whoever wrote holds the lock, so it is what was written.
+        The new state; it is known without reading, because the writer holds the lock.
     """
     try:
         if log.version % _CHECKPOINT_EVERY == 0:
@@ -160,13 +161,13 @@ def written(root: Path, table: str, opened: DeltaTable, log: Log) -> None:
             name = f"{log.version:020}.checkpoint.parquet"
             reach_disk([folder / name, folder / "_last_checkpoint"])
     except (DeltaError, OSError, StoreDamaged):
-        # The checkpoint was written; an error in reading it is reported by the next reader.
+        # The checkpoint was written; the next reader will report any error in reading it.
         return
     key = (str(root), table, log.version)
     if log.version == entries.version:
         with _reading:
             _keep(_read, key, (entries.found, log))
-            # A log opened before a checkpoint keeps every entry since in memory.
+            # A table opened before a checkpoint keeps every later entry in memory.
             if entries.checkpoint < log.version:
                 _keep(_open, key, (entries.found, opened))
 
@@ -179,7 +180,7 @@ def _keep(among: OrderedDict[_Key, _Kept], key: _Key, value: _Kept) -> None:
 
 
 def _is_empty(root: Path, table: str, version: int) -> bool:
-    """Return whether an entry exists and names no part; the first one must have a schema."""
+    """Return whether an entry exists and adds no part; the first entry must have a schema."""
     try:
         actions = log_entry(root, table, version)
     except FileNotFoundError:
@@ -194,10 +195,10 @@ def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
     Raises
     ------
     StoreDamaged
-        The log is gone, has a gap or an emptied entry, cannot be read, or ends before the newest
-        version that was committed.
+        The log is missing, has a gap or an empty entry, cannot be read, or ends before the newest
+        committed version.
     """
-    # List before opening the log: a commit in between is read by the next call.
+    # List before opening the log; the next call will read a commit made in between.
     newest = _stat_entries(root, table, version).newest_noted
     try:
         found = DeltaTable(str(layout.table_folder(root, table)), version=version)
@@ -213,17 +214,17 @@ def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
 
 
 def _stat_entries(root: Path, table: str, version: int | None = None) -> _Entries:
-    """Stat the entries that a version is read from: those since the checkpoint before it.
+    """Stat the entries from which a version is read: those since the preceding checkpoint.
 
     Raises
     ------
     StoreDamaged
-        One is empty, or there is no log.
+        An entry is empty, or there is no log.
     """
     log = f"{layout.table_folder(root, table)}/_delta_log"
     newest_noted = -1
     try:
-        # There may be thousands, several times a commit, so they are not sorted.
+        # Do not sort: there may be thousands of names, listed several times per commit.
         names = os.listdir(log)
         notes = [name for name in names if name.endswith(".committed")]
         if notes:
@@ -268,7 +269,7 @@ def require_every_entry(root: Path, table: str) -> None:
 
 
 def note_commit(root: Path, version: int) -> None:
-    """Create the marker of a committed version beside the log, so that its loss is detected."""
+    """Create the marker of a committed version beside the log, so that a lost entry is detected."""
     log = layout.table_folder(root, "files") / "_delta_log"
     try:
         (log / f"{version:020}.committed").touch()
@@ -278,12 +279,12 @@ def note_commit(root: Path, version: int) -> None:
 
 
 def log_entry(root: Path, table: str, version: int) -> list[dict[str, Any]]:
-    """Return the actions of an entry of a log.
+    """Return the actions of a log entry.
 
     Raises
     ------
     FileNotFoundError
-        There is none, as it may be of old versions.
+        There is no such entry, which is possible for old versions.
     StoreDamaged
     """
     path = layout.table_folder(root, table) / "_delta_log" / f"{version:020d}.json"
@@ -304,22 +305,22 @@ def operation(root: Path, table: str, version: int) -> str:
     Raises
     ------
     FileNotFoundError, StoreDamaged
-        As ``log_entry``.
+        See ``log_entry``.
     """
     infos = (action.get("commitInfo") or {} for action in log_entry(root, table, version))
     return next((str(info["operationName"]) for info in infos if "operationName" in info), "")
 
 
 def listed_parts(root: Path, table: str, delta: DeltaTable) -> dict[str, tuple[int, int]]:
-    """Return the parts that a log names: path → bytes and rows.
+    """Return the parts that a log lists: path → bytes and rows.
 
     Raises
     ------
     StoreDamaged
-        It names something outside of the folder of its table.
+        It lists a file outside of the folder of its table.
     """
-    # Not by `pa.table`: it imports pandas, where there is one, to ask whether this is one of its
-    # frames, which takes as long as all else that a question needs.
+    # Avoid `pa.table`: to recognize pandas frames it imports pandas, if installed, which takes as
+    # long as the rest of a query.
     actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
     columns = (actions.column(name).to_pylist() for name in ("path", "size_bytes", "num_records"))
     parts = {path: (size, rows or 0) for path, size, rows in zip(*columns, strict=True)}

@@ -1,8 +1,8 @@
 """Create the Delta tables of a warehouse, without rows.
 
-In: the folder of a warehouse, tables. A new warehouse gets all of them. A warehouse that was made
-before a table was thought of gets it with the first commit of a software that knows it, so a table
-that is there is named by a version. Until then readers take a part without rows from here.
+In: the folder of a warehouse, and tables. A new warehouse gets all tables. An older warehouse gets
+a new table with the first commit of a software version that has it, so that each existing table
+belongs to a version. Until then this module gives readers a part without rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _PARTITION = pa.field("batch", pa.string())
 _SPECIAL = frozenset("*?[]#%=")
-"""What engines take for a pattern, or decode, in a path."""
+"""Characters of a path that engines interpret as a pattern, or decode."""
 
 
 def make_tables(root: Path, wanted: Iterable[StoredTable]) -> None:
@@ -48,8 +48,7 @@ def make_tables(root: Path, wanted: Iterable[StoredTable]) -> None:
 def _write_first_entry(root: Path, table: StoredTable) -> None:
     """Write entry 0 of a log; the Delta library takes twenty times as long.
 
-    It appears whole or not at all, and never in the place of another one: it is linked, not
-    written, under its name.
+    The entry is created by a hard link, so it appears complete and never replaces another one.
     """
     path = log_path(root, table.name, 0)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +87,7 @@ def _write_first_entry(root: Path, table: StoredTable) -> None:
 
 @cache
 def _declared(schema: pa.Schema) -> tuple[str, dict[str, object]]:
-    """Return the schema in the JSON of Delta, and the reader and writer features it requires."""
+    """Return the schema as Delta's JSON, and the reader and writer features it requires."""
     declared = DeltaSchema.from_arrow(schema.append(_PARTITION)).to_json()
     if '"timestamp_ntz"' not in declared:
         return declared, {"minReaderVersion": 1, "minWriterVersion": 2}
@@ -109,7 +108,7 @@ def is_there(root: Path, table: str) -> bool:
 
 
 def tables_there(root: Path) -> set[str]:
-    """Return the names of all tables with a log, including those of other software."""
+    """Return the names of all tables with a log, including tables of other software."""
     return {
         path.parent.name for path in root.glob("*/_delta_log") if is_there(root, path.parent.name)
     }
@@ -124,9 +123,9 @@ def write_empty_parts(root: Path) -> None:
 
 
 def write_marker(root: Path, about: dict[str, object]) -> None:
-    """Write ``warehouse.json``, which makes a folder a warehouse.
+    """Write ``warehouse.json``, which marks a folder as a warehouse.
 
-    Renamed, so that a full disk leaves what was there rather than an empty one.
+    The file is written by renaming a draft, so that a full disk cannot leave an empty file.
     """
     draft = root / DRAFT
     draft.write_text(json.dumps(about) + "\n")
@@ -135,13 +134,13 @@ def write_marker(root: Path, about: dict[str, object]) -> None:
 
 
 DRAFT = f"_{layout.MARKER}"
-"""The marker while it is written."""
+"""Name of the marker while it is being written."""
 
 
 def name_tables(root: Path) -> None:
     """Add the tables of this software to ``warehouse.json``."""
     about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
-    # The first releases recorded none.
+    # The first releases recorded no tables.
     named = about.get("tables") or sorted(tables.FIRST)
     if missing := [name for name in tables.names() if name not in named]:
         write_marker(root, about | {"tables": [*named, *missing]})
@@ -150,7 +149,8 @@ def name_tables(root: Path) -> None:
 def empty_part(root: Path, table: str) -> Path:
     """Return a Parquet file without rows that has the schema of a table.
 
-    That of the warehouse, or one of this user's: who only reads writes nothing into a warehouse.
+    The file is in the warehouse or, if it is missing there, in the user's cache: a reader does not
+    write to a warehouse.
     """
     own = layout.empty_part(root, table)
     if own.is_file() and not own.is_symlink():
@@ -198,15 +198,15 @@ def _without_rows(schema: pa.Schema) -> bytes:
 
 
 def log_path(root: Path, table: str, version: int) -> Path:
-    """Return the path of an entry of a log."""
+    """Return the path of a log entry."""
     return layout.table_folder(root, table) / "_delta_log" / f"{version:020}.json"
 
 
 def reach_disk(paths: Iterable[Path]) -> None:
     """Flush files and the folders that name them to the disk (``fsync``).
 
-    A version is named only after all that it names: so what a power cut takes is a version as a
-    whole.
+    All files of a version are flushed before its log entry is written, so a power failure can lose
+    only whole versions.
     """
     files = list(paths)
     for path in dict.fromkeys(

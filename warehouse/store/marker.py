@@ -1,7 +1,7 @@
 """``warehouse.json``: the layout version and the identity of a warehouse.
 
-In: a folder. Out: nothing, or the named error of what is wrong. Apart from the tables, because
-worker processes ask for it and need no Delta.
+In: a folder. Out: nothing, or an error that says what is wrong. This is a separate module because
+worker processes use it and do not import deltalake.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def require(root: Path) -> None:
 
 
 def identity(root: Path) -> str:
-    """Return the random id that was given to the warehouse when it was created."""
+    """Return the random id of the warehouse, which was generated when it was created."""
     require(root)
     about = json.loads((root / layout.MARKER).read_text(encoding="utf-8"))
     return str(about.get("id", ""))
@@ -56,7 +56,7 @@ def found_identity(root: Path) -> str | None:
 
 
 def require_plain(root: Path) -> None:
-    """Refuse paths with characters that DuckDB or Polars expand, or that Delta decodes."""
+    """Raise for paths with characters that DuckDB or Polars expand, or that Delta decodes."""
     special = sorted(_SPECIAL & set(str(root)))
     if special:
         raise UsageError(

@@ -1,7 +1,7 @@
 """Merge sorted Parquet files in bounded memory.
 
-In: files whose rows are in the same order each. Out: tables that follow one another in that order.
-Memory holds a piece of every file, whatever the files hold.
+In: files whose rows are sorted by the same columns. Out: consecutive tables in that order. Only a
+limited number of rows of each file is in memory.
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ def merge(
     Parameters
     ----------
     paths
-        Parquet files, the rows of each sorted by ``order``. Rows that are equal in it come in the
-        order of the files.
+        Parquet files, each sorted by ``order``. Rows with equal values keep the order of the files.
     schema
-        Columns to read, and their types; text that is a dictionary there is read as one.
+        Columns to read, and their types; text with a dictionary type is read as a dictionary.
     order
-        Names of columns, whose values are texts or whole numbers and never missing.
+        Names of the sort columns, whose values are text or integers and never missing.
     rows_at_once
-        Rows in memory, of all files together.
+        Total number of rows in memory, of all files.
     """
     for some in _apart(paths, order):
         yield from _merged(some, schema, order, rows_at_once)
@@ -45,8 +44,9 @@ def merge(
 def _apart(paths: Sequence[Path], order: Sequence[str]) -> list[list[Path]]:
     """Return groups of files whose ranges overlap, in order; no two groups overlap.
 
-    Parts of ``instances`` mostly follow one another, and of so wide a table only a few rows of each
-    file are in memory if all are read at once: of 256 files each row took a tenth of a millisecond.
+    The ranges of the parts of ``instances`` usually do not overlap. If all files of such a wide
+    table were read at once, only a few rows of each would fit in memory: with 256 files, each row
+    took a tenth of a millisecond.
     """
     if len(order) != 1:
         return [list(paths)]
@@ -70,7 +70,7 @@ def _apart(paths: Sequence[Path], order: Sequence[str]) -> list[list[Path]]:
 
 
 def _range(path: Path, column: str) -> tuple[int, int] | None:
-    """Return minimum and maximum of a column from the footer; None where it has no statistics."""
+    """Return minimum and maximum of a column from the footer; None without statistics."""
     metadata = pq.read_metadata(path)
     place = metadata.schema.names.index(column)
     found = list[int]()
@@ -105,7 +105,7 @@ def _merged(
 
 
 def readable_as_dictionary(metadata: pq.FileMetaData, schema: pa.Schema) -> list[str]:
-    """Return the dictionary columns that Arrow can read as such, as not all of DuckDB's are."""
+    """Return the dictionary columns that Arrow can read as such; not all written by DuckDB are."""
     coded = {field.name for field in schema if pa.types.is_dictionary(field.type)}
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
@@ -120,7 +120,7 @@ def readable_as_dictionary(metadata: pq.FileMetaData, schema: pa.Schema) -> list
 
 @dataclass(slots=True)
 class _Run:
-    """A sorted file that is read in batches: buffered rows, and those still to be read."""
+    """A sorted file that is read in groups of rows, with a buffer."""
 
     parquet: pq.ParquetFile
     batches: Iterator[pa.RecordBatch]
@@ -128,17 +128,17 @@ class _Run:
     size: int
     rows: pa.Table = field(init=False)
     left: int = field(init=False)
-    """Rows that were not read yet."""
+    """Number of rows not read yet."""
 
     def __post_init__(self) -> None:
         self.rows = self.schema.empty_table()
         self.left = self.parquet.metadata.num_rows
 
     def fill(self) -> None:
-        """Read the next rows when half of the buffer was taken.
+        """Read the next rows when half of the buffer has been taken.
 
-        Not when all were: then the files would come to their ends one by one, and with each of
-        them only a few rows of all others could be passed on.
+        If the buffer were refilled only when empty, the buffers of the files would run out one by
+        one, and each time only a few rows of the other files could be returned.
         """
         while self.left and self.rows.num_rows <= self.size // 2:
             batch = pa.Table.from_batches([next(self.batches)])
@@ -153,7 +153,7 @@ class _Run:
 
 
 def _next_pieces(runs: list[_Run], order: Sequence[str]) -> list[pa.Table]:
-    """Take the rows that precede everything still to be read."""
+    """Take the rows that precede all rows not read yet."""
     for run in runs:
         run.fill()
     last = {
@@ -185,7 +185,7 @@ def _key(rows: pa.Table, place: int, order: Sequence[str]) -> tuple[Any, ...]:
 def _count_up_to(
     rows: pa.Table, bound: tuple[Any, ...], order: Sequence[str], *, with_equal: bool
 ) -> int:
-    """Return how many rows of a sorted table are less than or equal to the bound."""
+    """Return the number of rows of a sorted table that are less than or equal to the bound."""
     low, high = 0, rows.num_rows
     while low < high:
         middle = (low + high) // 2
@@ -207,7 +207,7 @@ def _sorted(pieces: list[pa.Table], order: Sequence[str]) -> pa.Table:
 
 
 def _ranks(column: pa.Array) -> NDArray[np.int64]:
-    """Return numbers that are in the order of the values; texts go byte by byte."""
+    """Return numbers that sort like the values; text sorts by bytes."""
     if pa.types.is_string(column.type):
         column = column.dictionary_encode()
     if not pa.types.is_dictionary(column.type):

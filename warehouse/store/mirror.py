@@ -1,13 +1,13 @@
 """A warehouse in a bucket, mirrored in a local folder in which all work is done.
 
-In: ``s3://bucket/prefix`` and ``S3Access``. Out: ``Mirror``; its ``root`` is a warehouse as any
-other. ``pull`` makes it the newest version of the bucket, ``push`` publishes what was committed
-to it.
+In: ``s3://bucket/prefix`` and ``S3Access``. Out: ``Mirror``, whose ``root`` is a normal local
+warehouse. ``pull`` updates it to the newest version in the bucket; ``push`` publishes what was
+committed to it.
 
-Nothing in a warehouse is changed once it is written but a few small files, so copying is all there
-is to do. What decides between writers is the log: an entry is put only if there is none of its
-number. The entry of ``files`` comes last and is the version, as on a disk. The loser of a
-conflict rolls back and retries from what the other one published
+All files of a warehouse are immutable, except for a few small ones, so synchronization only copies
+files. Conflicts between writers are decided by the log: an entry is uploaded only if there is none
+with its number. The entry of ``files`` is uploaded last and makes the version visible, as on a
+disk. The loser of a conflict rolls back and retries from the version that the other one published
 (docs/decisions/0015-a-bucket-is-worked-with-in-a-folder.md).
 """
 
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 ATTEMPTS = 50
-"""How often work is begun again because another writer was faster."""
+"""Maximum number of attempts if other writers publish first."""
 
 GRACE = dt.timedelta(days=1)
-"""How long a part that no log names is left alone: longer than any writer takes to publish."""
+"""Minimum age at which an unreferenced part is deleted: longer than any writer needs to publish."""
 
 _LOCAL = ("_cache", "_lock", "_writers")
-"""What is of one machine only, and never copied."""
+"""Files and folders that belong to one machine and are never copied."""
 
 _TAGS = ".tags.json"
-"""What the bucket calls the state of files: encrypted ones have other tags than their MD5."""
+"""File with the entity tags of objects; for encrypted objects these differ from the MD5."""
 
 _FILES_LOG = "files/_delta_log/"
 _LOG_ENTRY = re.compile(r"[0-9]{20}\.json")
@@ -66,15 +66,15 @@ class Mirror:
         self._bucket = Bucket(url, access)
         self.url = self._bucket.url
         self._published: dict[str, str] = {}
-        """What is in the bucket: keys below the prefix, and of all but parts the state."""
+        """Objects in the bucket: key below the prefix → state; empty for immutable files."""
         name = hashlib.sha256(f"{access.endpoint}\0{self.url}".encode()).hexdigest()[:16]
         self.root, lock = _unused_folder(cache / name)
         self._finalizer = weakref.finalize(self, os.close, lock)
         self._tags = read_tags(self.root / _TAGS)
-        """Key → digest of the bytes here, and what the bucket calls their state."""
+        """Key → digest of the local bytes, and entity tag of the object."""
 
     def require_apart(self, sources: Iterable[str | os.PathLike[str]]) -> None:
-        """Refuse sources that contain the warehouse: its own objects would be ingested."""
+        """Raise for sources that contain the warehouse, whose own objects would be ingested."""
         for source in sources:
             if is_object(source) and f"{self.url}/".startswith(f"{str(source).rstrip('/')}/"):
                 raise UsageError(f"{source} holds the warehouse {self.url}; name what is beside it")
@@ -84,15 +84,15 @@ class Mirror:
         self._finalizer()
 
     def pull(self) -> None:
-        """Update the folder to the newest version in the bucket; roll back what was not published.
+        """Update the folder to the newest version in the bucket; roll back unpublished changes.
 
         Raises
         ------
         BucketUnreachable
         NotAWarehouse
-            There are other objects below the prefix.
+            The objects below the prefix are not a warehouse.
         """
-        # List versions first: the files that they name existed before them.
+        # List versions first, because the files they reference were uploaded before them.
         versions = self._list(_FILES_LOG)
         found = {
             key: state
@@ -103,7 +103,7 @@ class Mirror:
         if foreign and layout.MARKER not in found:
             raise NotAWarehouse(self.url, "there are other objects; name another prefix")
         if not self._is_same_warehouse(found.get(layout.MARKER)):
-            # Left by an earlier warehouse, or by a creation that did not finish.
+            # The folder is left from an earlier warehouse, or from an interrupted creation.
             shutil.rmtree(self.root, ignore_errors=True)
             self.root.mkdir(mode=0o700)
             self._tags.clear()
@@ -113,7 +113,7 @@ class Mirror:
         missing = [key for key in found if not is_part(key) and key not in local]
         self._download(missing)
         if any(key.startswith("_forgotten/") for key in missing):
-            # Remove answers materialized here that contain data another machine has forgotten.
+            # Local materialized views may contain data that another machine has forgotten.
             shutil.rmtree(layout.cache_folder(self.root), ignore_errors=True)
         if layout.MARKER not in found:
             return
@@ -131,10 +131,10 @@ class Mirror:
         Raises
         ------
         Outrun
-            Another writer has published since the last pull. What is in the folder and not in the
-            bucket must be taken back.
+            Another writer has published since the last pull. Changes of the folder that are not in
+            the bucket must be rolled back.
         WriteFailed
-            The bucket could not be written to; its version is the one before.
+            Writing to the bucket failed; its version is unchanged.
         """
         local = self._here()
         logs = sorted(
@@ -150,28 +150,29 @@ class Mirror:
             if not is_part(key) and not is_log(key) and key != layout.MARKER
             and self._published.get(key) != state
         ]  # fmt: skip
-        # The number of a batch, or of a run of a cohort, must be claimed by one writer only.
+        # Only one writer may claim the number of a batch or cohort run.
         for key in sorted(others):
             if key not in self._published:
                 self._bucket.put_if_absent(key, self.root, self._agree)
         self._upload(sorted(named & local.keys() - self._published.keys()))
         self._upload(key for key in others if self._published[key] != local[key])
-        # The marker is written before the first version: without a marker there are no rows either.
+        # The marker is written before the first version, so without a marker there are no rows.
         made = [key for key in logs if key.endswith(f"/{0:020d}.json")]
         made += [layout.MARKER] if layout.MARKER in local.keys() - self._published.keys() else []
         for key in [*made, *(key for key in logs if key not in made)]:
             self._bucket.put_if_absent(key, self.root, self._agree)
         marker = local.get(layout.MARKER)
         if marker and self._published[layout.MARKER] != marker:
-            # It names more tables. Two concurrent writers may lose one, which the next commit adds.
+            # It lists new tables. Two concurrent writers may lose one; the next commit adds it.
             self._upload([layout.MARKER])
         self._keep_tags()
 
     def delete_unnamed(self, grace: dt.timedelta = GRACE) -> int:
-        """Delete the parts in the bucket that the newest version does not name; return how many.
+        """Delete unreferenced parts in the bucket; return their number.
 
-        A part that no log names may be that of a writer who is about to: it stays for a while.
-        Values of which no row is left go too.
+        A part is unreferenced if the newest version does not use it. A part that no log references
+        may belong to a writer that is about to commit, so recent ones are kept. Values that no row
+        references are deleted, too.
         """
         snapshot = delta.snapshot(self.root)
         named = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
@@ -190,11 +191,11 @@ class Mirror:
         return len(gone)
 
     def take_back(self) -> None:
-        """Roll back: delete from the folder what differs from the bucket."""
+        """Roll back: delete local files that differ from the bucket."""
         gone = [
             key for key, state in self._here().items()
             if not is_part(key) and self._published.get(key) != state
-            # A marker that names too many tables is harmless; without one there is no warehouse.
+            # A marker with too many tables is harmless; without one there is no warehouse.
             and not (key == layout.MARKER and key in self._published)
         ]  # fmt: skip
         for key in gone:
@@ -213,7 +214,7 @@ class Mirror:
         Raises
         ------
         Outrun
-            Others were faster each time.
+            Other writers published first in every attempt.
         """
         for attempt in range(ATTEMPTS):
             try:
@@ -222,7 +223,7 @@ class Mirror:
             except Outrun:
                 if attempt == ATTEMPTS - 1:
                     raise
-                # Of several losers of a conflict, one must win the next attempt.
+                # Wait a random time, so that one of several losers wins the next attempt.
                 time.sleep(random.uniform(0, 0.1 * (attempt + 1)))  # noqa: S311
                 self.pull()
             except BaseException:
@@ -267,7 +268,7 @@ class Mirror:
         return tag if known == digest else digest
 
     def _agree(self, key: str, tag: str | None) -> None:
-        """Record that a local file equals its object, and the entity tag of that."""
+        """Record that a local file equals its object, with the object's entity tag."""
         if has_one_state(key):
             self._published[key] = ""
             return
@@ -322,8 +323,8 @@ def open_mirror(url: str, access: S3Access, cache: Path | None = None) -> Mirror
     Parameters
     ----------
     cache
-        Where the folder is; by default in the user's cache. It holds what the warehouse holds, and
-        only its owner may look into it.
+        Parent of the folder; by default the user's cache. The folder has all data of the warehouse,
+        and only its owner can read it.
 
     Raises
     ------

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_part(key: str) -> bool:
-    """Return whether a key is a part of a table, possibly of one that only newer software knows."""
+    """Return whether a key is a part of a table, possibly of a table of newer software."""
     folder, _, below = key.partition("/")
     return folder != "_empty" and below.startswith("batch=") and below.endswith(".parquet")
 
@@ -24,12 +24,12 @@ def has_one_state(key: str) -> bool:
 
 
 def is_log(key: str) -> bool:
-    """Return whether a key is an entry of a log."""
+    """Return whether a key is a log entry."""
     return "/_delta_log/" in key
 
 
 def file_md5(path: Path) -> str:
-    """Return the MD5 of a file: the entity tag of an object that was put in one request."""
+    """Return the MD5 of a file, which is the entity tag of an object uploaded in one request."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 

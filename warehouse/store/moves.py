@@ -1,7 +1,7 @@
 """Commit new paths of known files.
 
-In: old and new paths. Out: how many were moved. Only `path` and `modified_at` of ``files`` and
-``path`` of ``instances`` change: rows of headers stay, nothing is parsed.
+In: old and new paths. Out: the number of moved files. Only `path` and `modified_at` of ``files``
+and ``path`` of ``instances`` change; header rows stay, and no file is parsed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ THREADS = 2
 MOVING = pa.schema(
     [("old", pa.string()), ("new", pa.string()), ("modified_at", pa.timestamp("us"))]
 )
-"""What is to be moved; a time only where the file at the new path has another one."""
+"""Files to move; a time is given only if the file at the new path has another one."""
 
 
 def commit_moves(
@@ -47,8 +47,8 @@ def commit_moves(
     Parameters
     ----------
     moving
-        ``MOVING``. A file whose new path is that of a row with an instance of its own, or with
-        another size, stays where it was.
+        ``MOVING``. A file is not moved if its new path already has a row with a different instance
+        or size.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def _parts_of_files(parts: tuple[str, ...], moves: pa.Table) -> list[str]:
 
 
 def _of_part(root: Path, moves: pa.Table) -> Callable[[str, str], pa.Table]:
-    """Return a function that selects the moves of one part: searching all would take longer."""
+    """Return a function that selects the moves of one part, which is faster than searching all."""
     orders = {
         column: _in_order(moves[column].combine_chunks())
         for column in ("instance_id", "batch", "other_batch")
@@ -177,7 +177,7 @@ def _moved(root: Path, table: str, part: str, moves: pa.Table) -> tuple[str, str
 
 
 def _coded(schema: pa.Schema) -> pa.Schema:
-    """Return a schema whose texts are dictionaries: these are written as they were read."""
+    """Return a schema with dictionary types for text, to write dictionaries as they were read."""
     text, coded = pa.string(), pa.dictionary(pa.int32(), pa.string())
     return pa.schema((field.name, coded if field.type == text else field.type) for field in schema)
 

@@ -1,11 +1,11 @@
 """Write the parts of a batch in advance, assuming that none of its files is known.
 
-In: rows and long values as workers staged them. Out: ``Ready``: parts of ``instances``, ``files``
-and ``blobs`` that no table names yet, and what the commit has to tell of them. They are what the
-batch adds if none of its files is known by path or instance, and of nearly all batches none is. So
-a worker writes them, outside of the lock, and the commit only finds out whether that is so. If not,
-it judges file by file. The values are a question of their own, as they may be known where the files
-are not (docs/decisions/0024-what-a-commit-costs.md).
+In: staged rows and long values. Out: ``Ready``: parts of ``instances``, ``files`` and ``blobs``
+that no table references yet, and the facts that the commit needs about them. In nearly all batches
+no file is known by path or instance, and then these parts are exactly what the batch adds.
+Therefore a worker writes them without the lock, and the commit only checks that assumption. If it
+is false, the commit decides file by file. Long values are checked separately, because a value may
+be known even if its file is not (docs/decisions/0024-what-a-commit-costs.md).
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Parts of a batch, which are valid if the warehouse knows none of its files."""
+    """Parts of a batch; they are valid if no file of the batch is known."""
 
     parts: dict[str, Part]
-    """Of ``files``, and of ``instances`` if there are any."""
+    """Part of ``files`` and, if there are instances, of ``instances``."""
     values: NewValues | None
-    """None if a part that it should have looked at was gone."""
+    """New long values; None if a part to compare with was missing."""
     hashes: NDArray[np.uint64]
-    """Of paths and identities, in order: by them the commit finds out whether it knows any."""
+    """Sorted hashes of paths and identities, by which the commit checks whether any is known."""
     outcomes: dict[str, int]
     """created, rejected → number of files."""
     readers: dict[str, int]
 
     @property
     def written(self) -> list[tuple[str, Part]]:
-        """All parts, with their tables."""
+        """All parts with their tables."""
         values = self.values.parts if self.values else []
         return [*self.parts.items(), *(("blobs", part) for part in values)]
 
@@ -75,11 +75,11 @@ def make_ready(
     batch
         Partition of its parts.
     staged
-        What the workers left.
+        Portions staged by the workers.
     compared_parts
-        Parts of ``blobs``, whose values are left out; the newest there are, read without a lock.
+        Parts of ``blobs`` whose values are left out: the newest ones, listed without a lock.
     connection
-        Any of ``warehouse.store.duck``; a worker, which has none, opens its own.
+        A connection of ``warehouse.store.duck``; without one, a worker opens its own.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def make_ready(
             root, "files", batch, 0, partial(_write_files, ordered), files.num_rows
         )
         hashes = _hashes(root, parts["files"], connection)
-        # Written last: nothing after it can fail, so nothing of it has to be removed.
+        # Written last: nothing can fail afterwards, so it need not be removed.
         values = _values(root, batch, staged, compared_parts)
     except BaseException:
         layout.drop_parts(root, parts.items())
@@ -121,7 +121,7 @@ def _hashes(
 
 @cache
 def _of_worker() -> duckdb.DuckDBPyConnection:
-    """Return the single-threaded database of this process: opening one takes 50 ms."""
+    """Return the single-threaded database of this process; opening one takes 50 ms."""
     return connect(threads=1)
 
 
@@ -132,21 +132,21 @@ def _values(
     try:
         return new_values(root, batch, staged, compared_parts)
     except StoreDamaged:
-        # No lock is held, and the version may have been replaced since: the commit checks that.
+        # No lock is held, so parts may have been replaced meanwhile; the commit checks that.
         return None
 
 
 def files_of(staged: Iterable[Staged]) -> pa.Table:
-    """Return the rows of ``files``, as they were staged."""
+    """Return the rows of ``files``, as staged."""
     return pa.concat_tables([FILES.empty_table(), *(some.files for some in staged)])
 
 
 def instances_of(staged: Iterable[Staged]) -> pa.Table:
-    """Return the rows of ``instances``, in the order of their ids."""
+    """Return the rows of ``instances``, sorted by id."""
     nothing = tables.named("instances").stored_schema.empty_table()
     made = pa.concat_tables([nothing, *(some.instances for some in staged)])
     ids = made["instance_id"].to_numpy()
-    # They usually arrive sorted; sorting copies all columns.
+    # They are usually sorted already, and sorting copies all columns.
     return made if (np.diff(ids) > 0).all() else made.take(np.argsort(ids))
 
 

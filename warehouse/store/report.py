@@ -20,7 +20,7 @@ class TableFacts:
     name: str
     rows: int
     parts: int
-    """Parquet files."""
+    """Number of Parquet files."""
     size_bytes: int
 
 
@@ -41,9 +41,9 @@ class ColumnFacts:
     table: str
     name: str
     stored_bytes: int
-    """On disk, compressed."""
+    """Compressed size on disk."""
     plain_bytes: int
-    """Encoded, before compression."""
+    """Encoded size before compression."""
     encodings: list[str]
     compressions: list[str]
 
@@ -51,7 +51,7 @@ class ColumnFacts:
 def describe_columns(snapshot: Snapshot) -> list[ColumnFacts]:
     """Add up the sizes of every column of every stored table, from Parquet footers alone.
 
-    Columns of a table come with the largest first.
+    The columns of a table are sorted by size, the largest first.
     """
     facts = []
     for table in sorted(snapshot.parts):
@@ -61,7 +61,7 @@ def describe_columns(snapshot: Snapshot) -> list[ColumnFacts]:
             metadata = pq.read_metadata(folder / part)
             for group in map(metadata.row_group, range(metadata.num_row_groups)):
                 for chunk in map(group.column, range(group.num_columns)):
-                    # Parquet names lists list.element; users know the column.
+                    # Parquet uses paths such as column.list.element; report the column name.
                     found.setdefault(chunk.path_in_schema.split(".")[0], []).append(chunk)
         columns = [_column_facts(table, name, chunks) for name, chunks in found.items()]
         facts += sorted(columns, key=lambda column: (-column.stored_bytes, column.name))

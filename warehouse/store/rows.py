@@ -1,7 +1,7 @@
 """Write sorted rows in memory as one Parquet file.
 
-In: a table that is in the order of the store. Out: a file. Nothing is sorted here: a general sort
-costs more than all the reading of headers. Where the file belongs does not belong here either.
+In: a table in the sort order of the store. Out: a file. Rows are not sorted here: a general sort
+costs more than reading all headers. The caller chooses the location of the file.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ROW_GROUP_ROWS = 122_880
-"""The row group of DuckDB; smaller ones cost queries, larger ones cost the look-up of one file."""
+"""DuckDB's row group size; smaller ones slow down queries, larger ones the look-up of one file."""
 
 BATCH_ROWS = 16_384
-"""Rows handed to an encoder at a time; Arrow's default of 1,024 costs a fifth more."""
+"""Rows passed to the encoder at a time; Arrow's default of 1,024 takes a fifth longer."""
 
 _LEVEL = 6
-"""zstd's effort: 4 % smaller than its default in the same time, the pages are small."""
+"""zstd compression level: 4 % smaller than the default in the same time, as pages are small."""
 
 _FEW = 32
-"""Dictionaries up to this size are written as they are."""
+"""Dictionaries up to this size are written with their unused entries."""
 
 
 def write_rows(rows: pa.Table, path: str) -> None:
     """Write rows as zstd Parquet; dictionaries are an encoding only, readers see plain strings.
 
-    Two to four times the speed of Polars' and DuckDB's writers at about the same size, because the
-    columns need not be hashed again (docs/decisions/0006-arrow-writes-the-long-table.md).
+    This is two to four times as fast as the writers of Polars and DuckDB, at about the same size,
+    because columns need not be hashed again (docs/decisions/0006-arrow-writes-the-long-table.md).
     """
     write_pieces([rows], rows.schema, path)
 

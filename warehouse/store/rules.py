@@ -1,15 +1,15 @@
-r"""The rules of the view ``sequence_types``: those of ``sql/rules/`` and those of users.
+r"""The rules of the view ``sequence_types``: those in ``sql/rules/`` and those of users.
 
-In: CSV with a line per condition. Out: rules in the order in which they are tried. Users' rules are
-kept in ``sequence_types.csv`` in the folder of the warehouse; one with the name of another takes
-its place. They are applied when the view ``sequence_types`` is asked; nothing stored depends on
-them.
+In: CSV with one line per condition. Out: rules in the order of evaluation. Users' rules are stored
+in ``sequence_types.csv`` in the folder of the warehouse; a rule with the name of an existing one
+replaces it. The rules are applied when the view ``sequence_types`` is queried; no stored row
+depends on them.
 
-A line says: ``rank`` (rules are tried in ascending order), ``rule`` (lines of one name belong
-together, all must hold), ``sequence_type`` (empty turns a rule off), ``modality`` (MR unless said
-otherwise), ``attribute``, ``test`` and ``values``: alternatives separated by ``|``, the values of
-one by ``\`` as DICOM does. Tests are those of ``TESTS``. ``confidence`` may be left out: a rule of
-a user is then ``high``.
+The fields of a line are: ``rank`` (rules are evaluated in ascending order), ``rule`` (all lines
+with the same name form one rule, and all must hold), ``sequence_type`` (empty disables the rule),
+``modality`` (MR by default), ``attribute``, ``test`` (one of ``TESTS``) and ``values``
+(alternatives separated by ``|``; multiple values of one alternative by ``\`` as in DICOM).
+``confidence`` may be left out; a user's rule then has ``high``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CONFIDENCES = {
     "medium": "several attributes of the acquisition imply it, or one and a word of a text",
     "low": "only words of a free text, or times that other acquisitions may have too",
 }
-"""What the confidence of an answer means."""
+"""Confidence of a sequence type → its meaning."""
 
 TESTS = {
     "is": "the values are one of the alternatives, in order; an empty alternative: there is none",
@@ -67,7 +67,7 @@ DERIVED = (
     "flip_angle_deg", "echo_count", "inversion_time_count", "plane_count", "position_count",
     "volume_count", "b_value_max",
 )  # fmt: skip
-"""What a rule may ask for besides DICOM attributes: columns of ``sequence_facts``."""
+"""Columns of ``sequence_facts`` that a rule may test, in addition to DICOM attributes."""
 
 Alternatives = tuple[tuple[str, ...], ...]
 
@@ -77,15 +77,15 @@ class Condition:
     """One condition of a rule."""
 
     attribute: str
-    """Keyword, tag of eight hex digits, or one of ``DERIVED``."""
+    """Keyword, tag as eight hex digits, or one of ``DERIVED``."""
     tag: str | None
-    """Eight hex digits; None for what is derived."""
+    """Eight hex digits; None for a derived attribute."""
     test: str
     alternatives: Alternatives
 
     @property
     def values(self) -> str:
-        """The alternatives as they are written."""
+        """The alternatives as written in the CSV."""
         return "|".join("\\".join(values) for values in self.alternatives)
 
 
@@ -96,7 +96,7 @@ class Rule:
     name: str
     rank: float
     sequence_type: str
-    """Empty if the rule turns another of its name off."""
+    """Sequence type; empty if the rule disables an existing one of its name."""
     confidence: str
     """One of ``CONFIDENCES``."""
     modality: str
@@ -111,12 +111,12 @@ def read_rules(root: Path | None = None) -> list[Rule]:
     Parameters
     ----------
     root
-        Folder of a warehouse; without one the rules of the package.
+        Folder of a warehouse; without one, only the rules of the package are read.
 
     Raises
     ------
     UsageError
-        The rules that users added are damaged.
+        The stored rules of users are damaged.
     """
     rules = {rule.name: rule for rule in _packaged()}
     if root is not None and (root / FILE).exists():
@@ -150,7 +150,7 @@ def add_rules(root: Path, source: Path) -> int:
     Raises
     ------
     UsageError
-        The file cannot be read, or a line is no condition; nothing is added.
+        The file cannot be read, or a line is not a valid condition; nothing is added.
     """
     require(root)
     added = _parse(read_text(source), source, "user")

@@ -1,4 +1,4 @@
-"""Arrow schemas of stored tables: that of ``files``, and those declared in headers of sql/."""
+"""Arrow schemas of stored tables: the one of ``files``, and those declared in headers of sql/."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ARROW = {
     "DOUBLE[]": pa.list_(pa.float64()),
     "DOUBLE[][]": pa.list_(pa.list_(pa.float64())),
     "INTEGER": pa.int32(),
-    # Delta has no type for the time of day: microseconds since midnight, as in the long table.
+    # Delta has no time-of-day type; store microseconds since midnight, as in the long table.
     "TIME": pa.int64(),
     "TIMESTAMP": pa.timestamp("us"),
     "VARCHAR": pa.string(),
@@ -52,16 +52,16 @@ _ARROW = {
 
 
 STORED_AS = {"file_path": "path"}
-"""Columns that are stored under an older name: warehouses keep it, so that they open."""
+"""Columns that are stored under an older name, so that existing warehouses can be opened."""
 
 
 def schema_of(model: Model) -> pa.Schema:
-    """Return the stored columns that a header declares: all but the partition ``batch``.
+    """Return the stored columns that a header declares, without the partition ``batch``.
 
     Raises
     ------
     ModelError
-        A column is of a type that no stored table has.
+        A column has a type that stored tables do not support.
     """
     columns = [column for column in model.columns if column.name != "batch"]
     unknown = sorted({column.type for column in columns} - _ARROW.keys())

@@ -1,8 +1,8 @@
-"""Write portions of rows as Parquet files that no table names yet.
+"""Write portions of rows as Parquet files that no table references yet.
 
-In: what station 2 extracted from some files of a batch. Out: ``Staged``: parts on disk and the
-rows of ``files`` in memory. A worker process runs this; nothing here is visible to a reader until
-``warehouse.store.commit`` takes it over.
+In: the rows that ``warehouse.elements`` extracted from some files of a batch. Out: ``Staged``:
+parts on disk, and the rows of ``files`` and ``instances`` in memory. A worker process runs this
+module; readers see the rows only after ``warehouse.store.commit`` has committed them.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Staged:
     """The parts of one portion, and the rows that the commit needs in memory."""
 
     parts: dict[str, Part]
-    """Table → part, of all but ``instances`` and ``files``; those without rows are missing."""
+    """Table → part, except for ``instances``, ``files`` and tables without rows."""
     rows: Crossing
-    """``FILES``, and rows of ``instances``."""
+    """Rows of ``files`` (schema ``FILES``) and of ``instances``."""
     count: int
-    """How many files."""
+    """Number of files."""
     rejected: int
-    """How many of them were rejected."""
+    """Number of rejected files."""
     left_out: pa.Array
     """Ids of instances whose rows are not in the part, because another file holds them."""
 
@@ -64,7 +64,7 @@ class Staged:
 def stage(
     root: Path, batch: str, chunk: int, portion: Portion, mode: Mode, *, keep_blobs: bool
 ) -> Staged:
-    """Write the rows of a portion and its long binary values; gather its attributes.
+    """Write the rows and the long binary values of a portion, and derive its instances.
 
     Raises
     ------
@@ -102,11 +102,11 @@ def _write(
     if len(staged.left_out):
         rows = rows.filter(pc.invert(pc.is_in(rows["instance_id"], staged.left_out)))
     if rows.num_rows:
-        # Rows arrive sorted: readers sort them cheaper than a database would.
+        # Rows are already sorted: sorting in the readers is cheaper than in a database.
         parts["elements"] = _write_table(root, tables.named("elements"), batch, chunk, rows)
     kept = _blobs_of(rows, portion.blobs) if keep_blobs else portion.blobs.slice(0, 0)
     if kept.num_rows:
-        # Not compressed: the commit compresses those that are new, once.
+        # Write without compression: the commit compresses only the values that are new.
         parts["blobs"] = write_small(root, "blobs", batch, chunk, kept, compression="none")
     for derive in dict.fromkeys(table.derive for table in tables.REGISTRY if table.derive):
         for name, made in derive(portion, mode).items():
@@ -115,7 +115,7 @@ def _write(
 
 
 def _write_table(root: Path, table: StoredTable, batch: str, chunk: int, rows: pa.Table) -> Part:
-    """Write rows that are sorted as their table is."""
+    """Write rows that are already in the sort order of their table."""
     if not table.is_long:
         return write_small(root, table.name, batch, chunk, rows)
     return write_part(root, table.name, batch, chunk, partial(write_rows, rows), rows.num_rows)
@@ -124,8 +124,9 @@ def _write_table(root: Path, table: StoredTable, batch: str, chunk: int, rows: p
 def _losers(files: pa.Table) -> pa.Array:
     """Return the ids of instances that an earlier file of this portion holds.
 
-    The first by path of all files holds an instance, so a later one of these can never. Leaving its
-    rows out here spares the commit a copy of the part; what the warehouse holds is its affair.
+    The first of all files by path holds an instance, so a later file of this portion never does.
+    Leaving out its rows here saves the commit a copy of the part. Conflicts with stored files are
+    resolved at commit.
     """
     keys = files["instance_key"]
     if pc.count_distinct(keys).as_py() == len(keys) - keys.null_count:
@@ -153,14 +154,14 @@ def _identified(files: pa.Table, instances: pa.Table) -> pa.Table:
 
 
 def _nameless(rows: pa.Table, attributes: pa.Table) -> pa.Table:
-    """Return the rows of instances without a SOP Instance UID, in the file meta, too."""
+    """Return the rows of instances without any SOP Instance UID, even in the file meta."""
     named = pc.or_(
         pc.fill_null(pc.not_equal(attributes["SOPInstanceUID"], ""), False),
         pc.fill_null(pc.not_equal(attributes["MediaStorageSOPInstanceUID"], ""), False),
     )
     names = attributes["instance_id"].filter(named)
     if len(names) == pc.count_distinct(rows["instance_id"]).as_py():
-        # Copy: a slice would keep all rows alive until the batch is committed.
+        # Return a new table: a slice would keep all rows in memory until the commit.
         return rows.schema.empty_table()
     return rows.filter(pc.invert(pc.is_in(rows["instance_id"], names)))
 
@@ -168,12 +169,12 @@ def _nameless(rows: pa.Table, attributes: pa.Table) -> pa.Table:
 def write_small(
     root: Path, table: str, batch: str, chunk: int, rows: pa.Table, compression: str = "zstd"
 ) -> Part:
-    """Write an Arrow table as one part; row groups hold at most 64 MiB of it."""
+    """Write an Arrow table as one part, with row groups of at most 64 MiB."""
     groups = max(1, rows.nbytes // (64 << 20))
     size = max(1, rows.num_rows // groups)
     return write_part(
         root, table, batch, chunk,
-        # Leave out the Arrow schema, a quarter of a small part: it repeats the Parquet schema.
+        # Leave out the Arrow schema: it repeats the Parquet schema in a quarter of a small part.
         lambda path: pq.write_table(
             rows, path, compression=compression, row_group_size=size, store_schema=False
         ),
@@ -244,7 +245,7 @@ def _rows_of_mode(rows: pa.Table, mode: Mode) -> pa.Table:
 
 
 def _is_private(step: str) -> bool:
-    """Return whether a tag, or a step of a path that is a tag, has an odd group."""
+    """Return whether a tag, or a step of a path that is a tag, has an odd group number."""
     return len(step) >= 8 and step[:8].isalnum() and _odd(step[:4]) and _is_hex(step[:8])
 
 
@@ -269,8 +270,8 @@ def _mask(column: pa.ChunkedArray, test: object) -> pa.ChunkedArray:
 
 
 def _blobs_of(rows: pa.Table, blobs: pa.Table) -> pa.Table:
-    """Return the long values that stored rows refer to."""
+    """Return the long values that stored rows reference."""
     pointed = rows.filter(pc.greater(rows["length"], INLINE_BYTES))["sha256"].unique()
     kept = pc.is_in(blobs["sha256"], pointed)
-    # Usually all are needed: then the longest values are not copied.
+    # Usually all values are needed; then copying them is avoided.
     return blobs if pc.all(kept).as_py() else blobs.filter(kept)

@@ -1,12 +1,13 @@
 """The registry of stored tables: schema, order, key and derivation of each.
 
-In: nothing. Out: ``REGISTRY``. What a column means stands in sql/1_long; a table without a schema
-of its own here has the columns of that header, so that its SQL and its entry are all there is to
-write (CONTRIBUTING, "How to add a stored table").
+In: nothing. Out: ``REGISTRY``. Columns are documented in sql/1_long. A table without its own schema
+here has the columns of its SQL header, so a new table needs only an SQL file and an entry here
+(CONTRIBUTING, "How to add a stored table").
 
-Rows come from one of two places. Most are derived from files at ingest: they go with their instance
-and are made anew when it is read again. The others were appended by people or algorithms: nothing
-can make these again at ingest, so nothing takes them out but the erasure of what they are about.
+Rows have one of two origins. Most are derived from files at ingest: they are removed with their
+instance, and derived again when it is read again. The others were appended by people or algorithms.
+An ingest cannot derive them again, so they are removed only if the entity that they are about is
+erased.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from warehouse.elements.extract import Portion
 
 _BITS_BELOW_BATCH = {"instance_id": ID_BITS, "payload": ID_BITS + 16}
-"""Column of ids → bits of an id that follow the number of its batch."""
+"""Id column → number of bits of an id below the batch number."""
 
 _KEPT = {"instance_id": "kept_rows", "payload": "kept_values"}
-"""Column by which rows go → statement that copies a part without those that have gone."""
+"""Column by which rows are removed → statement that copies a part without the removed rows."""
 
 
 @dataclass(frozen=True)
@@ -42,43 +43,44 @@ class StoredTable:
 
     name: str
     given: pa.Schema | None = None
-    """Columns as rows are handled in memory, if these are not plainly those of the SQL."""
+    """Schema of rows in memory, if it differs from the columns of the SQL header."""
     order: tuple[str, ...] = ()
-    """Columns by which the rows of a part are sorted; texts or whole numbers, never missing."""
+    """Columns by which the rows of a part are sorted: text or integers, never missing."""
     goes_with: str | None = None
-    """``instance_id``: rows go with their instance; ``payload``: with the last that holds it."""
+    """``instance_id``: rows are removed with their instance; ``payload``: with the last instance
+    that has the payload."""
     derive: Callable[[Portion, Mode], Mapping[str, pa.Table]] | None = None
-    """What makes the rows of files that were read together, in ``order``, for this table and
-    maybe others; runs in workers. The ingest makes those of the first tables itself."""
+    """Function that derives the rows of files that were read together, in ``order``, for this table
+    and possibly others; runs in workers. The ingest derives the rows of the first tables itself."""
     is_appended: bool = False
-    """Rows are not derived from files: they come by ``append_rows`` and stay."""
+    """Whether rows are added by ``append_rows`` and kept, rather than derived from files."""
     without_erased: str | None = None
-    """Of appended rows: statement of sql/ingest that copies a part without what is about an erased
-    instance; None if no row is about any."""
+    """For appended rows: statement in sql/ingest that copies a part without rows about erased
+    instances; None if rows are not about instances."""
     names_file: str | None = None
-    """Column with digests of files below ``values/``; which of them stay is said by
-    sql/components/named_values.sql."""
+    """Column with digests of files below ``values/``; sql/components/named_values.sql determines
+    which of them are kept."""
     is_long: bool = False
-    """Many rows: written as the long table is."""
+    """Whether the table has many rows and is written like the long table."""
     searched: tuple[str, ...] = ()
-    """Columns of a long table by which queries leave out row groups."""
+    """Columns of a long table by whose statistics queries skip row groups."""
     part_size: int = 1_000_000
-    """What a merged part has at most, in rows; in bytes if values are long."""
+    """Largest size of a merged part, in rows; in bytes if values are long."""
     rows_at_once: int = 100_000
     """Rows in memory when parts are merged."""
     has_long_values: bool = False
     is_of_one_batch: bool = False
-    """A row does not say of which batch it is: its partition does."""
+    """Whether the batch of a row follows only from the partition, so parts have one batch."""
 
-    # Every commit needs those of all tables.
+    # Cached because every commit needs the schemas of all tables.
     @cached_property
     def schema(self) -> pa.Schema:
-        """Columns as rows are handled in memory, without the partition column ``batch``."""
+        """Columns of rows in memory, without the partition column ``batch``."""
         return self.given or schema_of(by_name(self.name))
 
     @cached_property
     def stored_schema(self) -> pa.Schema:
-        """Columns as any engine sees the Parquet: without dictionaries."""
+        """Columns as engines see them in Parquet, without dictionary types."""
         schema = self.schema
         if not any(pa.types.is_dictionary(field.type) for field in schema):
             return schema
@@ -97,9 +99,9 @@ class StoredTable:
 
     @property
     def batch_in(self) -> tuple[str, int] | None:
-        """Column whose values begin with the number of the batch, and how many bits follow.
+        """Column whose upper bits are the batch number, and the number of bits below it.
 
-        Parts of such tables may hold rows of several batches; their folder is that of the first.
+        Parts of such tables may have rows of several batches; their folder is that of the first.
         """
         if self.goes_with is None:
             return None
@@ -112,19 +114,19 @@ class StoredTable:
 
     @property
     def is_staged(self) -> bool:
-        """Whether workers write its parts, which the commit adds without rows of duplicates."""
+        """Whether workers write its parts; the commit adds them without rows of duplicates."""
         return self.goes_with is not None and self.name != "instances"
 
 
 def _vendor(portion: Portion, mode: Mode) -> dict[str, pa.Table]:
     """Derive the rows of the vendor payload tables.
 
-    From all rows: what payloads say is kept in every mode that keeps elements, although the private
-    elements that carry them are not.
+    All elements are read: values of payloads are stored in every mode that stores elements, even if
+    the mode does not store the private elements that contain the payloads.
     """
     if mode is Mode.MINIMAL or not portion.rows.num_rows:
         return {}
-    # Imported here: readers that only query do not need it, and it takes long to import.
+    # Imported here because queries do not need it, and the import is slow.
     from warehouse.elements.vendor import vendor_rows  # noqa: PLC0415
 
     with during(Stage.VENDOR):
@@ -187,15 +189,15 @@ REGISTRY: tuple[StoredTable, ...] = (
     ),
     StoredTable("files", FILES, ("path",), is_of_one_batch=True, rows_at_once=200_000),
 )  # fmt: skip
-"""The stored tables in the order of their commits; ``files`` last, it makes a version visible."""
+"""The stored tables in commit order; ``files`` is last, because it makes a version visible."""
 
 FIRST = frozenset({"elements", "blobs", "vendor_payloads", "vendor_values", "instances", "files"})
-"""Tables that every warehouse has, from its version 0 on. Never add to these: others are made in a
-warehouse by the first commit of a version of this software that knows them."""
+"""Tables that every warehouse has from its version 0 on. Never add to this list: other tables are
+created in a warehouse by the first commit of a software version that has them."""
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the stored tables in the order of their commits."""
+    """Return the names of the stored tables in commit order."""
     return tuple(table.name for table in REGISTRY)
 
 

@@ -1,12 +1,12 @@
-"""Tombstones: what was forgotten, as keyed digests.
+"""Tombstones: forgotten entities, as keyed digests.
 
-In: the folder of a warehouse. Out: ``Receipt`` and ``Tombstones``. A patient, study, series or
-instance that was forgotten is known by HMAC-SHA256 of its identifier with a key of this warehouse,
-and each of its files by that of path, size and time::
+In: the folder of a warehouse. Out: ``Receipt`` and ``Tombstones``. A forgotten patient, study,
+series or instance is recognized by the HMAC-SHA256 of its identifier with a key of this warehouse,
+and each of its files by the HMAC-SHA256 of path, size and time::
 
     my-warehouse/_forgotten/
     ├── key             32 random bytes, mode 0600
-    └── 000001.json     a receipt without identity, and the digests that keep it forgotten
+    └── 000001.json     a receipt without identifiers, and the digests of the forgotten entity
 """
 
 from __future__ import annotations
@@ -39,39 +39,39 @@ LEVELS = ("patient", "study", "series", "instance")
 _LISTED = {
     "00100020": "patient", "0020000D": "study", "0020000E": "series", "00041511": "instance"
 }  # fmt: skip
-"""Element of a directory record → level of what it identifies."""
+"""Element of a directory record → level of the entity it identifies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was erased, without identity."""
+    """Result of an erasure, without identifiers."""
 
     number: str
     level: str
     """patient, study, series or instance."""
     state: str
-    """``begun``, ``done``, or ``allowed`` again."""
+    """``begun``, ``done``, or ``allowed`` (may be ingested again)."""
     begun_at: str
-    """UTC."""
+    """Start time, UTC."""
     done_at: str = ""
     version: int = 0
-    """Version of the warehouse without it."""
+    """First version of the warehouse without the entity."""
     entities: dict[str, int] = field(default_factory=dict)
-    """Level → how many were erased as a whole."""
+    """Level → number of entities erased completely."""
     files: int = 0
     """Source files whose rows were erased."""
     still_named: int = 0
-    """Elements of instances that stay and that name it, as references to it do: these are headers
-    of files that are not forgotten."""
+    """Number of elements in remaining instances that contain its identifier, such as references.
+    They belong to headers of files that are not forgotten."""
     rows: dict[str, int] = field(default_factory=dict)
-    """Table → rows that were erased."""
+    """Table → number of erased rows."""
     deleted: list[str] = field(default_factory=list)
-    """Files of the warehouse that were deleted, those of older versions too; names have digests."""
+    """Deleted files of the warehouse, including those of older versions."""
     deleted_bytes: int = 0
     runs: dict[str, int] = field(default_factory=dict)
-    """Run of a cohort → members that were erased from it; its digest is that of before."""
+    """Run of a cohort → number of members erased from it; the run keeps its old digest."""
     questions: int = 0
-    """Saved cohorts, and SQL or parameters of runs, in which a value was erased."""
+    """Number of saved cohorts and runs whose SQL or parameters contained an erased identifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,12 @@ class Tombstone:
     asked: str
     files: list[str]
     names: list[str]
-    """Digests of identifiers, until runs and saved cohorts have been cleaned of them."""
+    """Digests of identifiers; kept until they have been removed from runs and saved cohorts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """Digests of everything that ingests must refuse."""
+    """Digests of all entities and files that an ingest must not store."""
 
     key: bytes
     asked: frozenset[str]
@@ -113,7 +113,7 @@ def digest(key: bytes, kind: str, *texts: str) -> str:
 
 
 def file_digest(key: bytes, path: str, size: int | None, modified_us: int | None) -> str:
-    """Return the keyed digest of path, size and time: another file may get the same path."""
+    """Return the keyed digest of path, size and time; a new file may have the same path."""
     return digest(key, "file", path, str(size), str(modified_us))
 
 
@@ -123,7 +123,7 @@ def warehouse_key(root: Path) -> bytes:
     Raises
     ------
     StoreDamaged
-        It is missing or truncated: what was forgotten would be read again.
+        It is missing or truncated, so forgotten entities would be ingested again.
     """
     path = root / FOLDER / "key"
     try:
@@ -151,7 +151,7 @@ def warehouse_key(root: Path) -> bytes:
 
 
 def tombstones(root: Path) -> Tombstones | None:
-    """Return the digests of everything forgotten; None if nothing is."""
+    """Return the digests of everything forgotten; None if there are no tombstones."""
     found = [stone for stone in read_all(root) if stone.receipt.state != "allowed"]
     if not found:
         return None
@@ -163,12 +163,12 @@ def tombstones(root: Path) -> Tombstones | None:
 
 
 def read_all(root: Path) -> list[Tombstone]:
-    """Return every tombstone, the oldest first.
+    """Return every tombstone, oldest first.
 
     Raises
     ------
     StoreDamaged
-        One cannot be read: what was forgotten would be read again.
+        One cannot be read, so forgotten entities would be ingested again.
     """
     stones = []
     for path in sorted((root / FOLDER).glob("[0-9]*.json")):
@@ -213,18 +213,18 @@ def next_number(root: Path) -> str:
 def mark_forgotten(
     root: Path, files: pa.Table, instances: pa.Table, elements: Iterable[Path]
 ) -> pa.Table:
-    """Set the status of staged files of forgotten entities to ``forgotten``, without identity.
+    """Set the status of staged files of forgotten entities to ``forgotten``; drop identifiers.
 
     The digests of these files are added to a tombstone, so that the next ingest does not read them.
 
     Parameters
     ----------
     files
-        ``FILES``, identified.
+        ``FILES``, with identifiers.
     instances
         Rows of ``instances`` of these files.
     elements
-        Staged parts with their elements, which say what a directory of files lists.
+        Staged parts with their elements, which include the entries of DICOMDIRs.
     """
     stones = tombstones(root)
     if stones is None:
@@ -264,7 +264,7 @@ def _listing_any(stones: Tombstones, elements: Iterable[Path], directories: list
 
 
 def _note_files(root: Path, key: bytes, files: pa.Table) -> None:
-    """Add the digests of files to the newest tombstone, whichever entity it is of."""
+    """Add the digests of files to the newest tombstone, regardless of its entity."""
     times = files["modified_at"].cast(pa.int64()).to_pylist()
     rows = zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), times, strict=True)
     found = {file_digest(key, *row) for row in rows}
@@ -289,5 +289,5 @@ def drop_forgotten(listing: duckdb.DuckDBPyConnection, root: Path) -> None:
 
 
 def digests(key: bytes, entities: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the digests of entities: level and key of each."""
+    """Return the digests of entities, given as level and key."""
     return sorted({digest(key, level, name) for level, name in entities})

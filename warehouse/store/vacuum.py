@@ -1,8 +1,9 @@
 """Vacuum: delete the parts that no recent version needs.
 
-In: the folder of a warehouse, how long versions are kept. Out: ``Vacuumed``. Two kinds of parts are
-named by no version: those that a commit took out, once nobody reads the versions before it, and
-those of a writer that was killed before its commit. Kept answers of older versions go likewise.
+In: the folder of a warehouse, and the retention of versions. Out: ``Vacuumed``. Two kinds of parts
+are not needed: parts that a commit removed, as soon as no reader uses an earlier version, and parts
+of a writer that was killed before its commit. Materialized views of older versions are deleted,
+too.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
     from warehouse.store.delta import Snapshot
 
 RETENTION = dt.timedelta(days=7)
-"""How long a version stays readable after the next one: longer than any query or ingest takes."""
+"""Time for which a version stays readable after the next one; no query or ingest takes longer."""
 
 LONGEST = dt.timedelta(days=30)
-"""How long the tables keep their logs; nobody knows what older versions named."""
+"""Time for which the tables keep their logs; the parts of older versions are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spare:
-    """A part that no recent version names."""
+    """A part that no recent version references."""
 
     table: str
     part: str
@@ -50,7 +51,7 @@ class Vacuumed:
 
     spare: list[Spare] = field(default_factory=list)
     in_use: int = 0
-    """Parts that no version names and that stay, because they may be those of a running writer."""
+    """Number of unreferenced parts that are kept because they may belong to a running writer."""
     is_done: bool = False
 
     @property
@@ -60,37 +61,37 @@ class Vacuumed:
 
 
 def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = False) -> Vacuumed:
-    """Find the parts that no recent version names; with ``delete`` delete them.
+    """Find the parts that no recent version references; with ``delete`` delete them.
 
-    A part stays if any of these holds; each is enough to keep every reader and writer safe:
+    A part is kept if any of these conditions holds:
 
-    - The newest version names it, or the newest version of its table alone.
-    - A commit of the time of ``retention`` added it or took it out: a version that a reader may
-      still have open names it. A commit counts as young as the youngest before it, so a clock
-      that was set back makes nothing older.
-    - The file itself is younger than ``retention``; one from the future is.
-    - A writer is running, and no commit was ever seen to name the part: it may be about to commit
-      it. Writers hold a lock while they have parts without a commit, and the system lets go of it
-      when one is killed; none can begin while parts are deleted.
+    - The newest version of the warehouse, or of the part's table, references it.
+    - A commit within ``retention`` added or removed it, so a reader may have a version open that
+      references it. A commit counts as at least as recent as every earlier one, so setting the
+      clock back makes no commit older.
+    - The file itself is younger than ``retention``, or has a time in the future.
+    - A writer is running, and no commit in the logs references the part, so the writer may be about
+      to commit it. Writers hold a lock while they have uncommitted parts; the operating system
+      releases it if a writer is killed, and no writer can start while parts are deleted.
 
-    A reader that opened a version before the retention and still asks it gets an error that names
-    a missing file, never rows that are wrong; opened again it sees the newest version.
+    A reader that still queries a version older than the retention gets an error that names a
+    missing file, never wrong rows. After reopening it sees the newest version.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
     retention
-        Time since a version was followed by another for which it stays readable.
+        Time for which a version stays readable after the next one was committed.
     delete
         Delete the parts; otherwise they are only listed.
 
     Raises
     ------
     UsageError
-        The retention is negative, or longer than the logs reach back.
+        The retention is negative, or longer than the logs are kept.
     WriteFailed
-        A part could not be deleted; what was deleted before it was of no use to anyone.
+        A part could not be deleted. Parts deleted before were not needed.
     """
     if not dt.timedelta(0) <= retention <= LONGEST:
         raise UsageError(
@@ -117,7 +118,7 @@ def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = Fa
 def _spare(
     snapshot: Snapshot, table: str, cutoff: float, *, alone: bool
 ) -> tuple[list[Spare], int]:
-    """Return the spare parts of a table, and how many others a running writer may own."""
+    """Return the spare parts of a table, and the number of others that a running writer may own."""
     folder = layout.table_folder(snapshot.root, table)
     named = set(snapshot.parts[table]) | set(delta.newest_parts(snapshot.root, table))
     recent, ever = _logged(folder, cutoff)
@@ -144,10 +145,10 @@ def _parts(folder: Path) -> list[tuple[str, os.stat_result]]:
 
 
 def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
-    """Return caches of other versions, and partial ones that a kill has left.
+    """Return caches of other versions, and partial ones left by killed processes.
 
-    Answers are as old as the next ones: until these were made, theirs was the newest version. Of
-    their files no time says so, since a file may be of many versions, under a name in each.
+    The age of a cache is the time since the next one was written; until then its version was the
+    newest. File times cannot be used, because a file may be linked into caches of many versions.
     """
     folder = layout.cache_folder(snapshot.root)
     newest = f"{snapshot.versions['instances']:012d}"
@@ -175,7 +176,7 @@ def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
 
 
 def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[Spare]:
-    """Return files of values that no row names, left by killed writers."""
+    """Return value files that no row references, left by killed writers."""
     folder = snapshot.root / layout.VALUES
     if not alone or not folder.is_dir():
         return []
@@ -191,7 +192,7 @@ def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[S
 
 
 def _logged(folder: Path, cutoff: float) -> tuple[set[str], set[str]]:
-    """Return the parts named by commits since the cutoff, and those named by any commit."""
+    """Return the parts referenced by commits since the cutoff, and those by any commit."""
     recent: set[str] = set()
     ever: set[str] = set()
     youngest = 0.0
@@ -221,6 +222,6 @@ def _delete(root: Path, spare: list[Spare], *, alone: bool) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise WriteFailed("the folders of the tables", error) from error
-        # A running writer may have just created the folder for a part that it is about to write.
+        # A running writer may have created the folder for a part that it is about to write.
         if alone and not os.listdir(path.parent):
             path.parent.rmdir()

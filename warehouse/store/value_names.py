@@ -1,4 +1,4 @@
-"""The files of ``values/`` that a version needs: values and archives of artifacts."""
+"""List the files in ``values/`` that a version needs: values and archives of artifacts."""
 
 from __future__ import annotations
 

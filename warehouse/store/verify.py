@@ -1,9 +1,9 @@
 """Verify a warehouse: find damaged files, the source files affected, and how to repair them.
 
-In: the folder of a warehouse. Out: ``Verified``. Nothing is written. Sizes, footers and numbers of
-rows are compared with the logs; with ``deep`` every byte with the digest in the name of its part,
-every page is decoded, and every long value compared with its own digest. Parts of older versions
-are looked at as far as they are still there: a vacuum may have taken them.
+In: the folder of a warehouse. Out: ``Verified``. Nothing is written. Sizes, footers and row counts
+are compared with the logs. With ``deep``, the bytes of each part are also compared with the digest
+in its name, every page is decoded, and every long value is compared with its digest. Parts of older
+versions are checked if they still exist: a vacuum may have deleted them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from warehouse.store.tables import StoredTable
 
 THREADS = 2
-"""Parts read at a time."""
+"""Number of parts read at a time."""
 
 REPAIR = "dicom-warehouse verify --repair reads the files again"
 BACKUP = "restore it from a backup"
@@ -51,11 +51,11 @@ class Damage:
     """A damaged file of a warehouse."""
 
     what: str
-    """Path, relative to the warehouse."""
+    """Path of the file, relative to the warehouse."""
     why: str
     mends: str
     table: str | None = None
-    """Table of the newest version that it belongs to."""
+    """Table to which the file belongs, if it is a part of the newest version."""
     part: str | None = None
 
 
@@ -75,26 +75,26 @@ class Verified:
     version: int = 0
     is_deep: bool = False
     parts: int = 0
-    """Parts of the newest version."""
+    """Number of parts of the newest version."""
     rows: int = 0
     size_bytes: int = 0
     older_parts: int = 0
-    """Parts that only older versions name and that are still there."""
+    """Number of existing parts that only older versions reference."""
     without_digest: int = 0
-    """Parts written by software that noted no digest: their bytes can be read, not compared."""
+    """Number of parts without a digest, written by older software; their bytes are not compared."""
     versions: int = 0
-    """Versions of which every part is there, the newest included."""
+    """Number of versions whose parts all exist, including the newest."""
     cleaned: list[int] = field(default_factory=list)
-    """Older versions of which parts are gone, as after a vacuum."""
+    """Older versions with missing parts, as after a vacuum."""
     runs: int = 0
-    """Runs of cohorts whose members were compared with their digest."""
+    """Number of cohort runs whose members were compared with their digest."""
     runs_forgotten: int = 0
-    """Runs that had members forgotten, whose digest cannot be compared any more."""
+    """Number of runs with forgotten members, whose digest cannot be compared any more."""
     damaged: list[Damage] = field(default_factory=list)
     touched: list[Touched] = field(default_factory=list)
     """Source files whose rows are damaged."""
     unclear: list[str] = field(default_factory=list)
-    """Damaged parts of which it cannot be told which files they touch."""
+    """Damaged parts whose source files cannot be determined."""
     seconds: float = 0.0
 
     @property
@@ -104,24 +104,24 @@ class Verified:
 
     @property
     def series(self) -> list[str]:
-        """Affected series."""
+        """Series affected by the damage."""
         return sorted({file.series for file in self.touched if file.series})
 
     def __repr__(self) -> str:
-        """Return the verdict."""
+        """Return the result as one line."""
         state = "whole" if self.is_whole else f"{len(self.damaged)} damaged"
         return f"<Verified version {self.version}, {self.parts:,} parts: {state}>"
 
 
 def verify(root: Path, *, deep: bool = False) -> Verified:
-    """Compare a warehouse with what was committed.
+    """Check that a warehouse has everything that was committed, undamaged.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
     deep
-        Read every byte and every page, not only sizes and footers.
+        Read every byte and decode every page; otherwise check only sizes, footers and row counts.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def _damaged_parts(
     root: Path, facts: dict[str, dict[str, tuple[int, int]]], *, deep: bool
 ) -> list[Damage]:
     asked = [(table, part, fact) for table, parts in facts.items() for part, fact in parts.items()]
-    # Largest first, so that all threads end at about the same time.
+    # Largest parts first, so that all threads end at about the same time.
     asked.sort(key=lambda one: -one[2][0])
 
     def look(one: tuple[str, str, tuple[int, int]]) -> Damage | None:
@@ -259,7 +259,7 @@ def _older(
             version = delta.snapshot(root, number, parts_are_here=False)
             for table, pin in version.versions.items():
                 if table in facts and (table, pin) not in known:
-                    # Use the log that the snapshot has read: opening it again takes as long.
+                    # Use the log that the snapshot has read; opening it again takes as long.
                     known[table, pin] = read_log(root, table, pin).parts
         except (StoreDamaged, UnknownVersion):
             cleaned.append(number)
@@ -304,7 +304,7 @@ def _damaged_answers(root: Path, *, deep: bool) -> list[Damage]:
 
 
 def _touched(snapshot: Snapshot, bad: dict[str, set[str]]) -> tuple[list[Touched], list[str]]:
-    """Return the source files with rows in damaged parts, and parts whose files are unknown."""
+    """Return the source files with rows in damaged parts, and the parts whose files are unknown."""
     unclear = sorted(
         f"{table}/{part}"
         for table, parts in bad.items() for part in parts
@@ -339,7 +339,7 @@ def _note_harmed(
     elif table.goes_with == "payload":
         select = statement("lost_values")
     elif table.goes_with == "instance_id":
-        # Not every instance has rows in it: accept all batches that a merged part may contain.
+        # Not every instance has rows in a part: accept all batches that a merged part may contain.
         first = min(layout.first_id(layout.batch_of_part(part)) for part in bad)
         select = (
             f"select instance_id from files where status = 'ingested' and instance_id >= {first}"
