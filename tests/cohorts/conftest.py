@@ -16,7 +16,7 @@ import warehouse
 from tests.dicom_files import write
 from tests.made_once import made_once
 from warehouse.catalog.connect import reorder
-from warehouse.catalog.kept import kept_files
+from warehouse.catalog.materialized import materialized_files
 from warehouse.cohorts import asking, runs
 from warehouse.cohorts.guard import locked_catalog
 from warehouse.store import delta
@@ -112,7 +112,7 @@ def asked_here(
 
     def for_a_run(root: Path) -> Catalog:
         snapshot = delta.snapshot(root)
-        if kept_files(snapshot):
+        if materialized_files(snapshot):
             return locked_catalog(root)
         made = opened(root, snapshot.version)
         made.connection.execute("drop table if exists picked")
