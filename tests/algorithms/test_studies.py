@@ -56,9 +56,12 @@ def opened_once(locked: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="module")
-def untouched(pairs: Path) -> Iterator[warehouse.Warehouse]:
-    """For what is refused."""
-    with warehouse.open(pairs) as opened:
+def untouched(
+    pairs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[warehouse.Warehouse]:
+    """A copy for all conditions that are refused: nothing is written to it."""
+    copy = shutil.copytree(pairs, tmp_path_factory.mktemp("untouched") / "w")
+    with warehouse.open(copy) as opened:
         yield opened
 
 

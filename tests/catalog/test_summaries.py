@@ -474,7 +474,7 @@ def test_runs_are_as_long_as_there_are_rows_in_any_order(sample: warehouse.Wareh
     ask = "select sum(run_length), min(run_length) > 0 from element_runs"
     rows = answer_of(sample, "select count(*), true from elements")
     exact = None
-    for order in (0, 1):
+    for order in (0, 1, 2):
         connection = open_catalog(sample.root, order=order, threads=2).connection
         assert connection.execute(ask).fetchall() == rows
         found = connection.execute(SAID).fetchall()
