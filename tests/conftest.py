@@ -84,13 +84,13 @@ TESTS = Path(__file__).parent
 LAST = [
     str(TESTS / name)
     for name in (
-        "test_wheel.py", "test_benchmarks.py", "test_executors.py", "pipelines/", "test_stopping.py",
-        "test_crashes.py", "test_attacks.py", "test_isolation.py", "test_terminal.py",
-        "test_two_operators.py", "test_scripts.py", "test_process.py", "test_limits.py",
-        "store/test_mirror.py",
+        "store/test_mirror.py", "test_stopping.py", "test_isolation.py", "test_terminal.py",
+        "test_benchmarks.py", "pipelines/", "test_crashes.py", "test_attacks.py",
+        "test_two_operators.py", "test_scripts.py", "test_executors.py", "test_wheel.py",
+        "test_process.py", "test_limits.py",
     )
 ]  # fmt: skip
-"""What starts processes, serves buckets or loads Dagster; that with the longest tests first, or one
+"""What starts processes, serves buckets or loads Dagster. The longest files come first, or one
 process that runs tests would wait for the other at the end."""
 
 
