@@ -73,7 +73,7 @@ test-latest test-lowest: test-%: $(VENV)-uv/bin/uv
 	VIRTUAL_ENV=$(VENV)-$* $(VENV)-uv/bin/uv pip install --quiet --editable '.[dev]' -r locks/build.in \
 		--resolution $(if $(filter lowest,$*),lowest-direct,highest)
 	VIRTUAL_ENV=$(VENV)-$* $(VENV)-uv/bin/uv pip freeze --quiet --exclude-editable > $(VENV)-$*/versions.txt
-	$(VENV)-$*/bin/python -m pytest $(TWICE)
+	$(VENV)-$*/bin/python -m pytest $(PARALLEL)
 	@echo "versions: $(VENV)-$*/versions.txt"
 
 $(VENV)-uv/bin/uv:
@@ -92,11 +92,11 @@ demo: $(VENV)/.package
 	@$(BIN)/python -c "import polars as pl, warehouse; print(warehouse.open('$(DEMO)').table('elements').filter(pl.col('keyword') == 'SliceThickness').group_by('vr').agg(pl.len().alias('values'), pl.col('real').min().alias('thinnest_mm'), pl.col('real').max().alias('thickest_mm')).collect())"
 
 # Two processes, each of which runs whole files: what a file makes for its tests is made once.
-TWICE := -n 2 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 # Modules are compiled once, also where the environment says that nothing is to be written.
 test: $(VENV)/.dev
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(TWICE)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(PARALLEL)
 
 # And properties of Hypothesis with a thousand examples each.
 test-slow: $(VENV)/.dev

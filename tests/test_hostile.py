@@ -46,7 +46,7 @@ def in_one_run(folder: Path, damaged: int, good: int, scale: float) -> dict[str,
 
 def test_hostile_and_damaged_files_keep_no_good_one_out(tmp_path: Path) -> None:
     # Small ones: larger ones are read one by one below, within narrower bounds.
-    found = in_one_run(tmp_path, damaged=60, good=60, scale=0.05)
+    found = in_one_run(tmp_path, damaged=100, good=100, scale=0.05)
     said = found["hostile"]
     assert said["made/items"] == "ingested"
     assert said["made/nested 10000"] == "sequences nested deeper than 64 levels"

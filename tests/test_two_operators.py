@@ -111,6 +111,7 @@ def test_many_readers_see_whole_versions_while_batches_are_committed(
         other.stdin.write("go on\n")
         other.stdin.flush()
         read()
+        read()
     assert other.communicate()[1] == ""
     read()
     assert seen == sorted(seen)

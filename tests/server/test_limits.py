@@ -23,7 +23,7 @@ from warehouse.server.access import add_token
 JSON = {"Content-Type": "application/json"}
 # On one thread, whatever the machine has.
 SLOW = "select sum(range) as x from range(1000000000000)"
-PATIENCE = 0.6
+PATIENCE = 0.8
 STOW = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=here'}
 
 

@@ -11,11 +11,11 @@ from warehouse.algorithms import (
     evaluation,
     jobs,
     outside,
-    places,
     registry,
     runs,
     studies,
     submitting,
+    task_pools,
 )
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.runs import Run, find_run, members_file
@@ -128,7 +128,7 @@ class Algorithms:
         of_set
             Instead: a set of values, each item of which is a case.
         workers, runner, scheduler
-            See ``places.runner_of``.
+            See ``task_pools.pool_of``.
         again
             Try jobs again that failed or were cancelled.
         seconds
@@ -150,7 +150,7 @@ class Algorithms:
         """
         catalog = open_catalog(self._root)
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
-        place = places.runner_of(
+        open_pool = task_pools.pool_of(
             self._root, algorithm, runner=runner, workers=workers, scheduler=scheduler
         )
         asked_for: str | None
@@ -161,7 +161,7 @@ class Algorithms:
             found = self._found(catalog, algorithm, keys)
         return self._do(
             lambda: runs.run_cases(
-                catalog, self._root, algorithm, found, place, asked_for=asked_for, by=by,
+                catalog, self._root, algorithm, found, open_pool, asked_for=asked_for, by=by,
                 again=again, seconds=seconds, progress=progress,
             )
         )  # fmt: skip
@@ -211,9 +211,9 @@ class Algorithms:
         catalog = open_catalog(self._root)
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
         chosen = {key: options.pop(key, None) for key in ("runner", "workers", "scheduler")}
-        place = places.runner_of(self._root, algorithm, **chosen)
+        open_pool = task_pools.pool_of(self._root, algorithm, **chosen)
         how = options_of("run_waiting()", runs.run_waiting, options)
-        return self._do(lambda: runs.run_waiting(catalog, self._root, algorithm, place, **how))
+        return self._do(lambda: runs.run_waiting(catalog, self._root, algorithm, open_pool, **how))
 
     def evaluate(
         self, method: str, name: str, *, truth: str | None = None, runner: str | None = None,
@@ -230,13 +230,13 @@ class Algorithms:
         made = self._do(lambda: evaluation.prepare(self._root, chosen, algorithm, truth=truth))
         if made.case is None:
             raise AlgorithmError(str(made.why_not))
-        place = places.runner_of(
+        open_pool = task_pools.pool_of(
             self._root, chosen, runner=runner, workers=0 if chosen.function else 1
         )
         catalog, found = open_catalog(self._root), cases.Found([made.case])
         return self._do(
             lambda: runs.run_cases(
-                catalog, self._root, chosen, found, place, asked_for=truth, by=by
+                catalog, self._root, chosen, found, open_pool, asked_for=truth, by=by
             )
         )
 

@@ -96,8 +96,8 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
-    """Where tasks are run."""
+class TaskPool:
+    """An executor for tasks, with its limits and how to stop it."""
 
     executor: Executor
     perform: Callable[[Task], Done]
@@ -112,7 +112,8 @@ class Runner:
 
 
 def run_cases(
-    catalog: Catalog, root: Path, algorithm: Algorithm, found: Found, place: Callable[[], Any], *,
+    catalog: Catalog, root: Path, algorithm: Algorithm, found: Found,
+    open_pool: Callable[[], Any], *,
     asked_for: str | None = None, by: str = "", again: bool = False, seconds: float | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:  # fmt: skip
@@ -124,8 +125,8 @@ def run_cases(
         The newest version of a warehouse, and its folder.
     algorithm, found
         What to run, and its cases.
-    place
-        Returns a context manager that gives the ``Place`` where tasks are run.
+    open_pool
+        Returns a context manager that gives the ``TaskPool``.
     asked_for, by
         The run of a cohort or the set, and who asks.
     again
@@ -153,7 +154,7 @@ def run_cases(
         report.unmatched = dict(found.unmatched)
         ready, report.done_before = _ready(root, wanted, new, again=again, by=by)
         if ready:
-            _Run(root, catalog, ready, report, seconds, progress).go(place)
+            _Run(root, catalog, ready, report, seconds, progress).go(open_pool)
         report.seconds = time.monotonic() - began
     return report
 
@@ -177,7 +178,8 @@ def queue_cases(
 
 
 def run_waiting(
-    catalog: Catalog, root: Path, algorithm: Algorithm, place: Callable[[], Any], *, by: str = "",
+    catalog: Catalog, root: Path, algorithm: Algorithm, open_pool: Callable[[], Any], *,
+    by: str = "",
     seconds: float | None = None, progress: Callable[[Progress], None] | None = None,
 ) -> Report:  # fmt: skip
     """Execute the jobs of an algorithm, in any version, that are ready or were left by a kill.
@@ -195,7 +197,7 @@ def run_waiting(
         report = Report(algorithm.algorithm, algorithm.version, None, len(wanted))
         ready, report.done_before = _ready(root, wanted, set(), again=False, by=by)
         if ready:
-            _Run(root, catalog, ready, report, seconds, progress).go(place)
+            _Run(root, catalog, ready, report, seconds, progress).go(open_pool)
         report.seconds = time.monotonic() - began
     return report
 
@@ -250,15 +252,15 @@ class _Run:
         self._folders: list[Path] = []
         self._began = self._committed = self._looked = time.monotonic()
 
-    def go(self, place: Callable[[], Any]) -> None:
-        with locks.writing(self._root), place() as where:
+    def go(self, open_pool: Callable[[], Any]) -> None:
+        with locks.writing(self._root), open_pool() as pool:
             try:
                 for tasks in self._portions():
-                    self._through(where, tasks)
+                    self._through(pool, tasks)
                 while self._flying:
-                    self._land(where)
+                    self._land(pool)
             except BaseException:
-                where.halt()
+                pool.halt()
                 raise
             finally:
                 # Also when it is stopped: what is done is kept.
@@ -278,13 +280,13 @@ class _Run:
                 interfaces, self._sockets, seconds=self._seconds,
             )  # fmt: skip
 
-    def _through(self, where: Runner, tasks: Sequence[Task]) -> None:
+    def _through(self, pool: TaskPool, tasks: Sequence[Task]) -> None:
         for task in tasks:
-            while len(self._flying) >= where.at_once:
-                self._land(where)
-            self._flying[where.executor.submit(where.perform, task)] = task
+            while len(self._flying) >= pool.at_once:
+                self._land(pool)
+            self._flying[pool.executor.submit(pool.perform, task)] = task
 
-    def _land(self, where: Runner) -> None:
+    def _land(self, pool: TaskPool) -> None:
         """Take what is done, and commit when it is time."""
         landed, _ = wait(self._flying, timeout=0.2, return_when=FIRST_COMPLETED)
         for future in landed:
@@ -294,14 +296,14 @@ class _Run:
             except CancelledError:
                 continue
             except WarehouseError as error:
-                done = Done(task.spec.job_id, "failed", where.runner, error=str(error))
+                done = Done(task.spec.job_id, "failed", pool.runner, error=str(error))
             except Exception as error:  # noqa: BLE001 - who executed it is gone, or cannot say
-                done = outcome_of_lost_worker(task, where.runner, error)
+                done = outcome_of_lost_worker(task, pool.runner, error)
             self._take(task, done)
         clock = time.monotonic()
-        if where.watched and clock - self._looked >= COMMIT_SECONDS:
+        if pool.watched and clock - self._looked >= COMMIT_SECONDS:
             self._looked = clock
-            where.stop(self._cancelled())
+            pool.stop(self._cancelled())
         if clock - self._committed >= COMMIT_SECONDS or len(self._events) >= 4 * COMMIT_JOBS:
             self._commit()
 

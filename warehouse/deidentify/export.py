@@ -16,7 +16,6 @@ import os
 import shutil
 import zipfile
 from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -177,12 +176,12 @@ def _refuse(
 def _mark(run: Run, version: int, how: Treatment, form: str) -> str:
     """Return a digest of everything that the content of the files depends on."""
     tables = sorted((sql_folder() / "rules").glob("*.csv"))
-    message = (
+    decisive = (
         run.digest, version, how.profile.name, how.profile.options, how.key.fingerprint,
         how.pixels.rectangles, how.pixels.accept, how.pixels.hook is not None, how.template,
         how.has_mapping, form, package_version(), [sha256_of(table) for table in tables],
     )  # fmt: skip
-    return hashlib.sha256(repr(message).encode()).hexdigest()
+    return hashlib.sha256(repr(decisive).encode()).hexdigest()
 
 
 def _portions(members: Iterator[Member], work: Path, known: dict[str, Known]) -> Iterator[Portion]:
@@ -202,19 +201,18 @@ def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterato
     """
     first = list(islice(portions, _FROM_PORTIONS))
     alone: list[Portion] = []
-    is_here = how.pixels.hook is not None or count == 1 or len(first) < _FROM_PORTIONS
+    # A function of the caller cannot be sent to another process.
+    may_leave = how.pixels.hook is None
+    is_here = not may_leave or count == 1 or len(first) < _FROM_PORTIONS
     try:
-        with ExitStack() as stack:
-            pool = None if is_here else stack.enter_context(WorkerPool(count))
+        with WorkerPool(count) as pool:
             running: dict[Future[None], Portion] = {}
             for portion in _chained(first, portions):
-                if portion.current.exists() and how.pixels.hook is None:
+                if portion.current.exists() and may_leave:
                     alone.append(portion)
-                elif portion.note.exists():
-                    pass
-                elif pool is None:
+                elif not portion.note.exists() and is_here:
                     treat(portion, how)
-                else:
+                elif not portion.note.exists():
                     running[pool.submit(treat, portion, how)] = portion
                 if len(running) > 2 * count:
                     wait(running, return_when=FIRST_COMPLETED)
@@ -222,16 +220,13 @@ def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterato
                 yield _empty(portion)
             wait(running)
             alone += _killed(pool, running)
-            if alone and pool is None:
-                pool = stack.enter_context(WorkerPool(1))
             for portion in alone:
-                assert pool is not None
                 _treat_alone(pool, portion, how)
     except WorkerLost as error:
         raise DeidentifierLost(str(error)) from None
 
 
-def _killed(pool: WorkerPool | None, running: dict[Future[None], Portion]) -> list[Portion]:
+def _killed(pool: WorkerPool, running: dict[Future[None], Portion]) -> list[Portion]:
     """Remove the calls that have ended, and return the portions whose process was killed."""
     killed = []
     for future in [future for future in running if future.done()]:
@@ -241,7 +236,7 @@ def _killed(pool: WorkerPool | None, running: dict[Future[None], Portion]) -> li
         except ServerFailed:
             raise
         except WorkerLost:
-            if pool is None or pool.is_killed or not portion.current.exists():
+            if pool.is_killed or not portion.current.exists():
                 raise
             killed.append(portion)
     return killed

@@ -1,6 +1,6 @@
 """Parse the header ``Accept``, and choose the form of an answer. Pure functions.
 
-In: text as clients send it, with quotes or without, in lists, with weights. Out: ``Wanted``, the
+In: text as clients send it, with quotes or without, in lists, with weights. Out: ``MediaRange``, the
 best first; and, of an image, in which form its frames are answered (PS3.18 8.7).
 """
 

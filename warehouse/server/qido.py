@@ -1,6 +1,6 @@
 """Translate matching keys of QIDO-RS and C-FIND into SQL conditions. Pure functions.
 
-In: names and values as clients send them. Out: ``Asked``, and SQL with its parameters. Matching is
+In: names and values as clients send them. Out: ``Search``, and SQL with its parameters. Matching is
 that of PS3.4 C.2.2.2: single values, lists of UIDs, ``*`` and ``?``, ranges of dates and times,
 sequences, of which one item has to match all keys, and universal matching of an empty value. A name
 of a person matches in any case and in any component group. No value becomes SQL.

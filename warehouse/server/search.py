@@ -1,6 +1,6 @@
 """Execute a search and return the matches as DICOM JSON.
 
-In: ``Asked`` and a version. Out: one JSON object each, as text, and whether there are more. What an
+In: ``Search`` and a version. Out: one JSON object each, as text, and whether there are more. What an
 answer always has comes from the index of the version, what is asked for besides from the long
 table.
 """

@@ -205,10 +205,10 @@ def _logged(folder: Path, cutoff: float) -> tuple[set[str], set[str]]:
             for kind in ("add", "remove")
             if kind in action
         }
-        counts = [
+        timestamps = [
             action["commitInfo"].get("timestamp", 0) for action in actions if "commitInfo" in action
         ]
-        youngest = max(youngest, entry.stat().st_mtime, *(ms / 1000 for ms in counts))
+        youngest = max(youngest, entry.stat().st_mtime, *(ms / 1000 for ms in timestamps))
         ever |= names
         if youngest > cutoff:
             recent |= names

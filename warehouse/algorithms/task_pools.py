@@ -1,7 +1,7 @@
 """Executors of jobs: worker processes, threads that start containers, Dask workers.
 
-In: an algorithm and what was asked for. Out: a ``Place``. What a task does there is the same in
-every case; the folder of the warehouse has to be the same folder everywhere.
+In: an algorithm and options. Out: a ``TaskPool``. A task does the same in each of them; the folder
+of the warehouse has to be the same folder everywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms import container, containers, python_runner
 from warehouse.algorithms.engines import found_engine
-from warehouse.algorithms.runs import Runner
+from warehouse.algorithms.runs import TaskPool
 from warehouse.errors import AlgorithmError, SchedulerUnreachable, UsageError
 from warehouse.executors import CONNECT_SECONDS
 from warehouse.workers import WorkerPool
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from warehouse.algorithms.registry import Algorithm
 
 
-def runner_of(
+def pool_of(
     root: Path, algorithm: Algorithm, *, runner: str | None = None, workers: int | None = None,
     scheduler: str | None = None,
 ) -> Callable[[], Any]:  # fmt: skip
-    """Return what gives the place where the jobs of an algorithm run.
+    """Return a function that opens the pool for the jobs of an algorithm.
 
     Parameters
     ----------
@@ -81,20 +81,20 @@ def runner_of(
 
 
 @contextmanager
-def _in_this_process(perform: Callable[..., Any]) -> Iterator[Runner]:
+def _in_this_process(perform: Callable[..., Any]) -> Iterator[TaskPool]:
     with ThreadPoolExecutor(1) as thread:
-        yield Runner(thread, perform, 4, python_runner.NAME)
+        yield TaskPool(thread, perform, 4, python_runner.NAME)
 
 
 @contextmanager
 def _in_threads(
     root: Path, workers: int, perform: Callable[..., Any], engine: str
-) -> Iterator[Runner]:
+) -> Iterator[TaskPool]:
     with containers.running():
         container.engine_of(root, engine).sweep(container.owner_of(root))
         with ThreadPoolExecutor(workers) as threads:
             try:
-                yield Runner(
+                yield TaskPool(
                     threads, perform, workers + 1, engine, container.stop_jobs,
                     container.stop_all, watched=True,
                 )  # fmt: skip
@@ -106,15 +106,15 @@ def _in_threads(
 
 
 @contextmanager
-def _in_processes(workers: int, perform: Callable[..., Any]) -> Iterator[Runner]:
+def _in_processes(workers: int, perform: Callable[..., Any]) -> Iterator[TaskPool]:
     with WorkerPool(workers) as pool:
-        yield Runner(pool, perform, 4 * workers, python_runner.NAME)
+        yield TaskPool(pool, perform, 4 * workers, python_runner.NAME)
 
 
 @contextmanager
 def _on_dask(
     address: str, algorithm: Algorithm, perform: Callable[..., Any], runner: str
-) -> Iterator[Runner]:
+) -> Iterator[TaskPool]:
     try:
         from distributed import Client  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
@@ -133,4 +133,4 @@ def _on_dask(
                 "start workers with --resources GPU=1"
             )
         slots = sum(client.nthreads().values()) or 1
-        yield Runner(client.get_executor(pure=False, **wishes), perform, 4 * slots, runner)
+        yield TaskPool(client.get_executor(pure=False, **wishes), perform, 4 * slots, runner)
