@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from warehouse.components.kinds import Kind
     from warehouse.store.layout import Part
 
-STAGED_BYTES = 16 << 20
+STAGED_BYTES = 4 << 20
 """Arrow rows of annotations that are written as one part."""
 
 
