@@ -268,7 +268,7 @@ def test_a_schema_that_takes_exponential_time_is_stopped(monkeypatch: pytest.Mon
     monkeypatch.setattr(validate, "SCHEMA_SECONDS", 2)
     validate.require_schema(doubling(60))
     begin = time.monotonic()
-    with pytest.raises(ValueRefused, match="more than 1 s"):
+    with pytest.raises(ValueRefused, match="more than 2 s"):
         validate.require_valid(find_kind("INT"), doubling(60), 3)
     assert time.monotonic() - begin < 20
 
