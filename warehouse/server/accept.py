@@ -1,7 +1,7 @@
 """Parse the header ``Accept``, and choose the form of an answer. Pure functions.
 
-In: text as clients send it, with quotes or without, in lists, with weights. Out: ``MediaRange``, the
-best first; and, of an image, in which form its frames are answered (PS3.18 8.7).
+In: text as clients send it, with quotes or without, in lists, with weights. Out: ``MediaRange``,
+the best first; and, of an image, in which form its frames are answered (PS3.18 8.7).
 """
 
 from __future__ import annotations

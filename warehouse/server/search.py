@@ -1,7 +1,7 @@
 """Execute a search and return the matches as DICOM JSON.
 
-In: ``Search`` and a version. Out: one JSON object each, as text, and whether there are more. What an
-answer always has comes from the index of the version, what is asked for besides from the long
+In: ``Search`` and a version. Out: one JSON object each, as text, and whether there are more. What
+an answer always has comes from the index of the version, what is asked for besides from the long
 table.
 """
 
