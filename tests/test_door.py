@@ -182,8 +182,10 @@ def test_tables_describe_cohorts_and_runs(wh: warehouse.Warehouse) -> None:
     assert set(wh.tables()["name"]) == set(wh.catalog.models)
     assert "Modality" in wh.describe("series")["column"].to_list()
     wh.save_cohort("all_series", "select series_key from series")
+    shown = repr(wh.cohort("all_series"))
     assert wh.cohorts()["all_series"].kind == "saved"
     assert wh.cohort("all_series") in wh.runs()
+    assert [f"1 {level}" in shown for level in ("patient,", "study,", "series,")] == [True] * 3
 
 
 def test_what_is_shown_fits_a_screen_and_is_escaped(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
             element(0x00100020, "LO", b"P1"), element(0x00204000, "LT", b"one\ntwo " + value),
         )
     )  # fmt: skip
-    for name in (f"n{EVERY}"[:90], "x\n1 files: 1 created"):
+    for name in (f"n{EVERY}"[:90], "x\n1 file: 1 created"):
         (folder / "in" / name).write_bytes(b"no DICOM")
     warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1, mode="full")
     return folder
@@ -128,8 +128,8 @@ def test_what_is_printed_controls_nothing(stored: Path, kind: str) -> None:
 def test_a_name_forges_no_line_of_a_report(stored: Path) -> None:
     done = run("ingest", stored / "in", "-w", stored / "w", "--strict")
     lines = done.stdout.splitlines() + done.stderr.splitlines()
-    assert [line for line in lines if line.startswith("1 files")] == []
-    assert any("x\\n1 files: 1 created" in line for line in lines)
+    assert [line for line in lines if line.startswith("1 file:")] == []
+    assert any("x\\n1 file: 1 created" in line for line in lines)
 
 
 def test_a_notebook_shows_no_controls() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass, field
 
+from warehouse.counted import counted
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IngestReport:
@@ -42,7 +44,7 @@ class IngestReport:
         kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "forgotten")
         counts = ", ".join(f"{getattr(self, k):,} {k}" for k in kinds if getattr(self, k))
         lines = [f"{path}: {why}"[:200] for path, why in self.rejects[:5]]
-        head = f"{self.files:,} files: {counts or 'none'}; version {self.version}"
+        head = f"{counted(self.files, 'file')}: {counts or 'none'}; version {self.version}"
         return "\n ".join([f"<IngestReport {head}", *lines]) + ">"
 
     def _repr_html_(self) -> str:

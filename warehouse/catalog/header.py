@@ -16,6 +16,7 @@ import polars as pl
 
 from warehouse.catalog.dicom_json import json_model
 from warehouse.catalog.header_element import by_name
+from warehouse.counted import counted
 from warehouse.given import checked
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class Header:
     def __repr__(self) -> str:
         """Return the first elements, one per line, with long values truncated."""
         lines = [f"{place}  {label}  {vr}  {text}" for place, label, vr, text in self._shown()]
-        return "\n".join([f"Header of {len(self.elements)} elements", *lines, *self._more()])
+        return "\n".join(
+            [f"Header of {counted(len(self.elements), 'element')}", *lines, *self._more()]
+        )
 
     def _repr_html_(self) -> str:
         """Return the same as an HTML table, for notebooks."""
@@ -56,7 +59,9 @@ class Header:
             for row in self._shown()
         )
         more = "".join(f"<p>{html.escape(line)}</p>" for line in self._more())
-        return f"<p>Header of {len(self.elements)} elements</p><table>{rows}</table>{more}"
+        return (
+            f"<p>Header of {counted(len(self.elements), 'element')}</p><table>{rows}</table>{more}"
+        )
 
     def _shown(self) -> list[tuple[str, str, str, str]]:
         return [(e.tag, e.label, e.vr, _cut(e.text)) for e in self.elements[:SHOWN]]

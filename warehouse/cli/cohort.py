@@ -13,7 +13,8 @@ from warehouse import errors
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Root, opened
 from warehouse.cli.cohort_export import export
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import console, counted, counted_level, printed
+from warehouse.cli.screen import console, printed
+from warehouse.counted import counted, counted_level
 from warehouse.escape import escaped
 from warehouse.inputs import read_text
 

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from warehouse import errors
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import counted
 from warehouse.cohorts.names import TEMPLATE
+from warehouse.counted import counted
 from warehouse.escape import escaped
 from warehouse.outputs import format_of
 

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Root, opened
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import counted
+from warehouse.counted import counted, counted_level
 from warehouse.escape import escaped
 
 deidentify = App(
@@ -101,7 +101,7 @@ def views(
     if as_json:
         send_document({"target": target, "rows": counts})
         return 0
-    text = ", ".join(f"{count:,} {table}" for table, count in counts.items())
+    text = ", ".join(counted_level(count, table) for table, count in counts.items())
     print(escaped(f"{target}: {text}"))
     return 0
 

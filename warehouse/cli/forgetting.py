@@ -10,7 +10,8 @@ from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, Text, opened
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import console, counted, counted_level, printed, size_text
+from warehouse.cli.screen import console, printed, size_text
+from warehouse.counted import counted, counted_level
 from warehouse.errors import UsageError
 
 if TYPE_CHECKING:

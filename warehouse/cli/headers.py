@@ -17,7 +17,8 @@ from warehouse import errors
 from warehouse.cli.answers import ColumnPerLine, Format, answer_format, send_answer
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import console, counted, printable, say, send_text
+from warehouse.cli.screen import console, printable, say, send_text
+from warehouse.counted import counted
 from warehouse.escape import escaped, json_text
 from warehouse.outputs import format_of, is_stream, refuse_existing
 

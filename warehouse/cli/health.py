@@ -10,7 +10,8 @@ from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import console, counted, printed, size_text
+from warehouse.cli.screen import console, printed, size_text
+from warehouse.counted import counted
 
 if TYPE_CHECKING:
     from warehouse.store.verify import Verified

@@ -12,8 +12,9 @@ from cyclopts import Parameter
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import console, counted
+from warehouse.cli.screen import console
 from warehouse.cli.watching import Watch, measured
+from warehouse.counted import counted
 from warehouse.escape import escaped
 from warehouse.ingest_report import IngestReport
 from warehouse.process import go_last

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, opened
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import console, counted, printed, send_text
+from warehouse.cli.screen import console, printed, send_text
+from warehouse.counted import counted
 from warehouse.outputs import format_of
 
 rules = App(

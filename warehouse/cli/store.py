@@ -12,7 +12,8 @@ from rich.table import Table
 
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import console, counted, counted_level, printed, size_text
+from warehouse.cli.screen import console, printed, size_text
+from warehouse.counted import counted, counted_level
 
 if TYPE_CHECKING:
     from warehouse.store.report import ColumnFacts

@@ -10,7 +10,8 @@ from cyclopts import App, Parameter
 from warehouse.cli.answers import Format, list_rows
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
 from warehouse.cli.document import send_document
-from warehouse.cli.screen import console, counted
+from warehouse.cli.screen import console
+from warehouse.counted import counted
 from warehouse.errors import UsageError
 from warehouse.escape import escaped
 

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from warehouse.cohorts.asking import Limits, pick, pick_apart
 from warehouse.cohorts.definitions import FOLDER, definition, question, valid_name, values
 from warehouse.cohorts.guard import locked_catalog
+from warehouse.counted import counted_level
 from warehouse.errors import StoreDamaged, UnknownCohort, WriteFailed
 from warehouse.sqlfiles import statement
 from warehouse.store.duck import lent
@@ -81,7 +82,7 @@ class Run:
         """Return the query and the number of members."""
         given = ", ".join(f"{k}={v!r}" for k, v in self.parameters.items() if v is not None)
         text = f"{self.cohort}({given})"
-        counts = ", ".join(f"{count:,} {level}" for level, count in self.counts.items())
+        counts = ", ".join(counted_level(count, level) for level, count in self.counts.items())
         short = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
         version = self.warehouse.get("version")
         return f"<Run {self.run}: {short}\n {counts}\n version {version}, digest {self.digest}>"

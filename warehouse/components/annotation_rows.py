@@ -7,7 +7,7 @@ names yet.
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,13 +16,15 @@ from warehouse.components import ledger, shapes
 from warehouse.components.checking import streamed_shapes
 from warehouse.sqlfiles import by_name, statement
 from warehouse.store import layout
-from warehouse.store.duck import connect
+from warehouse.store.duck import connect, lent
 from warehouse.store.stage import write_small
 from warehouse.store.tables import named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
+
+    import duckdb
 
     from warehouse.components.kinds import Kind
     from warehouse.store.layout import Part
@@ -43,9 +45,12 @@ def stage(
     waiting: list[pa.Table] = []
     count = size = 0
     try:
-        with _measuring() as measure:
+        # Other threads would each hold rows of their own.
+        with closing(connect(threads=1)) as connection:
+            connection.execute(by_name("shapes").sql)
             for block in streamed_shapes(file, kind, head):
-                waiting.append(measure(shapes.rows_of(value_id, kind, block, count)))
+                rows = shapes.rows_of(value_id, kind, block, count)
+                waiting.append(_measured(connection, rows))
                 count += len(block)
                 size += waiting[-1].nbytes
                 if size >= STAGED_BYTES:
@@ -71,8 +76,9 @@ def measured(annotations: Iterable[tuple[str, Kind, Any]]) -> pa.Table:
             made[value_id] = shapes.rows_of(value_id, kind, found)
     if not made:
         return named("annotations").schema.empty_table()
-    with _measuring() as measure:
-        return pa.concat_tables([measure(rows) for rows in _by_kind(made.values())])
+    with lent() as connection:
+        connection.execute(by_name("shapes").sql)
+        return pa.concat_tables([_measured(connection, rows) for rows in _by_kind(made.values())])
 
 
 def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
@@ -83,24 +89,20 @@ def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
     return [pa.concat_tables(some) for some in kinds.values()]
 
 
-@contextmanager
-def _measuring() -> Iterator[Callable[[pa.Table], pa.Table]]:
-    """Open a connection, and yield what adds sizes to rows of annotations."""
-    schema, asked = named("annotations").schema, statement("measures", "components")
-    connection = connect(threads=1)
-    try:
-        connection.execute(by_name("shapes").sql)
+def _measured(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:
+    """Return rows of one kind of shape with their sizes.
 
-        def measure(rows: pa.Table) -> pa.Table:
-            if rows.num_rows and rows["kind"][0].as_py() == "POIN":
-                # Points have no size, and files with very many shapes consist mostly of points.
-                nulls = [pa.nulls(rows.num_rows, pa.float64())] * 3
-                return pa.Table.from_arrays([*rows.columns, *nulls], schema=schema)
-            connection.register("shapes", rows)
-            answer = connection.sql(asked).to_arrow_table()
-            connection.unregister("shapes")
-            return answer.cast(schema)
-
-        yield measure
-    finally:
-        connection.close()
+    The connection has the macros of ``sql/0_macros/shapes.sql``.
+    """
+    schema = named("annotations").schema
+    if not rows.num_rows:
+        return schema.empty_table()
+    kind = rows["kind"][0].as_py()
+    if kind == "POIN":  # points have no size
+        nulls = [pa.nulls(rows.num_rows, pa.float64())] * 3
+        return pa.Table.from_arrays([*rows.columns, *nulls], schema=schema)
+    # One statement per kind: binding the macros of every kind takes longer than most annotations.
+    connection.register("shapes", rows)
+    answer = connection.sql(statement(f"measures_{kind.lower()}", "components")).to_arrow_table()
+    connection.unregister("shapes")
+    return answer.cast(schema)

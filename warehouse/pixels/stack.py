@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from warehouse.counted import counted
 from warehouse.errors import NotAVolume
 from warehouse.given import checked
 from warehouse.pixels.facts import Headers
@@ -49,7 +50,7 @@ class Stack:
         self._tables: Tables = {}
 
     def __repr__(self) -> str:
-        return f"<Stack of {len(self)} frames: {', '.join(self._sizes())}>"
+        return f"<Stack of {counted(len(self), 'frame')}: {', '.join(self._sizes())}>"
 
     def __len__(self) -> int:
         return int(self._first[-1])

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.counted import counted
 from warehouse.elements.schema import INLINE_BYTES
 from warehouse.errors import StoreDamaged, UnknownVersion
 from warehouse.sqlfiles import statement
@@ -110,7 +111,7 @@ class Verified:
     def __repr__(self) -> str:
         """Return the result as one line."""
         state = "whole" if self.is_whole else f"{len(self.damaged)} damaged"
-        return f"<Verified version {self.version}, {self.parts:,} parts: {state}>"
+        return f"<Verified version {self.version}, {counted(self.parts, 'part')}: {state}>"
 
 
 def verify(root: Path, *, deep: bool = False) -> Verified:
