@@ -130,7 +130,7 @@ def test_inputs_are_exactly_those_of_the_interface(wh: warehouse.Warehouse) -> N
     require_complete(interface, wh.sockets, {"age": True, "flag": False, "maybe": False})
     for provided, said in (
         ({"age": True, "flag": True}, "missing: maybe"), ({"age": False, "flag": True, "maybe": True}, "missing: age"),
-        ({"age": True, "flag": True, "maybe": True, "mode": True}, "not taken: mode"),
+        ({"age": True, "flag": True, "maybe": True, "mode": True}, "unexpected: mode"),
     ):  # fmt: skip
         with pytest.raises(ComponentError, match=said):
             require_complete(interface, wh.sockets, provided)

@@ -1,9 +1,9 @@
-"""Make cases (inputs of jobs) from members of a cohort, or items of a set.
+"""Make cases (inputs of jobs) from series, or from items of a set.
 
-In: an algorithm, and series or a set. Out: ``Case``s, and why others are none. An item of a set is
-a case if its sockets are exactly the inputs of an interface. A series is one if an interface takes
-one image that nobody has said anything of, which is the series, and every other input of it is a
-value about the series, its study or its patient.
+In: an algorithm, and series or a set. Out: ``Case``s, and the reason for each series or item that
+is not a case. An item of a set is a case if its sockets are exactly the inputs of an interface. A
+series is a case if values about the series, its study or its patient are stored for all inputs of
+an interface, except for at most one image socket, which takes the series.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The cases among what was looked at."""
+    """Cases found, and reasons for the series or items that are not cases."""
 
     cases: list[Case] = field(default_factory=list)
     unmatched: dict[str, str] = field(default_factory=dict)
-    """Series or item → why no interface takes it."""
+    """Series, study or item → why it is not a case."""
 
 
 def cases_of_series(
     catalog: Catalog, root: Path, algorithm: Algorithm, keys: Sequence[str]
 ) -> Found:
-    """Return the cases of series, in the order of their keys."""
-    wanted = sorted(set(keys))
+    """Return a case for each series that an interface takes, in the order of series keys."""
+    series_keys = sorted(set(keys))
     interfaces = interfaces_of(root, algorithm, catalog.snapshot)
     sockets = known_sockets(root, catalog.snapshot)
     states: dict[str, str] = dict(
-        catalog.connection.execute(statement("case_series", "components"), [wanted]).fetchall()
+        catalog.connection.execute(statement("case_series", "components"), [series_keys]).fetchall()
     )
-    asking = [interface for interface in interfaces if _needs_values(interface, sockets)]
-    values = newest_values(catalog, wanted, asking)
+    needing_values = [interface for interface in interfaces if _needs_values(interface, sockets)]
+    values = newest_values(catalog, series_keys, needing_values)
     found = Found()
-    for series in wanted:
+    for series in series_keys:
         if series not in states:
             found.unmatched[series] = "the series is not in the warehouse"
             continue
@@ -68,7 +68,10 @@ def cases_of_series(
 def newest_values(
     catalog: Catalog, keys: Sequence[str], interfaces: Sequence[Interface]
 ) -> dict[str, dict[str, str]]:
-    """Return socket → newest value about each series, its study or patient; nothing unasked."""
+    """Return by series: socket → id of the newest value about it, else its study, else its patient.
+
+    Values are not queried, and the result is empty, if there are no ``interfaces``.
+    """
     values: dict[str, dict[str, str]] = defaultdict(dict)
     if keys and interfaces:
         rows = catalog.connection.execute(statement("case_values", "components"), [list(keys)])
@@ -103,7 +106,7 @@ def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
     Raises
     ------
     ComponentError
-        There is nothing in the set.
+        The set does not exist or is empty.
     """
     items: dict[str, dict[str, Input]] = defaultdict(dict)
     series: dict[str, set[str]] = defaultdict(set)
@@ -112,7 +115,7 @@ def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
         if row["series_key"]:
             series[row["item"]].add(row["series_key"])
     if not items:
-        raise ComponentError(f"there is nothing in a set {set_name!r}")
+        raise ComponentError(f"set {set_name!r} does not exist or is empty")
     interfaces = interfaces_of(root, algorithm)
     found = Found()
     for item, inputs in items.items():
@@ -121,8 +124,10 @@ def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
         except ComponentError as error:
             found.unmatched[item] = str(error)
             continue
-        about = min(series[item]) if len(series[item]) == 1 else None
-        case = Case(interface.interface_id, tuple(inputs.values()), about, f"{set_name}/{item}")
+        series_uid = min(series[item]) if len(series[item]) == 1 else None
+        case = Case(
+            interface.interface_id, tuple(inputs.values()), series_uid, f"{set_name}/{item}"
+        )
         found.cases.append(case)
     return found
 
@@ -130,7 +135,7 @@ def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
 def require_complete(
     interface: Interface, sockets: Mapping[str, Socket], provided: Mapping[str, bool]
 ) -> None:
-    """Check that what is provided is exactly what an interface takes.
+    """Check that the provided sockets are exactly the inputs of an interface.
 
     Parameters
     ----------
@@ -139,12 +144,12 @@ def require_complete(
     sockets
         Sockets by slug.
     provided
-        Socket → whether there is a value. One that may be null needs none, but has to be named.
+        Socket → whether it has a value. A nullable socket needs no value, but must be a key.
 
     Raises
     ------
     ComponentError
-        With the sockets that are missing and those that are too many.
+        Lists the missing and the unexpected sockets.
     """
     missing = [
         slug for slug in sorted(interface.inputs)
@@ -153,5 +158,5 @@ def require_complete(
     extra = sorted(set(provided) - interface.inputs)
     if missing or extra:
         reasons = [f"missing: {', '.join(missing)}"] * bool(missing)
-        reasons += [f"not taken: {', '.join(extra)}"] * bool(extra)
-        raise ComponentError(f"the inputs are not those of the interface; {'; '.join(reasons)}")
+        reasons += [f"unexpected: {', '.join(extra)}"] * bool(extra)
+        raise ComponentError(f"the inputs do not match the interface; {'; '.join(reasons)}")
