@@ -35,7 +35,7 @@ def test_what_fills_the_disk_is_stopped(
     with monkeypatch.context() as patch:
         patch.setattr(container, "MAX_OUTPUT_BYTES", 8 << 20)
         tiny.algorithms.run(f"look-{method}", of_set="s", runner="bwrap", seconds=30)
-    assert ends(tiny)["fill"][:2] == ("Failed", "The algorithm wrote more outputs than may be")
+    assert ends(tiny)["fill"][:2] == ("Failed", "The outputs exceed the limit of files or bytes")
     monkeypatch.setattr(container, "MIN_FREE_BYTES", 1 << 60)
     tiny.algorithms.run(f"look-{method}", of_set="s", runner="bwrap", seconds=30, again=True)
     assert ends(tiny)["fill"][1].endswith("MiB are free on the disk of the warehouse")

@@ -153,11 +153,11 @@ def test_other_inputs_are_said_about_the_first(wh: warehouse.Warehouse) -> None:
     [
         (INTERFACE, {"ct": "Modality = "}, "no SQL over the view series|not SQL"),
         (INTERFACE, {"ct": "Modality = 'CT'; drop table x"}, "is refused"),
-        (INTERFACE, {"ct": "nothing = 1"}, "is no SQL over the view series"),
+        (INTERFACE, {"ct": "nothing = 1"}, "is not valid SQL on the view series"),
         (INTERFACE, {"ct": "Modality = $x"}, "cannot have parameters"),
         (INTERFACE, {"ct": "SeriesDate < today()"}, "is refused"),
         (INTERFACE, {"ct": "exists (from read_csv('/etc/passwd'))"}, "is refused"),
-        (INTERFACE, {"age": "Modality = 'CT'"}, "no socket of images"),
+        (INTERFACE, {"age": "Modality = 'CT'"}, "not an image socket"),
         ("ct -> voxel-count", BOTH, "does not take other"),
     ],
 )  # fmt: skip

@@ -177,7 +177,7 @@ def test_an_evaluation_of_a_cohort(wh: warehouse.Warehouse, tmp_path: Path) -> N
     with pytest.raises(AlgorithmError, match="no jobs"):
         parts.evaluate("overlap", "segment", truth="reader")
     parts.run("segment", [CT, CT2], workers=0)
-    with pytest.raises(AlgorithmError, match="reader said nothing about 2 of 2"):
+    with pytest.raises(AlgorithmError, match="'reader' has no reference values for 2 of 2"):
         parts.evaluate("overlap", "segment", truth="reader")
     expected = {}
     for series in (CT, CT2):

@@ -242,7 +242,7 @@ def _copied_out(source: Path, target: Path) -> None:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             count, total = count + 1, total + found.st_size
             if count > MAX_OUTPUT_FILES or total > MAX_OUTPUT_BYTES:
-                raise AlgorithmError("The algorithm wrote more outputs than may be")
+                raise AlgorithmError("The outputs exceed the limit of files or bytes")
             kind = found.st_mode & 0o170000
             if kind == 0o040000:
                 (place / name).mkdir()
