@@ -55,7 +55,7 @@ def test_an_image_runs_as_it_is(
     )
     assert end["fail"][3] == "secret of the model"
     assert end["exit137"][:3] == ("Failed", "the algorithm ended with exit code 137", 137)
-    assert end["link"][1] == "output 'Look': look.json is a link, which is not followed"
+    assert end["link"][1] == "output 'Look': look.json is a symbolic link, which is not followed"
     assert end["hang"][:3] == ("Failed", "Time limit exceeded", None)
     assert (end["shout"][0], end["shout"][3:]) == ("Succeeded", ("a warning", True))
     ((lines, longest),) = tiny.sql("""

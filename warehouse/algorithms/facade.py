@@ -193,7 +193,7 @@ class Algorithms:
         return find_cases(catalog, self._root, algorithm, keys)
 
     def shape_counts(self, name: str, run: str) -> dict[str, int]:
-        """Return by socket the number of annotation shapes in the outputs for a cohort run or set."""
+        """Return the number of annotation shapes in the outputs of a run or set, by socket."""
         query = statement("shapes_of_run", "components")
         return dict(open_catalog(self._root).connection.execute(query, [name, run]).fetchall())
 
