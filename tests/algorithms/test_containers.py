@@ -50,7 +50,7 @@ def test_an_image_runs_as_it_is(
     # What it says may be secret: it is in the log, not in the message.
     assert end["fail"][:3] == (
         "Failed",
-        "the algorithm ended with exit code 7; its log says more",
+        "the algorithm ended with exit code 7; see the log of the job",
         7,
     )
     assert end["fail"][3] == "secret of the model"

@@ -279,7 +279,7 @@ def test_a_zip_is_unpacked_without_what_leads_out(tmp_path: Path) -> None:
         "b.json",
     ]
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["out"]
-    with pytest.raises(ValueRefused, match="more than it may"):
+    with pytest.raises(ValueRefused, match="too many files or bytes"):
         unzip(packed("bomb", content=bytes(8 << 20)), tmp_path / "bomb")
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(ValueRefused, match="damaged"):

@@ -313,5 +313,5 @@ def judge(done: Done, code: int, why: str | None, kills: Kills) -> None:
             return
         done.error = kills.said(done.exit_code) or (
             f"the algorithm ended with exit code {done.exit_code}"
-            + ("; its log says more" if last_line(done.stderr) else "")
+            + ("; see the log of the job" if last_line(done.stderr) else "")
         )
