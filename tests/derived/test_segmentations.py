@@ -283,7 +283,7 @@ def test_another_grid_is_refused_unless_asked_for(
 def test_objects_that_cannot_be_read_are_refused_by_name(wh: warehouse.Warehouse) -> None:
     with pytest.raises(NotInGeometry, match="frame of reference is not that of the images"):
         wh.segmentation("1.66.7.0")
-    with pytest.raises(WrongObject, match="several frames are of one segment at one place"):
+    with pytest.raises(WrongObject, match="several frames of one segment have the same position"):
         wh.segmentation("1.66.8.0")
     with pytest.raises(WrongObject, match="5 objects"):
         wh.segmentation("1.2.1.1")
