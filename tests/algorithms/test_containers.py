@@ -267,7 +267,7 @@ def test_memory_and_processes_are_bounded(
     end = ends(tiny)
     assert end["memory"][:3] == (
         "Failed",
-        "The algorithm was killed because it used more memory than it asked for",
+        "The algorithm was killed because it used more memory than requested",
         137,
     )
     assert end["fork"][0] == "Succeeded"

@@ -224,10 +224,10 @@ def remove_artifact(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
         ).fetchall()[0]
     if active:
         raise AlgorithmError(f"{active} active jobs use it; cancel them, or wait")
-    before = find_artifact(root, artifact_id)
+    artifact = find_artifact(root, artifact_id)
     removed = _append_change(root, artifact_id, by, is_removed=True)
-    if before.file_sha256 and not _is_referenced(root, before.file_sha256):
-        ledger.value_file(root, before.file_sha256).unlink(missing_ok=True)
+    if artifact.file_sha256 and not _is_referenced(root, artifact.file_sha256):
+        ledger.value_file(root, artifact.file_sha256).unlink(missing_ok=True)
     return removed
 
 
@@ -236,7 +236,9 @@ def _is_referenced(root: Path, digest: str) -> bool:
         (values,) = connection.execute(
             "select count(*) from socket_values where sha256 = $1", [digest]
         ).fetchall()[0]
-    return bool(values) or any(each.file_sha256 == digest for each in _current_artifacts(root))
+    return bool(values) or any(
+        artifact.file_sha256 == digest for artifact in _current_artifacts(root)
+    )
 
 
 def _append_change(root: Path, artifact_id: str, by: str, **changes: Any) -> Artifact:

@@ -52,12 +52,12 @@ class Bubblewrap:
         draft = root.with_name(f".{uuid.uuid4().hex}")
         try:
             unpack_layers(archive, image, draft)
-            for place in (
+            for path in (
                 "input", "output", "tmp", "proc", "dev", "var/tmp", "opt/ml/model",
                 "opt/ml/input/data/ground_truth",
             ):  # fmt: skip
                 # Symbolic links of the image are resolved within it.
-                inside(draft, place.split("/")).mkdir(parents=True, exist_ok=True)
+                inside(draft, path.split("/")).mkdir(parents=True, exist_ok=True)
             _user_and_home(draft, image)[2].mkdir(parents=True, exist_ok=True)
             draft.rename(root)
         except (FileExistsError, NotADirectoryError):
@@ -79,28 +79,32 @@ class Bubblewrap:
             raise EngineMissing("bwrap does not support GPUs; install podman or docker")
         root = self._root(image)
         uid, gid, home = _user_and_home(root, image)
-        inside = f"/{home.relative_to(root)}"
+        home_dir = f"/{home.relative_to(root)}"
         words = [
             self._program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
             "--uid", str(uid), "--gid", str(gid), "--hostname", "localhost", "--cap-drop", "ALL",
             "--info-fd", INFO_FD, "--ro-bind", str(root), "/", "--proc", "/proc", "--dev", "/dev",
             *_tmpfs_options(
-                memory_gb * engines.MB_PER_GB << 19, "/dev/shm", "/tmp", "/var/tmp", inside  # noqa: S108
+                memory_gb * engines.MB_PER_GB << 19, "/dev/shm", "/tmp", "/var/tmp", home_dir  # noqa: S108
             ),
         ]  # fmt: skip
-        for folder, place, how in mounts.places():
-            words += ["--bind" if how == "rw" else "--ro-bind", str(folder), place]
+        for folder, path, mode in mounts.places():
+            words += ["--bind" if mode == "rw" else "--ro-bind", str(folder), path]
         config = image.config
-        for pair in ["PATH=/usr/local/bin:/usr/bin:/bin", f"HOME={inside}", *(config["Env"] or [])]:
+        for pair in [
+            "PATH=/usr/local/bin:/usr/bin:/bin",
+            f"HOME={home_dir}",
+            *(config["Env"] or []),
+        ]:
             key, _, value = str(pair).partition("=")
             words += ["--setenv", key, value]
         words += ["--chdir", str(config["WorkingDir"] or "/"), *_start_command(config)]
         del owner
         # prlimit sets the limits and then execs bwrap: Python code between fork and exec is unsafe
         # with threads. RLIMIT_NPROC counts all processes of the user, so running ones are added.
-        most = memory_gb * engines.MB_PER_GB << 20
+        limit = memory_gb * engines.MB_PER_GB << 20
         processes = engines.PIDS + sum(name.isdecimal() for name in os.listdir("/proc"))
-        limited = [engines.required("prlimit"), f"--as={most}:{most}", "--core=0:0"]
+        limited = [engines.required("prlimit"), f"--as={limit}:{limit}", "--core=0:0"]
         limited.append(f"--nproc={processes}:{processes}")
         return Command(
             [*limited, *words], f"{LABEL}-{uuid.uuid4().hex[:20]}", tells_pid=True,
@@ -148,8 +152,8 @@ def _user_and_home(root: Path, image: ImageArchive) -> tuple[int, int, Path]:
     return uid or 65534, gid or 65534, path
 
 
-def _tmpfs_options(size: int, *places: str) -> list[str]:
-    return [word for place in places for word in ("--size", str(size), "--tmpfs", place)]
+def _tmpfs_options(size: int, *paths: str) -> list[str]:
+    return [word for path in paths for word in ("--size", str(size), "--tmpfs", path)]
 
 
 def _lines_of_file(path: Path) -> list[str]:

@@ -57,8 +57,8 @@ def cases_of_series(
             continue
         case = _case(interfaces, sockets, series, states[series], values[series])
         if case is None:
-            found.unmatched[series] = "no interface of the algorithm takes the series and " + (
-                ", ".join(sorted(values[series])) or "nothing else"
+            found.unmatched[series] = "no interface takes the series with the stored values: " + (
+                ", ".join(sorted(values[series])) or "none"
             )
         else:
             found.cases.append(case)

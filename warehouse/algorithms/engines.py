@@ -122,13 +122,13 @@ def run_engine(
 ) -> tuple[int, str, str]:
     """Run a short command of an engine; return exit code (-1: timeout), stdout and stderr."""
     try:
-        done = subprocess.run(  # noqa: S603 - no shell
+        result = subprocess.run(  # noqa: S603 - no shell
             words, capture_output=True, text=True, check=False, timeout=seconds, stdin=data,
             start_new_session=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return -1, "", f"it took more than {seconds} s"
-    return done.returncode, done.stdout, done.stderr
+    return result.returncode, result.stdout, result.stderr
 
 
 class Engine:
@@ -159,12 +159,15 @@ class Engine:
         if any(map(os.path.exists, _INITS)):
             words.append("--init")
         # podman's default limits exceed the hard limits of a process without CAP_SYS_RESOURCE.
-        for limit, number, enough in (
+        for limit, number, maximum in (
             ("nofile", resource.RLIMIT_NOFILE, 1 << 20), ("nproc", resource.RLIMIT_NPROC, 1 << 14),
         ):  # fmt: skip
-            most = resource.getrlimit(number)[1]
-            if most != resource.RLIM_INFINITY:
-                words += ["--ulimit", f"{limit}={min(most, enough)}:{min(most, enough)}"]
+            hard_limit = resource.getrlimit(number)[1]
+            if hard_limit != resource.RLIM_INFINITY:
+                words += [
+                    "--ulimit",
+                    f"{limit}={min(hard_limit, maximum)}:{min(hard_limit, maximum)}",
+                ]
         return words
 
     def _gpu_options(self) -> list[str]:
@@ -233,13 +236,13 @@ class Engine:
             "--shm-size", f"{memory_gb * MB_PER_GB // 2}m", "--log-driver", "none",
             "--tmpfs", tmp, *self._engine_options(), *(self._gpu_options() if gpu else []),
         ]  # fmt: skip
-        for folder, place, how in mounts.places():
+        for folder, path, mode in mounts.places():
             if ":" in str(folder):
                 raise EngineMissing(
                     f"{self.name} cannot mount a folder with ':' in its path; move the warehouse, "
                     "or run it with bwrap"
                 )
-            words += ["-v", f"{folder}:{place}:{how}"]
+            words += ["-v", f"{folder}:{path}:{mode}"]
         id_file = mounts.output.with_name("container")
         words += ["--cidfile", str(id_file), self._references.get(image.sha256, image.sha256)]
         return Command(words, name, id_file=id_file, clean=tuple(self._remove_command(name)))

@@ -148,14 +148,14 @@ def _wait_or_fail(
             f"{len(unfinished)} jobs of {algorithm.algorithm} have not ended; run them first: "
             f"evaluation {spec.job_id} waits"
         )
-    why = f"{len(failed)} jobs of {algorithm.algorithm} have failed, such as {min(failed)}"
+    reason = f"{len(failed)} jobs of {algorithm.algorithm} have failed, such as {min(failed)}"
     if state.status != FAILED:
-        events.append(Event(spec.job_id, "not predicted", now(), "", {"error_message": why}))
+        events.append(Event(spec.job_id, "not predicted", now(), "", {"error_message": reason}))
         record(root, events)
     queued = [row["job_id"] for row in unfinished if row["status"] in {0, 2, 7}]
     text = {"error_message": "Another job of the algorithm has failed"}
     record(root, [Event(job_id, "cancelled", now(), "", text) for job_id in queued])
-    return Prepared(spec.job_id, None, why)
+    return Prepared(spec.job_id, None, reason)
 
 
 def _prediction(row: Mapping[str, Any], sockets: Mapping[str, Socket]) -> dict[str, Any]:

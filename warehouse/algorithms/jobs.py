@@ -169,7 +169,7 @@ def add_jobs(root: Path, specs: Sequence[Spec], *, as_system: bool = True) -> li
         A job of a user exists already, or there are too many active jobs.
     """
     new: list[Spec] = []
-    what = "created by system" if as_system else "created"
+    first_event = "created by system" if as_system else "created"
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
         with ledger.connected(root, base, TABLES) as connection:
@@ -179,7 +179,7 @@ def add_jobs(root: Path, specs: Sequence[Spec], *, as_system: bool = True) -> li
                 _require_limits(connection, specs)
         new[:] = list({s.job_id: s for s in specs if s.job_id not in existing}.values())
         events = [
-            _event_row(Event(spec.job_id, what, spec.created_at, spec.created_by), None)
+            _event_row(Event(spec.job_id, first_event, spec.created_at, spec.created_by), None)
             for spec in new
         ]
         return {"job_specs": [asdict(spec) for spec in new], "job_events": events}

@@ -94,8 +94,8 @@ def end(pid: int, grace: float, clean: "list[str]") -> int:
     if grace > 0:
         # The init process of a container has no handler for SIGTERM: signal its children.
         inner = _descendants(pid, 2) or _descendants(pid)
-        for each in inner or [pid]:
-            _send(each, signal.SIGTERM)
+        for child in inner or [pid]:
+            _send(child, signal.SIGTERM)
         until = time.monotonic() + grace
         while time.monotonic() < until:
             code = ended(pid)
@@ -121,11 +121,11 @@ def end(pid: int, grace: float, clean: "list[str]") -> int:
 def kill_below(pid: int) -> None:
     """Kill the children of a process until it has none, for up to 10 s."""
     for _ in range(2000):
-        below = _descendants(pid, 1)
-        if not below:
+        children = _descendants(pid, 1)
+        if not children:
             return
-        for each in below:
-            _send(each, signal.SIGKILL)
+        for child in children:
+            _send(child, signal.SIGKILL)
         time.sleep(0.005)
 
 

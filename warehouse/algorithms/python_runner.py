@@ -78,7 +78,7 @@ class CaseInputs(Mapping[str, Any]):
 
     def __init__(self, task: Task) -> None:
         # In an evaluation a socket has many values; they are read as files instead.
-        self._inputs = {each.socket.slug: each for each in task.inputs}
+        self._inputs = {content.socket.slug: content for content in task.inputs}
         self._task = task
         self._volumes: dict[str, LazyVolume] = {}
         self.series_key = task.spec.series_key
@@ -302,7 +302,7 @@ def _as_json(value: Any) -> Any:
 
 def _write_array(task: Task, case: CaseInputs, socket: Socket, array: np.ndarray) -> None:
     """Write an array as an image on the grid of the reference input volume."""
-    slugs = [each.socket.slug for each in task.inputs if each.series_key == task.reference]
+    slugs = [content.socket.slug for content in task.inputs if content.series_key == task.reference]
     if task.reference is None:
         raise OutputRefused(f"{socket.slug}: an array needs one input series with its grid")
     volume = case.volume(slugs[0])
@@ -334,13 +334,13 @@ def _resource_limits(task: Task) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = resource.getrlimit(resource.RLIMIT_DATA)
+    previous = resource.getrlimit(resource.RLIMIT_DATA)
     limit = task.spec.requires_memory_gb << 30
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, task.seconds)
     try:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, previous[1]))
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        resource.setrlimit(resource.RLIMIT_DATA, before)
+        resource.setrlimit(resource.RLIMIT_DATA, previous)

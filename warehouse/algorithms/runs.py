@@ -144,15 +144,15 @@ def run_cases(
     began = time.monotonic()
     with alone(root, algorithm.algorithm):
         specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
-        wanted = {spec.job_id: spec for spec in specs}
-        known = jobs.states(root, wanted, catalog.snapshot)
-        missing = [spec for spec in wanted.values() if spec.job_id not in known]
+        specs_by_id = {spec.job_id: spec for spec in specs}
+        known = jobs.states(root, specs_by_id, catalog.snapshot)
+        missing = [spec for spec in specs_by_id.values() if spec.job_id not in known]
         new = {spec.job_id for spec in add_jobs(root, missing)} if missing else set()
-        if len(new) < len(wanted):
-            wanted |= jobs.specs(root, set(wanted) - new)
-        report = Report(algorithm.algorithm, algorithm.version, asked_for, len(wanted))
+        if len(new) < len(specs_by_id):
+            specs_by_id |= jobs.specs(root, set(specs_by_id) - new)
+        report = Report(algorithm.algorithm, algorithm.version, asked_for, len(specs_by_id))
         report.unmatched = dict(found.unmatched)
-        ready, report.done_before = _ready_jobs(root, wanted, new, again=again, by=by)
+        ready, report.done_before = _ready_jobs(root, specs_by_id, new, again=again, by=by)
         if ready:
             _Run(root, catalog, ready, report, seconds, progress).execute(open_pool)
         report.seconds = time.monotonic() - began
@@ -193,9 +193,9 @@ def run_waiting(
         rows = catalog.connection.execute(
             "select job_id from jobs where algorithm = $1 and is_active", [algorithm.algorithm]
         ).fetchall()
-        wanted = jobs.specs(root, [row[0] for row in rows])
-        report = Report(algorithm.algorithm, algorithm.version, None, len(wanted))
-        ready, report.done_before = _ready_jobs(root, wanted, set(), again=False, by=by)
+        specs_by_id = jobs.specs(root, [row[0] for row in rows])
+        report = Report(algorithm.algorithm, algorithm.version, None, len(specs_by_id))
+        ready, report.done_before = _ready_jobs(root, specs_by_id, set(), again=False, by=by)
         if ready:
             _Run(root, catalog, ready, report, seconds, progress).execute(open_pool)
         report.seconds = time.monotonic() - began
@@ -203,17 +203,17 @@ def run_waiting(
 
 
 def _ready_jobs(
-    root: Path, wanted: Mapping[str, Spec], new: set[str], *, again: bool, by: str
+    root: Path, specs_by_id: Mapping[str, Spec], new: set[str], *, again: bool, by: str
 ) -> tuple[dict[str, tuple[Spec, int]], int]:
     """Return jobs to run with their attempt numbers, and the number of other jobs.
 
     Jobs left by a killed run are made ready by events.
     """
-    states = jobs.states(root, set(wanted) - new) if set(wanted) - new else {}
+    states = jobs.states(root, set(specs_by_id) - new) if set(specs_by_id) - new else {}
     states |= {job_id: State(QUEUED, 0, 0) for job_id in new}
     events: list[Event] = []
     ready, skipped = {}, 0
-    for job_id, spec in wanted.items():
+    for job_id, spec in specs_by_id.items():
         state = states[job_id]
         recovery = _RECOVERY_EVENTS.get(state.status)
         if again and state.status in {FAILED, CANCELLED}:

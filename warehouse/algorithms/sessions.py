@@ -47,8 +47,8 @@ class Session:
     def __init__(self, task: Task, loaded: Loaded) -> None:
         self.folder = task.root / FOLDER / f"session-{uuid.uuid4().hex}"
         self.input, self.output = self.folder / "input", self.folder / "output"
-        for each in (self.input, self.output):
-            each.mkdir(parents=True)
+        for path in (self.input, self.output):
+            path.mkdir(parents=True)
         self.output.chmod(0o777)
         self.input.chmod(0o755)
         self._client: subprocess.Popen[str] | None = None
@@ -223,12 +223,12 @@ def _try_empty(folder: Path) -> bool:
 
     With rootless podman, files may belong to another user and cannot be removed.
     """
-    for each in folder.iterdir():
-        if each.is_dir() and not each.is_symlink():
-            clear_folder(each)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            clear_folder(entry)
         else:
             with contextlib.suppress(OSError):
-                each.unlink()
+                entry.unlink()
     return not any(folder.iterdir())
 
 

@@ -31,7 +31,7 @@ FOLDER = layout.JOBS
 """Folder of a warehouse with the folders of jobs; may be deleted when no job runs."""
 
 TIME_LIMIT_TEXT = "Time limit exceeded"
-MEMORY_TEXT = "The algorithm was killed because it used more memory than it asked for"
+MEMORY_TEXT = "The algorithm was killed because it used more memory than requested"
 CANCELLED_TEXT = "The job was cancelled"
 
 
@@ -77,7 +77,7 @@ class Task:
     @property
     def reference(self) -> str | None:
         """The input series whose grid output images should have; None if it is ambiguous."""
-        series_keys = {each.series_key for each in self.inputs if each.series_key}
+        series_keys = {content.series_key for content in self.inputs if content.series_key}
         if self.spec.series_key in series_keys:
             return self.spec.series_key
         return min(series_keys) if len(series_keys) == 1 else None

@@ -91,7 +91,7 @@ def place_frames(
     """
     planes = _planes(frames, rows, shape)
     own, warnings = _own_grid(planes, frames)
-    source = "own_grid was asked for" if own_grid else _source_grid(catalog, series_uid, segments)
+    source = "own_grid was requested" if own_grid else _source_grid(catalog, series_uid, segments)
     if isinstance(source, Grid):
         corners, why = _corners_on(series_uid, source, planes, rows)
         if why and not resample:

@@ -96,9 +96,9 @@ class Segmentation:
         description: Described | None = None,
     ) -> None:  # fmt: skip
         self.series_uid, self.sop_instance_uid = series_uid, image.SOPInstanceUID
-        found = description or described(catalog, [image.instance_id])[image.instance_id]
-        self.segments: pl.DataFrame = found.segments
-        self.frames: pl.DataFrame = found.frames
+        header = description or described(catalog, [image.instance_id])[image.instance_id]
+        self.segments: pl.DataFrame = header.segments
+        self.frames: pl.DataFrame = header.frames
         unread = self.segments["not_read"].drop_nulls()
         if len(unread):
             raise WrongObject(series_uid, "segmentation", unread[0])
