@@ -183,9 +183,9 @@ def test_an_evaluation_compares_one_output_of_every_case(
         Given(slug, value, about="series", about_key=series, added_by=by) for slug, value, series, by in said
     ])  # fmt: skip
     assert parts.evaluate("classification", "measure", truth="all").succeeded == 1
-    assert "is about mean-value, voxel-count" in refused("classification", "both")
-    assert "is about mean-value, voxel-count" in refused("classification", "half")
-    assert "that is an image, and is about none" in refused("segmentation", "all")
+    assert "is of mean-value, voxel-count" in refused("classification", "both")
+    assert "is of mean-value, voxel-count" in refused("classification", "half")
+    assert "that is an image; it is of none" in refused("segmentation", "all")
 
 
 def test_an_evaluation_is_of_one_version(wh: warehouse.Warehouse, tmp_path: Path) -> None:
