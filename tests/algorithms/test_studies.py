@@ -151,7 +151,7 @@ def test_other_inputs_are_said_about_the_first(wh: warehouse.Warehouse) -> None:
 @pytest.mark.parametrize(
     ("interface", "conditions", "said"),
     [
-        (INTERFACE, {"ct": "Modality = "}, "no SQL over the view series|not SQL"),
+        (INTERFACE, {"ct": "Modality = "}, "not valid SQL on the view series|not SQL"),
         (INTERFACE, {"ct": "Modality = 'CT'; drop table x"}, "is refused"),
         (INTERFACE, {"ct": "nothing = 1"}, "is not valid SQL on the view series"),
         (INTERFACE, {"ct": "Modality = $x"}, "cannot have parameters"),

@@ -90,14 +90,18 @@ class ImageArchive:
 
 @dataclass(slots=True)
 class _Listing:
+    """Members of an archive: sizes of files, targets of symbolic links, content of JSON files."""
+
     sizes: dict[str, int] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
 
     def text(self, name: str) -> bytes | None:
+        """Return the content of a JSON member, or None."""
         return self.texts.get(self.resolved(name))
 
     def resolved(self, name: str) -> str:
+        """Follow symbolic links, at most eight."""
         for _ in range(8):
             if name not in self.links:
                 break
@@ -150,6 +154,7 @@ def read_archive(path: Path) -> ImageArchive:
 
 
 def _diff_ids(config: dict[str, Any]) -> tuple[str, ...]:
+    """Return the digests of the uncompressed layers in an image configuration."""
     rootfs = config.get("rootfs")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     return tuple(str(digest) for digest in diff_ids) if isinstance(diff_ids, list) else ()
@@ -218,6 +223,7 @@ def _oci_config_and_layers(listing: _Listing) -> tuple[str, list[str]]:
 
 
 def _list_in(parsed: Any, name: str) -> list[Any]:
+    """Return a list in a JSON object, or refuse the archive."""
     items = parsed.get(name) if isinstance(parsed, dict) else None
     if not isinstance(items, list):
         raise ArchiveRefused(f"it has no list of {name}")
@@ -225,6 +231,7 @@ def _list_in(parsed: Any, name: str) -> list[Any]:
 
 
 def _blob_name(descriptor: Any) -> str:
+    """Return the name of the member that a descriptor refers to."""
     digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
     if not isinstance(digest, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise ArchiveRefused("it has a descriptor without a SHA-256 digest")
@@ -301,6 +308,7 @@ def unpack(tar: tarfile.TarFile, target: Path) -> None:
 
 
 def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, target: Path) -> None:
+    """Write one member to ``path``; skip devices and other special files."""
     if member.isdir():
         if path.is_symlink() or not path.is_dir():
             _remove(path)

@@ -126,6 +126,7 @@ def add_artifact(
 
 
 def _validated_fields(kind: str, draft: Path, digest: str) -> dict[str, Any]:
+    """Validate an archive, and return the fields of its row that depend on its content."""
     if kind == "image":
         image = read_archive(draft)
         return {
@@ -163,6 +164,7 @@ def _record_result(root: Path, result: dict[str, Any], draft: Path, digest: str,
 def _current_artifacts(
     root: Path, snapshot: Snapshot | None = None, begins: str = ""
 ) -> list[Artifact]:
+    """Return the newest state of the artifacts whose id begins with ``begins``."""
     with ledger.connected(root, snapshot, ("artifact_events",)) as connection:
         query = statement("newest_artifacts", "components")
         rows = ledger.dictionaries(connection, query, begins)
@@ -232,6 +234,7 @@ def remove_artifact(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
 
 
 def _is_referenced(root: Path, digest: str) -> bool:
+    """Return whether a value or an artifact has the file with this digest."""
     with ledger.connected(root) as connection:
         (values,) = connection.execute(
             "select count(*) from socket_values where sha256 = $1", [digest]
@@ -242,6 +245,7 @@ def _is_referenced(root: Path, digest: str) -> bool:
 
 
 def _append_change(root: Path, artifact_id: str, by: str, **changes: Any) -> Artifact:
+    """Append an event that changes an artifact; return its new state."""
     artifact = find_artifact(root, artifact_id)
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:

@@ -157,6 +157,7 @@ def _tmpfs_options(size: int, *paths: str) -> list[str]:
 
 
 def _lines_of_file(path: Path) -> list[str]:
+    """Return the lines of a small regular file; none of a symbolic link or an unreadable file."""
     try:
         if path.is_symlink() or path.stat().st_size > 1 << 20:
             return []

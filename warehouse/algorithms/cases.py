@@ -81,6 +81,7 @@ def newest_values(
 
 
 def _needs_values(interface: Interface, sockets: Mapping[str, Socket]) -> bool:
+    """Return whether an interface has inputs besides one image."""
     return len(interface.inputs) > 1 or not any(
         sockets[slug].of_kind.is_image for slug in interface.inputs
     )
@@ -90,6 +91,7 @@ def _case(
     interfaces: Sequence[Interface], sockets: Mapping[str, Socket], series: str, state: str,
     values: Mapping[str, str],
 ) -> Case | None:  # fmt: skip
+    """Return the case of a series for the first interface that takes it, or None."""
     for interface in interfaces:
         missing = sorted(interface.inputs - set(values))
         if len(missing) > 1 or any(not sockets[slug].of_kind.is_image for slug in missing):

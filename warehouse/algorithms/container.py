@@ -247,6 +247,7 @@ def start(task: Task, loaded: Loaded, mounts: Mounts) -> Running:
 
 
 def _feed_tail(stream: Any, tail: Tail) -> None:
+    """Copy a stream to a log until it ends."""
     with stream:
         for block in iter(lambda: stream.read1(1 << 16), b""):
             tail.feed(block)

@@ -101,6 +101,7 @@ def found_engine(wanted: str | None) -> str:
 
 
 def _program(name: str) -> str | None:
+    """Return the path of a program, or None."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 

@@ -182,6 +182,7 @@ def _prediction(row: Mapping[str, Any], sockets: Mapping[str, Socket]) -> dict[s
 
 
 def _socket_value(socket: Socket, pk: str, text: str | None, is_image: bool) -> dict[str, Any]:
+    """Return the entry of an input or output in ``predictions.json``."""
     described = socket.serialized()
     is_value = text is not None
     return {

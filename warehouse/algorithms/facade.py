@@ -189,6 +189,7 @@ class Algorithms:
         )
 
     def _cases_of(self, catalog: Catalog, algorithm: Algorithm, keys: Sequence[str]) -> cases.Found:
+        """Return the cases of series, or of their studies if the algorithm has conditions."""
         find_cases = studies.cases_of_studies if algorithm.matching else cases.cases_of_series
         return find_cases(catalog, self._root, algorithm, keys)
 
@@ -200,6 +201,7 @@ class Algorithms:
     def _series_keys(
         self, catalog: Catalog, cohort: str | Run | Iterable[str] | None
     ) -> tuple[Sequence[str], str | None]:
+        """Return the series of a cohort and the name of its run, if it has one."""
         execute = catalog.connection.execute
         if cohort is None:
             return [row[0] for row in execute("select series_key from series").fetchall()], None

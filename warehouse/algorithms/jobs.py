@@ -237,6 +237,8 @@ def _states(connection: duckdb.DuckDBPyConnection, job_ids: Sequence[str]) -> di
 
 
 class _EventsRefused(Exception):
+    """Events of some jobs are not possible; ``why`` has the error of each job."""
+
     def __init__(self, why: dict[str, TransitionRefused]) -> None:
         self.why = why
 
@@ -281,6 +283,7 @@ def record(
 
 
 def _event_rows(root: Path, events: Sequence[Event], base: Snapshot) -> dict[str, ledger.Rows]:
+    """Validate events against the states of their jobs, and return their rows."""
     by_job: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_job[event.job_id].append(event)
@@ -312,6 +315,7 @@ _NO_FIELDS = dict.fromkeys(
 
 
 def _event_row(event: Event, before: State | None) -> dict[str, Any]:
+    """Return the row of an event after the state ``before``; None for a new job."""
     status, attempt = (before.status, before.attempt) if before else (NEW, 0)
     transition = step(event.what, status, attempt)
     fields = dict(event.fields)

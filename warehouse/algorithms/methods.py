@@ -113,6 +113,7 @@ def _mask(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
 
 
 def _means(results: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the number of results, and mean and number of defined values of each metric."""
     aggregates: dict[str, Any] = {"count": len(results)}
     for name in names:
         known = [result[name] for result in results if result[name] is not None]

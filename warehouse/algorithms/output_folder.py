@@ -63,6 +63,7 @@ def collected(
 
 
 def _as_given(task: Task, done: Done, socket: Socket, folder: Path) -> Given:
+    """Return the value or file of an output for validation."""
     values = done.values or {}
     value: Any = values.get(socket.slug, MISSING)
     file = None
@@ -105,6 +106,7 @@ def find_output(folder: Path, socket: Socket) -> Path:
 
 
 def _entry_names(folder: Path, socket: Socket) -> list[str]:
+    """Return the sorted names in a folder; refuse too many or non-printable names."""
     names = []
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -184,6 +184,7 @@ class _UncachedLoader(importlib.machinery.SourceFileLoader):
 
 
 def _imported(location: str) -> Any:
+    """Import a module by name, or from a file."""
     try:
         if not location.endswith(".py"):
             return importlib.import_module(location)
@@ -219,7 +220,7 @@ def perform(task: Task) -> Done:
     except KeyboardInterrupt:
         done.what = "interrupted"
     except BaseException as error:  # noqa: BLE001 - any exception of the function is its failure
-        # The message may contain a header value, so it goes only to the access-controlled log.
+        # The message may contain a header value, so it goes only to the log of the job.
         done.error = f"the function raised {type(error).__name__}; see the log of the job"
         stderr.write("".join(traceback.format_exception(error)))
     done.ended_at = done.ended_at or now()
@@ -228,6 +229,7 @@ def perform(task: Task) -> Done:
 
 
 def _call(task: Task, done: Done) -> None:
+    """Open the inputs, call the function, and collect its outputs."""
     assert task.algorithm.function is not None
     clear_folder(task.folder)  # left by a killed run
     began = time.perf_counter()
@@ -289,6 +291,7 @@ def _collected(task: Task, case: CaseInputs, returned: Any) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
+    """Convert NumPy scalars and arrays in a value to Python objects."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -316,6 +319,7 @@ def _write_array(task: Task, case: CaseInputs, socket: Socket, array: np.ndarray
 
 
 def _copy_file(task: Task, socket: Socket, path: Path) -> None:
+    """Copy a returned file to the output folder of the task."""
     target = task.folder / "output" / socket.relative_path
     if socket.of_kind.is_image:
         target /= path.name

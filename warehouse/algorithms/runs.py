@@ -256,6 +256,7 @@ class _Run:
         self._began = self._committed = self._last_check = time.monotonic()
 
     def execute(self, open_pool: Callable[[], Any]) -> None:
+        """Execute all ready jobs; commit finished ones even if it is interrupted."""
         with locks.writing(self._root), open_pool() as pool:
             try:
                 for tasks in self._portions():
@@ -271,6 +272,7 @@ class _Run:
                 self._clear_folders()
 
     def _portions(self) -> Iterator[list[Task]]:
+        """Yield the tasks of the ready jobs, ``TASKS_AT_ONCE`` at a time."""
         snapshot = self._catalog.snapshot
         algorithms = known_algorithms(self._root, snapshot, all_versions=True)
         interfaces = known_interfaces(self._root, snapshot)
@@ -284,6 +286,7 @@ class _Run:
             )  # fmt: skip
 
     def _submit(self, pool: TaskPool, tasks: Sequence[Task]) -> None:
+        """Submit tasks to the pool, without exceeding its limit of tasks in flight."""
         for task in tasks:
             while len(self._in_flight) >= pool.at_once:
                 self._collect_finished(pool)
@@ -311,6 +314,7 @@ class _Run:
             self._commit()
 
     def _cancelled_jobs(self) -> set[str]:
+        """Return the jobs in flight that were cancelled."""
         job_ids = [task.spec.job_id for task in self._in_flight.values()]
         states = jobs.states(self._root, job_ids)
         return {job_id for job_id, state in states.items() if state.status == CANCELLED}
@@ -336,6 +340,7 @@ class _Run:
         self._events += in_order(task, events)
 
     def _commit(self) -> None:
+        """Commit the collected events and values, and count the results."""
         self._committed = time.monotonic()
         if not self._events:
             return

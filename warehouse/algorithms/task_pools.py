@@ -84,6 +84,7 @@ def pool_of(
 
 @contextmanager
 def _in_this_process(perform: Callable[..., Any]) -> Iterator[TaskPool]:
+    """Open a pool with one thread of this process."""
     with ThreadPoolExecutor(1) as thread:
         yield TaskPool(thread, perform, 4, python_runner.NAME)
 
@@ -92,6 +93,7 @@ def _in_this_process(perform: Callable[..., Any]) -> Iterator[TaskPool]:
 def _in_threads(
     root: Path, workers: int, perform: Callable[..., Any], engine: str
 ) -> Iterator[TaskPool]:
+    """Open a pool of threads that start containers; stop all containers at the end."""
     with containers.running():
         container.engine_of(root, engine).sweep(container.owner_of(root))
         with ThreadPoolExecutor(workers) as threads:
@@ -109,6 +111,7 @@ def _in_threads(
 
 @contextmanager
 def _in_processes(workers: int, perform: Callable[..., Any]) -> Iterator[TaskPool]:
+    """Open a pool of worker processes."""
     with WorkerPool(workers) as pool:
         yield TaskPool(pool, perform, 4 * workers, python_runner.NAME)
 
@@ -117,6 +120,7 @@ def _in_processes(workers: int, perform: Callable[..., Any]) -> Iterator[TaskPoo
 def _on_dask(
     address: str, algorithm: Algorithm, perform: Callable[..., Any], runner: str
 ) -> Iterator[TaskPool]:
+    """Open a pool that executes tasks on Dask workers."""
     try:
         from distributed import Client  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:

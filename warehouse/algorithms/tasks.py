@@ -175,6 +175,7 @@ def _with_prefix(content: Content, prefix: str) -> Content:
 
 
 def _content(root: Path, row: Mapping[str, Any], socket: Socket) -> Content:
+    """Return the content of a stored value."""
     form, value_id = row["form"], row["value_id"]
     if form == "value":
         value = read_value(root, value_id) if row["is_annotation"] else json.loads(row["value"])

@@ -63,6 +63,7 @@ def unzip(source: Path, target: Path) -> list[str]:
 
 
 def _is_safe_file(member: zipfile.ZipInfo) -> bool:
+    """Return whether a member is a file to unpack: no link, no path outside, not ignored."""
     name = member.filename
     parts = name.split("/")
     is_link = member.external_attr >> 16 & 0o170000 == 0o120000

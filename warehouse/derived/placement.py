@@ -109,6 +109,7 @@ def place_frames(
 def _planes(
     frames: pl.DataFrame, rows: Sequence[FrameOf], shape: tuple[int, int]
 ) -> list[Plane] | str:
+    """Return the planes of frames, or why they are unknown."""
     columns = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
     attribute_rows = frames.select(columns).rows()
     stated = [attribute_rows[frame] for frame, _ in rows]

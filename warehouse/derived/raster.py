@@ -56,6 +56,7 @@ def filled(outlines: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray
 
 
 def _toggle(toggles: np.ndarray, outline: np.ndarray, rows: int, columns: int) -> None:
+    """Toggle the first pixel to the right of each intersection of an outline with a row."""
     start, end = outline, np.roll(outline, -1, axis=0)
     low, high = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 0], end[:, 0])
     # Rows r with low <= r < high: from first to last - 1.

@@ -289,6 +289,7 @@ class Segmentation:
             start = end
 
     def _rows_of(self, number: int | None) -> list[int]:
+        """Return the indices in ``_rows`` of the frames of a segment, or of all for None."""
         return [n for n, (_, segment) in enumerate(self._rows) if number in (None, segment)]
 
     def _segment_array(self, number: int, threshold: float | None) -> np.ndarray:
@@ -381,6 +382,7 @@ def open_segmentation(
 
 
 def _max_fractional_value(catalog: Catalog, image: Image, series_uid: str) -> int:
+    """Return Maximum Fractional Value (0062,000E) of a fractional segmentation."""
     rows = catalog.connection.execute(_MAX_FRACTIONAL_VALUE, [image.instance_id]).fetchall()
     if not rows or not rows[0][0]:
         why = "it is fractional, and its Maximum Fractional Value is missing"

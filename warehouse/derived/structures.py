@@ -165,6 +165,7 @@ class Structures:
     # -- contours ----------------------------------------------------------------------------------
 
     def _roi(self, number: int) -> dict[str, object]:
+        """Return the row of a region; refuse one without a volume."""
         rows = self.rois.filter(pl.col("ROINumber") == number).to_dicts()
         if not rows:
             raise UnknownPart("region", number, self.rois["ROINumber"].drop_nulls().to_list())
@@ -202,6 +203,7 @@ class Structures:
         return planes
 
     def _grid(self, number: int, on: str | None) -> tuple[str, Grid]:
+        """Return the series on whose grid to rasterize a region, and its grid."""
         roi = self._roi(number)
         series_uid = on or roi["referenced_SeriesInstanceUID"]
         if not isinstance(series_uid, str):

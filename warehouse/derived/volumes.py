@@ -116,6 +116,7 @@ def _measured_rows(
     numbers: list[int],
     description: Described,
 ) -> Iterator[dict[str, Any]]:
+    """Yield a row per segment of one object, or rows with the reason if it has no volumes."""
     try:
         segmentation, warnings = _open_on_grid(catalog, series_uid, sop_instance_uid, description)
         volumes = segmentation.volumes().iter_rows(named=True)

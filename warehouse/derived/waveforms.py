@@ -99,6 +99,7 @@ class Waveform:
         return samples if padding is None else np.where(stored == padding, np.nan, samples)
 
     def _padding(self, dtype: np.dtype) -> np.generic | None:
+        """Return the padding value of the samples, or None."""
         first = self.channels.row(0, named=True)
         parameters = [first["instance_id"], f"WaveformSequence[{first['group_item']}]"]
         rows = self._catalog.connection.execute(_PADDING, parameters).fetchall()
