@@ -50,12 +50,12 @@ def test_an_image_runs_as_it_is(
     # What it says may be secret: it is in the log, not in the message.
     assert end["fail"][:3] == (
         "Failed",
-        "the algorithm ended with exit code 7; its log says more",
+        "the algorithm ended with exit code 7; see the log of the job",
         7,
     )
     assert end["fail"][3] == "secret of the model"
     assert end["exit137"][:3] == ("Failed", "the algorithm ended with exit code 137", 137)
-    assert end["link"][1] == "output 'Look': look.json is a link, which is not followed"
+    assert end["link"][1] == "output 'Look': look.json is a symbolic link, which is not followed"
     assert end["hang"][:3] == ("Failed", "Time limit exceeded", None)
     assert (end["shout"][0], end["shout"][3:]) == ("Succeeded", ("a warning", True))
     ((lines, longest),) = tiny.sql("""
@@ -267,7 +267,7 @@ def test_memory_and_processes_are_bounded(
     end = ends(tiny)
     assert end["memory"][:3] == (
         "Failed",
-        "The algorithm was killed because it used more memory than it asked for",
+        "The algorithm was killed because it used more memory than requested",
         137,
     )
     assert end["fork"][0] == "Succeeded"

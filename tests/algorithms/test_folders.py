@@ -130,7 +130,7 @@ def test_inputs_are_exactly_those_of_the_interface(wh: warehouse.Warehouse) -> N
     require_complete(interface, wh.sockets, {"age": True, "flag": False, "maybe": False})
     for provided, said in (
         ({"age": True, "flag": True}, "missing: maybe"), ({"age": False, "flag": True, "maybe": True}, "missing: age"),
-        ({"age": True, "flag": True, "maybe": True, "mode": True}, "not taken: mode"),
+        ({"age": True, "flag": True, "maybe": True, "mode": True}, "unexpected: mode"),
     ):  # fmt: skip
         with pytest.raises(ComponentError, match=said):
             require_complete(interface, wh.sockets, provided)
@@ -189,19 +189,19 @@ def _endless(folder: Path) -> None:
 
 HOSTILE = {
     "missing": ("count", "was not produced", lambda folder: None),
-    "link": ("count", "is a link", _link),
-    "folder": ("count", "is no file", lambda folder: (folder / "count.json").mkdir()),
-    "pipe": ("count", "is no file", lambda folder: os.mkfifo(folder / "count.json")),
-    "sparse": ("count", "more than 4 GiB", _sparse),
+    "link": ("count", "is a symbolic link", _link),
+    "folder": ("count", "is not a file", lambda folder: (folder / "count.json").mkdir()),
+    "pipe": ("count", "is not a file", lambda folder: os.mkfifo(folder / "count.json")),
+    "sparse": ("count", "larger than 4 GiB", _sparse),
     "nan": ("count", "NaN", _json("NaN")),
     "text": ("count", "not of type", _json('"many"')),
     "garbage": ("count", "no JSON", _json("{")),
     "bom": ("count", "byte order mark", _json("\ufeff1")),
-    "linked folder": ("mask", "is a link", _linked_folder),
-    "no image": ("mask", "holds 0", lambda folder: (folder / "images" / "mask").mkdir(parents=True)),
-    "two images": ("mask", "holds 2", lambda folder: (_image(folder), _image(folder, name="n.mha"))),
+    "linked folder": ("mask", "is a symbolic link", _linked_folder),
+    "no image": ("mask", "contains 0", lambda folder: (folder / "images" / "mask").mkdir(parents=True)),
+    "two images": ("mask", "contains 2", lambda folder: (_image(folder), _image(folder, name="n.mha"))),
     "many files": ("mask", "more than 1000 files", _many),
-    "newline": ("mask", "cannot be printed", lambda folder: _image(folder, name="a\nb.mha")),
+    "newline": ("mask", "non-printable", lambda folder: _image(folder, name="a\nb.mha")),
     "unknown label": ("mask", "no overlay segments", lambda folder: _image(folder, np.full((3, 4, 5), 9, "u1"))),
     "bomb": ("mask", "another number of voxels", _bomb),
     "too large": ("mask", "GiB of voxels", _endless),
@@ -279,7 +279,7 @@ def test_a_zip_is_unpacked_without_what_leads_out(tmp_path: Path) -> None:
         "b.json",
     ]
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["out"]
-    with pytest.raises(ValueRefused, match="more than it may"):
+    with pytest.raises(ValueRefused, match="too many files or bytes"):
         unzip(packed("bomb", content=bytes(8 << 20)), tmp_path / "bomb")
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(ValueRefused, match="damaged"):

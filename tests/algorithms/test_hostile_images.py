@@ -35,7 +35,7 @@ def test_what_fills_the_disk_is_stopped(
     with monkeypatch.context() as patch:
         patch.setattr(container, "MAX_OUTPUT_BYTES", 8 << 20)
         tiny.algorithms.run(f"look-{method}", of_set="s", runner="bwrap", seconds=30)
-    assert ends(tiny)["fill"][:2] == ("Failed", "The algorithm wrote more outputs than may be")
+    assert ends(tiny)["fill"][:2] == ("Failed", "The outputs exceed the limit of files or bytes")
     monkeypatch.setattr(container, "MIN_FREE_BYTES", 1 << 60)
     tiny.algorithms.run(f"look-{method}", of_set="s", runner="bwrap", seconds=30, again=True)
     assert ends(tiny)["fill"][1].endswith("MiB are free on the disk of the warehouse")
@@ -112,7 +112,7 @@ def test_the_truth_of_a_method_is_mounted(tiny: warehouse.Warehouse, tmp_path: P
     bad = tmp_path / "bad.tar.gz"
     with tarfile.open(bad, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("../../x"))
-    with pytest.raises(ArchiveRefused, match="leads out of it"):
+    with pytest.raises(ArchiveRefused, match="points outside of it"):
         parts.add_ground_truth(bad, parent="rated")
     tiny.refresh()
     assert tiny.sql("select count(*) from artifacts where kind = 'ground truth'").fetchall() == [

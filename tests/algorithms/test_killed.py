@@ -115,10 +115,10 @@ def test_who_was_killed_for_memory_is_not_guessed() -> None:
     # Another process of the machine was killed, or nobody saw that it was one of the container.
     for kills in (Kills(0, 1), Kills(None, 3)):
         assert MEMORY_TEXT not in said(137, kills)
-        assert "which may have been those of it" in said(137, kills)
-        assert "which may have been" in said(-signal.SIGKILL, kills, "bwrap")
+        assert "possibly its own" in said(137, kills)
+        assert "possibly its own" in said(-signal.SIGKILL, kills, "bwrap")
         assert said(7, kills) == "the algorithm ended with exit code 7"
-    assert said(1, Kills(2, 2)).endswith("after a process of it was killed for want of memory")
+    assert said(1, Kills(2, 2)).endswith("after a process was killed for lack of memory")
 
 
 def sleeping() -> list[int]:

@@ -112,12 +112,12 @@ def test_items_of_a_set_that_match_exactly(wh: warehouse.Warehouse) -> None:
 
 def test_what_goes_wrong_in_a_function_is_a_row(wh: warehouse.Warehouse) -> None:
     modes = {
-        "raise": "the function raised RuntimeError; its log says where",
+        "raise": "the function raised RuntimeError; see the log of the job",
         "sleep": "Time limit exceeded",
         "die": "the process that executed it ended with exit code 7",
-        "memory": "The algorithm was killed because it used more memory than it asked for",
+        "memory": "The algorithm was killed because it used more memory than requested",
         "nan": "it holds NaN or Infinity", "text": "it is not of type", "nothing": "was not produced",
-        "other": "returned unknown, which is no output", "print": "",
+        "other": "returned unknown, which is not an output", "print": "",
     }  # fmt: skip
     for mode in modes:
         value = wh.components.add_value("mode", mode).value_id

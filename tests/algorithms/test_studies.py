@@ -77,9 +77,9 @@ def test_a_pair_of_series_of_a_study_is_a_case(wh: warehouse.Warehouse) -> None:
     report = wh.run_algorithm("both", workers=0)
     assert (report.cases, report.succeeded, report.failed) == (1, 1, 0)
     assert report.unmatched == {
-        "1.1.2": "2 series of the study could be 'other'; narrow its condition, or the cohort",
-        "1.1.3": "no series of the study is 'ct'",
-        "1.1.4": "no series of the study is 'ct'",
+        "1.1.2": "2 series of the study match the condition of 'other'; narrow it, or the cohort",
+        "1.1.3": "no series of the study matches the condition of 'ct'",
+        "1.1.4": "no series of the study matches the condition of 'ct'",
     }
     # About the series of the first condition, so that it joins series.
     ((series, count, mask, inputs),) = wh.sql("""
@@ -133,14 +133,14 @@ def test_a_cohort_or_a_condition_makes_it_one_series(wh: warehouse.Warehouse) ->
     mr = {"ct": "SeriesDescription is null", "other": "regexp_matches(SeriesDescription, 'flair')"}
     assert asked(wh, "mr", [MR, FLAIR], mr) == ([{"ct": MR, "other": FLAIR}], {})
     assert asked(wh, "same", [CT, PET], dict.fromkeys(BOTH, "Modality = 'CT'")) == (
-        [], {STUDY: "one series of the study would go into several sockets; narrow their conditions"},
+        [], {STUDY: "one series of the study matches several sockets; narrow their conditions"},
     )  # fmt: skip
 
 
 def test_other_inputs_are_said_about_the_first(wh: warehouse.Warehouse) -> None:
     # What else an interface takes is said about the series of the first condition.
     taken = "ct, other, age -> mask, voxel-count"
-    said = "nobody has said the other inputs of an interface about it"
+    said = "values for the other inputs of an interface are missing"
     assert asked(wh, "aged", [CT, PET], BOTH, taken) == ([], {STUDY: said})
     age = wh.add_value("age", 41, patient="P1").value_id
     assert asked(wh, "aged", [CT, PET, "9.9"], BOTH, taken) == (
@@ -151,13 +151,13 @@ def test_other_inputs_are_said_about_the_first(wh: warehouse.Warehouse) -> None:
 @pytest.mark.parametrize(
     ("interface", "conditions", "said"),
     [
-        (INTERFACE, {"ct": "Modality = "}, "no SQL over the view series|not SQL"),
+        (INTERFACE, {"ct": "Modality = "}, "not valid SQL on the view series|not SQL"),
         (INTERFACE, {"ct": "Modality = 'CT'; drop table x"}, "is refused"),
-        (INTERFACE, {"ct": "nothing = 1"}, "is no SQL over the view series"),
+        (INTERFACE, {"ct": "nothing = 1"}, "is not valid SQL on the view series"),
         (INTERFACE, {"ct": "Modality = $x"}, "cannot have parameters"),
         (INTERFACE, {"ct": "SeriesDate < today()"}, "is refused"),
         (INTERFACE, {"ct": "exists (from read_csv('/etc/passwd'))"}, "is refused"),
-        (INTERFACE, {"age": "Modality = 'CT'"}, "no socket of images"),
+        (INTERFACE, {"age": "Modality = 'CT'"}, "not an image socket"),
         ("ct -> voxel-count", BOTH, "does not take other"),
     ],
 )  # fmt: skip

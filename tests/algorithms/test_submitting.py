@@ -57,7 +57,7 @@ def test_a_person_asks_for_a_job(wh: warehouse.Warehouse) -> None:
         "select error_message, detailed_error_message from jobs where label = 'Cancelled'"
     ).fetchall()
     assert message == "One or more of the inputs failed validation."
-    assert json.loads(details) == {"Age": "there is no such value of the socket"}
+    assert json.loads(details) == {"Age": "the socket has no value with this id"}
     report = parts.run_waiting("grow", workers=0)
     assert (report.cases, report.succeeded) == (2, 2)
     with pytest.raises(TransitionRefused, match="Succeeded"):
@@ -142,7 +142,7 @@ def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path:
             with pytest.raises(OutputRefused, match="signature"):
                 parts.report(made[0], tampered, signature, tmp_path)
     other = json.dumps({"pk": made[1], "return_code": 0}).encode()
-    with pytest.raises(OutputRefused, match="not that of the job"):
+    with pytest.raises(OutputRefused, match="not a JSON object of this job"):
         parts.report(made[0], other, signature_of(other, key), tmp_path)
     parts.report(made[0], body, signed, tmp_path)
     assert label(wh, made[0]) == "Succeeded"
@@ -177,7 +177,7 @@ def test_an_evaluation_of_a_cohort(wh: warehouse.Warehouse, tmp_path: Path) -> N
     with pytest.raises(AlgorithmError, match="no jobs"):
         parts.evaluate("overlap", "segment", truth="reader")
     parts.run("segment", [CT, CT2], workers=0)
-    with pytest.raises(AlgorithmError, match="reader said nothing about 2 of 2"):
+    with pytest.raises(AlgorithmError, match="'reader' has no reference values for 2 of 2"):
         parts.evaluate("overlap", "segment", truth="reader")
     expected = {}
     for series in (CT, CT2):

@@ -83,7 +83,7 @@ def test_what_a_living_process_wrote_is_copied_within_bounds(
     (source / "link.json").symlink_to("/etc/passwd")
     os.mkfifo(source / "pipe.json")
     monkeypatch.setattr(output_folder, "MAX_BYTES", 4 << 30)
-    sessions._copied_out(source, target)
+    sessions._copy_outputs(source, target)
     copied = (target / "images" / "hole.mha").stat()
     assert (copied.st_size, copied.st_blocks) == (8 << 30, 0)  # its size is what is refused
     assert sorted(path.name for path in target.iterdir()) == ["a.json", "images", "link.json"]
@@ -91,7 +91,7 @@ def test_what_a_living_process_wrote_is_copied_within_bounds(
     # One that grows is copied as long as it was when it was looked at.
     growing = io.BytesIO(b"x" * 100)
     copy = io.BytesIO()
-    sessions._copy(growing, copy, 40)
+    sessions._copy_bytes(growing, copy, 40)
     assert copy.getvalue() == b"x" * 40
 
 
@@ -142,7 +142,7 @@ def test_a_report_that_is_malformed_is_refused(wh: warehouse.Warehouse, tmp_path
         with pytest.raises(OutputRefused, match=next(iter(change))):
             report(json.dumps(good | change).encode())
     for body in (b"[" * 100_000, b"\xff", b"null"):
-        with pytest.raises(OutputRefused, match="not that of the job"):
+        with pytest.raises(OutputRefused, match="not a JSON object of this job"):
             report(body)
     with pytest.raises(OutputRefused, match="signature"):
         report(json.dumps(good).encode(), "é" * 64)
@@ -183,9 +183,9 @@ def test_an_evaluation_compares_one_output_of_every_case(
         Given(slug, value, about="series", about_key=series, added_by=by) for slug, value, series, by in said
     ])  # fmt: skip
     assert parts.evaluate("classification", "measure", truth="all").succeeded == 1
-    assert "is about mean-value, voxel-count" in refused("classification", "both")
-    assert "is about mean-value, voxel-count" in refused("classification", "half")
-    assert "that is an image, and is about none" in refused("segmentation", "all")
+    assert "is of mean-value, voxel-count" in refused("classification", "both")
+    assert "is of mean-value, voxel-count" in refused("classification", "half")
+    assert "that is an image; it is of none" in refused("segmentation", "all")
 
 
 def test_an_evaluation_is_of_one_version(wh: warehouse.Warehouse, tmp_path: Path) -> None:

@@ -319,8 +319,8 @@ def test_one_contour_between_slices_fills_the_nearest(wh: warehouse.Warehouse) -
 def test_what_lies_beyond_the_images_is_told(wh: warehouse.Warehouse) -> None:
     mask = wh.structures("1.7.1.0").mask(number_of("beyond"))
     assert mask.voxels[1, :2, :2].all()
-    assert "contours reach beyond rows or columns, and are cut off there" in mask.warnings
-    assert "1 contour planes lie beyond the slices" in mask.warnings
+    assert "contours extend outside of rows or columns, and are clipped" in mask.warnings
+    assert "1 contour planes are outside of the slices" in mask.warnings
 
 
 def test_oblique_slices_hold_contours_that_were_drawn_on_them(wh: warehouse.Warehouse) -> None:
@@ -328,7 +328,7 @@ def test_oblique_slices_hold_contours_that_were_drawn_on_them(wh: warehouse.Ware
     expected = np.zeros((DEPTH, ROWS, COLUMNS), bool)
     expected[1:3, 1:4, 2:5] = True
     assert np.array_equal(mask.voxels, expected)
-    with pytest.raises(NotInGeometry, match="no planes|not lie in planes"):
+    with pytest.raises(NotInGeometry, match="no planes|not in planes"):
         wh.structures("1.7.2.0").mask(1, on="1.2.1.1")
 
 
@@ -337,7 +337,7 @@ def test_grids_that_do_not_fit_are_refused_by_name(wh: warehouse.Warehouse) -> N
         wh.structures("1.7.1.0").mask(1, on="1.2.2")
     with pytest.raises(NotInGeometry, match="another frame of reference"):
         wh.structures("1.7.3.0").mask(1)
-    with pytest.raises(WrongObject, match="names no series"):
+    with pytest.raises(WrongObject, match="references no series"):
         wh.structures("1.7.4.0").mask(1)
     with pytest.raises(WrongObject, match="no region"):
         wh.structures("1.8.1.0")

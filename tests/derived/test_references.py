@@ -154,7 +154,7 @@ def test_numbers_of_a_waveform_are_in_a_unit_or_none(tmp_path: Path) -> None:
     assert found.units == ["uV", None]
     wanted = [[11, 6], [math.nan, 7], [17, math.nan]]
     assert np.array_equal(found.read(), wanted, equal_nan=True)
-    with pytest.raises(WrongObject, match="more samples than it promises"):
+    with pytest.raises(WrongObject, match="more samples than its header states"):
         made.waveform("1.9.0.2").read()
 
 
@@ -172,5 +172,5 @@ def test_what_is_no_waveform_is_refused(wh: warehouse.Warehouse, tmp_path: Path)
     ))  # fmt: skip
     made = warehouse.open(tmp_path / "w", create=True)
     made.ingest(tmp_path / "in", workers=1)
-    with pytest.raises(WrongObject, match="fewer samples than it promises"):
+    with pytest.raises(WrongObject, match="fewer samples than its header states"):
         made.waveform("1.9.0").read()

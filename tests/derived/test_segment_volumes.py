@@ -104,7 +104,7 @@ def test_segments_are_counted_once(wh: warehouse.Warehouse) -> None:
         ("1.66.2", 9, 1, pytest.approx(0.002), "no segment describes this value"),
     ]  # fmt: skip
     assert rows[4][:4] == ("1.66.3", 1, None, None)
-    assert "several frames are of one segment at one place" in rows[4][4]
+    assert "several frames of one segment have the same position" in rows[4][4]
     assert rows[5:] == [("1.66.4", None, None, None, "it has no segment number")]
     assert {row[5] for row in found if (row[3] or 0) > 0} == {"1.2.1.1"}
     assert wh.measure_segments() == Measured(0, 0, 0, {})
@@ -137,7 +137,7 @@ def test_a_change_of_the_file_or_of_the_images_is_counted_again(
         "where SOPInstanceUID = '1.66.1' order by SegmentNumber"
     )
     assert rows_of(wh, asked) == [
-        (ml, None, ["measured on its own grid: it names no series of images"])
+        (ml, None, ["measured on its own grid: it references no series of images"])
         for ml in (pytest.approx(0.010), pytest.approx(0.004))
     ]  # fmt: skip
 

@@ -272,7 +272,7 @@ def test_another_grid_is_refused_unless_asked_for(
     # 8.8 mm is nearest to 8, 2.8 to 2.
     assert np.array_equal(nearest.mask(1), opened("1.66.1.0").mask(1))
     own = wh.segmentation("1.66.5.0", own_grid=True)
-    assert (own.source_uid, own.own_grid_why) == (None, "own_grid was asked for")
+    assert (own.source_uid, own.own_grid_why) == (None, "own_grid was requested")
     assert np.allclose(own.affine[:3, 3], [0, 0, 2.8])
     # Frames 6 mm apart, 2 mm stated: two slices between them are empty, or 2 mm is wrong.
     assert own.shape == (4, ROWS, COLUMNS)
@@ -283,7 +283,7 @@ def test_another_grid_is_refused_unless_asked_for(
 def test_objects_that_cannot_be_read_are_refused_by_name(wh: warehouse.Warehouse) -> None:
     with pytest.raises(NotInGeometry, match="frame of reference is not that of the images"):
         wh.segmentation("1.66.7.0")
-    with pytest.raises(WrongObject, match="several frames are of one segment at one place"):
+    with pytest.raises(WrongObject, match="several frames of one segment have the same position"):
         wh.segmentation("1.66.8.0")
     with pytest.raises(WrongObject, match="5 objects"):
         wh.segmentation("1.2.1.1")

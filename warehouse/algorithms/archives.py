@@ -1,9 +1,9 @@
-"""Archives of images, as ``docker save``, ``podman save`` and ``crane`` write them.
+"""Read and validate image archives written by ``docker save``, ``podman save`` and ``crane``.
 
-In: a tar file, packed with gzip or xz or not at all. Out: ``ImageArchive``, if the seven rules of
-Grand Challenge hold, or ``ArchiveRefused``. It is read once from front to back; nothing of it is
-unpacked to the disk. Layers are unpacked only for runners that have no engine, below a folder that
-no name of the archive can leave.
+In: a tar file, uncompressed or compressed with gzip, bzip2 or xz. Out: ``ImageArchive`` if it meets
+the rules of Grand Challenge for images, else ``ArchiveRefused``. Validation reads the file once,
+sequentially, and writes nothing to disk. Layers are unpacked only for runners without a container
+engine, into a folder that no path in the archive can escape.
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ if TYPE_CHECKING:
 
 MAX_MEMBERS = 100_000
 MAX_TEXT = 4 << 20
-"""Bytes of a description in an archive: manifests and configurations."""
+"""Maximum size in bytes of one JSON member: a manifest or configuration."""
 
 MAX_TEXTS = 64 << 20
+"""Maximum size in bytes of all JSON members that are held in memory."""
+
 MAX_UNPACKED = 256 << 30
-"""Bytes that an archive may have when it is unpacked."""
+"""Maximum uncompressed size of an archive in bytes."""
 
 MAX_DESCRIPTION = 1 << 20
-"""Bytes of a long name, or of the attributes of a member."""
+"""Maximum size in bytes of an extended tar header: a GNU long name or pax attributes."""
 
-_DESCRIBING = frozenset({
+_EXTENDED_HEADERS = frozenset({
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 })  # fmt: skip
@@ -45,57 +47,61 @@ _DESCRIBING = frozenset({
 API_LABEL = "org.grand-challenge.api-method"
 
 _DIGEST = re.compile(r"(?:^|[/:])([0-9a-f]{64})(?:\.json)?$")
-_BROKEN = (
+_READ_ERRORS = (
     tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError,
-    RecursionError,  # of headers that only describe further headers
+    RecursionError,  # extended headers that are followed by extended headers only
 )  # fmt: skip
 
 
 class Member(tarfile.TarInfo):
-    """A header of an archive that takes bounded memory to read.
+    """A tar header that is read with bounded memory.
 
-    Long names and attributes are blocks of any size that ``tarfile`` reads at once, and the map of
-    a sparse file goes on for as long as it says.
+    ``tarfile`` reads GNU long names and pax attributes into memory whatever their size, and the
+    map of a sparse file to its end.
     """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Read one header, which may announce such a block."""
+        """Parse one header; refuse a large extended header or a sparse file."""
         member = super().frombuf(buf, encoding, errors)
-        is_described = member.type in _DESCRIBING and member.size > MAX_DESCRIPTION
-        if is_described or member.type == tarfile.GNUTYPE_SPARSE:
-            raise ArchiveRefused("a name or an attribute in it is longer than any has to be")
+        is_too_large = member.type in _EXTENDED_HEADERS and member.size > MAX_DESCRIPTION
+        if is_too_large or member.type == tarfile.GNUTYPE_SPARSE:
+            raise ArchiveRefused("it has a tar header that is too long, or a sparse file")
         return member
 
 
 @dataclass(frozen=True, slots=True)
 class ImageArchive:
-    """An image in an archive."""
+    """A container image in an archive."""
 
     sha256: str
-    """Digest of its configuration: the id under which engines know it."""
+    """SHA-256 of the image configuration, which container engines use as the image id."""
     layers: tuple[str, ...]
-    """Members of the archive, the lowest layer first."""
+    """Names of the archive members with the layers, lowest layer first."""
     size: int
-    """Bytes of layers and configuration in the archive."""
+    """Size in bytes of layers and configuration as stored in the archive."""
     api_method: str
-    """``exec`` or ``invoke``, as its label says."""
+    """``exec`` or ``invoke``, from the label ``API_LABEL``; ``exec`` without one."""
     config: dict[str, Any]
     """``User``, ``Env``, ``Entrypoint``, ``Cmd``, ``WorkingDir``."""
     diff_ids: tuple[str, ...] = ()
-    """Digests of its layers, not packed, as its configuration has them."""
+    """Digests of the uncompressed layers, from ``rootfs.diff_ids`` of the configuration."""
 
 
 @dataclass(slots=True)
 class _Listing:
+    """Members of an archive: sizes of files, targets of symbolic links, content of JSON files."""
+
     sizes: dict[str, int] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
 
     def text(self, name: str) -> bytes | None:
+        """Return the content of a JSON member, or None."""
         return self.texts.get(self.resolved(name))
 
     def resolved(self, name: str) -> str:
+        """Follow symbolic links, at most eight."""
         for _ in range(8):
             if name not in self.links:
                 break
@@ -104,124 +110,131 @@ class _Listing:
 
 
 def read_archive(path: Path) -> ImageArchive:
-    """Return the image of an archive.
+    """Validate an image archive and return its image.
 
     Raises
     ------
     ArchiveRefused
-        The archive cannot be read, holds no image or several, or one that may not be run: as root,
-        or for another kind of processor.
+        The archive cannot be read, does not contain exactly one image, or the image runs as root
+        or is for another processor architecture.
     """
-    listing = _listed(path)
-    config_name, layers = _described(listing)
+    listing = _read_listing(path)
+    config_name, layers = _config_and_layers(listing)
     config_text = listing.text(config_name)
     if config_text is None:
-        raise ArchiveRefused("the configuration that its manifest names is not in the archive")
-    found = _DIGEST.search(config_name)
+        raise ArchiveRefused("the configuration named in its manifest is not in the archive")
+    name_match = _DIGEST.search(config_name)
     digest = hashlib.sha256(config_text).hexdigest()
-    if found is None or found[1] != digest:
-        raise ArchiveRefused("the name of its configuration is not the digest of its content")
+    if name_match is None or name_match[1] != digest:
+        raise ArchiveRefused("the name of its configuration is not the SHA-256 of its content")
     config = _json(config_text, "configuration")
     if not isinstance(config, dict) or not isinstance(config.get("config") or {}, dict):
-        raise ArchiveRefused("its configuration is no object of JSON")
-    how = config.get("config") or {}
-    user = str(how.get("User") or "").strip()
+        raise ArchiveRefused("its configuration is not a JSON object")
+    settings = config.get("config") or {}
+    user = str(settings.get("User") or "").strip()
     if user.lower() in {"", "0", "root"} or user.lower().startswith(("0:", "root:")):
-        raise ArchiveRefused("its user is root; write USER in the Dockerfile, with any other user")
+        raise ArchiveRefused("its user is root; set another user with USER in the Dockerfile")
     if config.get("architecture") != "amd64":
-        raise ArchiveRefused("it is for another processor; build it with --platform linux/amd64")
+        raise ArchiveRefused("its architecture is not amd64; build it with --platform linux/amd64")
     missing = [name for name in layers if listing.resolved(name) not in listing.sizes]
     if missing:
         raise ArchiveRefused(f"{len(missing)} of its layers are not in the archive")
-    labels = how.get("Labels") or {}
+    labels = settings.get("Labels") or {}
     method = labels.get(API_LABEL, "exec") if isinstance(labels, dict) else "exec"
     if method not in {"exec", "invoke"}:
         raise ArchiveRefused(f"its label {API_LABEL} is neither exec nor invoke")
-    kept = {name: how.get(name) for name in ("User", "Env", "Entrypoint", "Cmd", "WorkingDir")}
+    runtime = {
+        name: settings.get(name) for name in ("User", "Env", "Entrypoint", "Cmd", "WorkingDir")
+    }
     size = sum(listing.sizes[listing.resolved(name)] for name in layers) + len(config_text)
     return ImageArchive(
-        digest, tuple(listing.resolved(name) for name in layers), size, str(method), kept,
+        digest, tuple(listing.resolved(name) for name in layers), size, str(method), runtime,
         _diff_ids(config),
     )  # fmt: skip
 
 
 def _diff_ids(config: dict[str, Any]) -> tuple[str, ...]:
-    root = config.get("rootfs")
-    found = root.get("diff_ids") if isinstance(root, dict) else None
-    return tuple(str(each) for each in found) if isinstance(found, list) else ()
+    """Return the digests of the uncompressed layers in an image configuration."""
+    rootfs = config.get("rootfs")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    return tuple(str(digest) for digest in diff_ids) if isinstance(diff_ids, list) else ()
 
 
-def _listed(path: Path) -> _Listing:
-    """Read an archive from front to back, and keep what describes it."""
-    found = _Listing()
-    kept = unpacked = 0
+def _read_listing(path: Path) -> _Listing:
+    """Read an archive sequentially; return member sizes, links and the content of JSON members."""
+    listing = _Listing()
+    text_bytes = unpacked = 0
     try:
         with tarfile.open(path, "r|*", tarinfo=Member) as tar:
             for number, member in enumerate(tar):
                 unpacked += member.size
                 if number >= MAX_MEMBERS or unpacked > MAX_UNPACKED:
-                    raise ArchiveRefused("it is beyond what an image may be")  # noqa: TRY301
+                    raise ArchiveRefused("it has too many members or bytes")  # noqa: TRY301
                 name = os.path.normpath(member.name)
                 if member.issym():
                     target = os.path.join(os.path.dirname(name), member.linkname)
-                    found.links[name] = os.path.normpath(target)
+                    listing.links[name] = os.path.normpath(target)
                 if not member.isreg():
                     continue
-                found.sizes[name] = member.size
-                if member.size <= MAX_TEXT and kept + member.size <= MAX_TEXTS:
+                listing.sizes[name] = member.size
+                if member.size <= MAX_TEXT and text_bytes + member.size <= MAX_TEXTS:
                     file = tar.extractfile(member)
-                    head = file.read() if file else b""
-                    if head.lstrip()[:1] in {b"{", b"["}:
-                        found.texts[name] = head
-                        kept += len(head)
+                    content = file.read() if file else b""
+                    if content.lstrip()[:1] in {b"{", b"["}:
+                        listing.texts[name] = content
+                        text_bytes += len(content)
     except ArchiveRefused:
         raise
-    except _BROKEN:
-        raise ArchiveRefused("it is no tar archive that can be read, or it is cut off") from None
-    return found
+    except _READ_ERRORS:
+        raise ArchiveRefused("it is not a readable tar file, or is truncated") from None
+    return listing
 
 
-def _described(listing: _Listing) -> tuple[str, list[str]]:
-    """Return the name of the configuration and those of the layers."""
+def _config_and_layers(listing: _Listing) -> tuple[str, list[str]]:
+    """Return the names of the members with the configuration and with the layers."""
     text = listing.text("manifest.json")
     if text is None:
-        return _of_layout(listing)
+        return _oci_config_and_layers(listing)
     manifest = _json(text, "manifest")
     if not isinstance(manifest, list) or len(manifest) != 1:
-        raise ArchiveRefused("it has to hold exactly one image; save one by its name and tag")
+        raise ArchiveRefused("it must contain exactly one image; save one by its name and tag")
     entry = manifest[0]
     config = entry.get("Config") if isinstance(entry, dict) else None
     layers = entry.get("Layers") if isinstance(entry, dict) else None
     if not isinstance(config, str) or not isinstance(layers, list):
-        raise ArchiveRefused("its manifest names no configuration")
+        raise ArchiveRefused("its manifest has no configuration or layers")
     return os.path.normpath(config), [os.path.normpath(str(layer)) for layer in layers]
 
 
-def _of_layout(listing: _Listing) -> tuple[str, list[str]]:
-    """Return the same of an archive that is an OCI layout alone."""
+def _oci_config_and_layers(listing: _Listing) -> tuple[str, list[str]]:
+    """Return the same names for an OCI image layout, which has no ``manifest.json``."""
     text = listing.text("index.json")
     if text is None:
         raise ArchiveRefused("it has no manifest.json; save the image with docker or podman")
-    manifests = _part(_json(text, "index"), "manifests")
+    manifests = _list_in(_json(text, "index"), "manifests")
     if len(manifests) != 1:
-        raise ArchiveRefused("it has to hold exactly one image; save one by its name and tag")
-    manifest = _json(listing.text(_blob(manifests[0])) or b"null", "manifest")
+        raise ArchiveRefused("it must contain exactly one image; save one by its name and tag")
+    manifest = _json(listing.text(_blob_name(manifests[0])) or b"null", "manifest")
     if not isinstance(manifest, dict):
         raise ArchiveRefused("its manifest is not in the archive")
-    return _blob(manifest.get("config")), [_blob(each) for each in _part(manifest, "layers")]
+    return _blob_name(manifest.get("config")), [
+        _blob_name(layer) for layer in _list_in(manifest, "layers")
+    ]
 
 
-def _part(found: Any, name: str) -> list[Any]:
-    part = found.get(name) if isinstance(found, dict) else None
-    if not isinstance(part, list):
-        raise ArchiveRefused(f"it names no {name}")
-    return part
+def _list_in(parsed: Any, name: str) -> list[Any]:
+    """Return a list in a JSON object, or refuse the archive."""
+    items = parsed.get(name) if isinstance(parsed, dict) else None
+    if not isinstance(items, list):
+        raise ArchiveRefused(f"it has no list of {name}")
+    return items
 
 
-def _blob(descriptor: Any) -> str:
+def _blob_name(descriptor: Any) -> str:
+    """Return the name of the member that a descriptor refers to."""
     digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
     if not isinstance(digest, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-        raise ArchiveRefused("it names a part without a SHA-256")
+        raise ArchiveRefused("it has a descriptor without a SHA-256 digest")
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
@@ -229,129 +242,130 @@ def _json(text: bytes, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise ArchiveRefused(f"its {what} is no JSON") from None
+        raise ArchiveRefused(f"its {what} is not valid JSON") from None
 
 
 # -- unpacking ------------------------------------------------------------------------------------
 
 
 def unpack_layers(path: Path, image: ImageArchive, target: Path) -> None:
-    """Unpack the layers of an image, one over the other, for runners without an engine.
+    """Unpack the layers of an image in order into one folder, for runners without an engine.
 
     Raises
     ------
     ArchiveRefused
-        A name leads out of the folder, or a layer cannot be read.
+        A path points outside of the folder, or a layer cannot be read.
     """
     try:
         with tarfile.open(path, "r:*", tarinfo=Member) as outer:
             for layer in image.layers:
                 file = outer.extractfile(layer)
                 if file is None:
-                    raise ArchiveRefused("a layer is no file")  # noqa: TRY301
+                    raise ArchiveRefused("a layer is not a file")  # noqa: TRY301
                 with tarfile.open(fileobj=file, mode="r:*", tarinfo=Member) as tar:
                     unpack(tar, target)
     except ArchiveRefused:
         raise
-    except (*_BROKEN, KeyError):
+    except (*_READ_ERRORS, KeyError):
         raise ArchiveRefused("a layer cannot be unpacked") from None
 
 
 def unpack(tar: tarfile.TarFile, target: Path) -> None:
-    """Unpack files, folders and links of an archive; what it marks as removed is removed.
+    """Unpack files, folders and links; apply whiteouts (``.wh.NAME``) as deletions.
 
-    Names are resolved below ``target`` as if that were the root of a disk, links too, so nothing
-    lies outside of it. Devices are left out, as are owners and set-user bits.
+    Paths and symbolic links are resolved with ``target`` as the root directory, so that nothing is
+    written outside of it. Devices, owners, and setuid, setgid and sticky bits are omitted.
 
     Raises
     ------
     ArchiveRefused
-        There are too many files or bytes.
+        There are too many members or bytes, or a path or link points outside of ``target``.
     """
     target.mkdir(parents=True, exist_ok=True)
     total = 0
     for number, member in enumerate(tar):
         total += member.size if member.isreg() else 0
         if number >= 10 * MAX_MEMBERS or total > MAX_UNPACKED:
-            raise ArchiveRefused("the archive is beyond what may be unpacked")
+            raise ArchiveRefused("the archive has too many members or bytes to unpack")
         parts = [part for part in member.name.split("/") if part not in {"", "."}]
         if not parts:
             continue
         if ".." in parts or "\0" in member.name:
-            raise ArchiveRefused("a name in the archive leads out of it")
+            raise ArchiveRefused("a path in the archive points outside of it")
         folder = inside(target, parts[:-1])
         folder.mkdir(parents=True, exist_ok=True)
         name = parts[-1]
         if name == ".wh..wh..opq":
-            for each in list(folder.iterdir()):
-                _remove(each)
+            for child in list(folder.iterdir()):
+                _remove(child)
         elif name.startswith(".wh."):
-            gone = name.removeprefix(".wh.")
-            if gone in {"", ".", ".."}:
-                raise ArchiveRefused("a name in the archive leads out of it")
-            _remove(folder / gone)
+            deleted = name.removeprefix(".wh.")
+            if deleted in {"", ".", ".."}:
+                raise ArchiveRefused("a path in the archive points outside of it")
+            _remove(folder / deleted)
         else:
-            _put(tar, member, folder / name, target)
+            _write_member(tar, member, folder / name, target)
 
 
-def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path, target: Path) -> None:
+def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, target: Path) -> None:
+    """Write one member to ``path``; skip devices and other special files."""
     if member.isdir():
-        if place.is_symlink() or not place.is_dir():
-            _remove(place)
-            place.mkdir()
-        place.chmod(0o755 | (member.mode & 0o777))
+        if path.is_symlink() or not path.is_dir():
+            _remove(path)
+            path.mkdir()
+        path.chmod(0o755 | (member.mode & 0o777))
         return
     if not (member.isreg() or member.issym() or member.islnk()):
         return
-    _remove(place)
+    _remove(path)
     if member.issym():
-        place.symlink_to(member.linkname)
+        path.symlink_to(member.linkname)
     elif member.islnk():
         source = inside(target, [p for p in member.linkname.split("/") if p not in {"", ".", ".."}])
         if source.is_symlink() or not source.is_file():
-            raise ArchiveRefused("a link in the archive leads to nothing in it")
-        os.link(source, place)
+            raise ArchiveRefused("a hard link in the archive has no target file")
+        os.link(source, path)
     else:
         file = tar.extractfile(member)
         assert file is not None
-        with place.open("xb") as written:
-            shutil.copyfileobj(file, written, 1 << 20)
-        place.chmod(stat.S_IMODE(member.mode) & 0o777 | 0o444)
+        with path.open("xb") as output:
+            shutil.copyfileobj(file, output, 1 << 20)
+        path.chmod(stat.S_IMODE(member.mode) & 0o777 | 0o444)
 
 
 def inside(target: Path, parts: list[str]) -> Path:
-    """Return a place below ``target``, links resolved as if that were the root."""
-    done: list[str] = []
-    waiting = list(reversed(parts))
+    """Return a path below ``target``, resolving symbolic links with ``target`` as the root."""
+    resolved: list[str] = []
+    pending = list(reversed(parts))
     for _ in range(4096):
-        if not waiting:
-            return target.joinpath(*done)
-        part = waiting.pop()
+        if not pending:
+            return target.joinpath(*resolved)
+        part = pending.pop()
         if part in {"", "."}:
             continue
         if part == "..":
-            done = done[:-1]
+            resolved = resolved[:-1]
             continue
-        place = target.joinpath(*done, part)
-        if place.is_symlink():
-            link = os.readlink(place)
+        path = target.joinpath(*resolved, part)
+        if path.is_symlink():
+            link = os.readlink(path)
             if link.startswith("/"):
-                done = []
-            waiting += reversed(link.split("/"))
+                resolved = []
+            pending += reversed(link.split("/"))
             continue
-        done.append(part)
-    raise ArchiveRefused("links in the archive lead in circles")
+        resolved.append(part)
+    raise ArchiveRefused("symbolic links in the archive form a loop")
 
 
-def _remove(place: Path) -> None:
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def model_members(path: Path) -> Iterator[str]:
-    """Yield the names of a model archive, to see that it can be read.
+    """Yield the member names of a model archive, which validates it when exhausted.
 
     Raises
     ------
@@ -363,11 +377,11 @@ def model_members(path: Path) -> Iterator[str]:
             for number, member in enumerate(tar):
                 total += member.size
                 if number >= 10 * MAX_MEMBERS or total > MAX_UNPACKED:
-                    raise ArchiveRefused("it is beyond what a model may be")  # noqa: TRY301
+                    raise ArchiveRefused("it has too many members or bytes")  # noqa: TRY301
                 if ".." in member.name.split("/"):
-                    raise ArchiveRefused("a name in it leads out of it")  # noqa: TRY301
+                    raise ArchiveRefused("a path in it points outside of it")  # noqa: TRY301
                 yield member.name
     except ArchiveRefused:
         raise
-    except _BROKEN:
-        raise ArchiveRefused("it is no tar archive packed with gzip, or it is cut off") from None
+    except _READ_ERRORS:
+        raise ArchiveRefused("it is not a gzip-compressed tar file, or is truncated") from None

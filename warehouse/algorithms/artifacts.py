@@ -1,8 +1,9 @@
-"""Artifacts: validated archives of images and models, stored by digest.
+"""Artifacts: validated archives of images, models and ground truths, stored by digest.
 
-In: a file. Out: rows of ``artifact_events`` and the archive among the files of values. An import
-passes through the states of Grand Challenge; one that fails is a row that says why, and its file is
-not kept. Of one parent and kind one artifact is the desired version, which new jobs take.
+In: a file. Out: rows of ``artifact_events``, and the archive in the folder of value files. An
+import has the states of Grand Challenge; a failed one is stored as a row with its reason, without
+its file. At most one artifact per parent and kind is the desired version, which new versions of the
+algorithm use.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _DUPLICATE = "the same archive was imported before"
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artifact as it is now: a row of the view ``artifacts``, and how it is started."""
+    """The current state of an artifact: a row of the view ``artifacts`` with its run settings."""
 
     artifact_id: str
     kind: str
@@ -57,7 +58,7 @@ class Artifact:
 
     @property
     def is_executable(self) -> bool:
-        """Whether jobs can be run with it."""
+        """Whether jobs can use it: its import completed and its file is not removed."""
         return self.import_status == COMPLETED and not self.is_removed
 
 
@@ -78,19 +79,19 @@ def add_artifact(
     kind
         ``image``, ``model`` or ``ground truth``.
     parent
-        The algorithm.
+        Name of the algorithm.
     by
-        Who brings it.
+        User who imports it.
 
     Raises
     ------
     ArchiveRefused
-        It is not what it has to be, or was imported before; a row says so too.
+        The archive is invalid or was imported before; the failed import is stored as a row.
     SourceNotFound, ValueRefused, WriteFailed
     """
     require(root)
     if kind not in KINDS:
-        raise AlgorithmError(f"an artifact is one of {', '.join(KINDS)}, not {kind!r}")
+        raise AlgorithmError(f"kind of artifact {kind!r} is unknown; use one of {', '.join(KINDS)}")
     path = Path(file)
     artifact_id = uuid.uuid4().hex
     row = dict.fromkeys(_FIELDS) | {
@@ -111,20 +112,21 @@ def add_artifact(
             "import artifact",
         )
         with ledger.copied(root, source) as (draft, digest, size):
-            end = row | {"event": 3, "import_status": FAILED}
+            result = row | {"event": 3, "import_status": FAILED}
             try:
-                end |= _described(kind, draft, digest)
+                result |= _validated_fields(kind, draft, digest)
             except ArchiveRefused as error:
-                end["message"] = str(error)
-                end["is_manifest_valid"] = False if kind == "image" else None
-            _finish(root, end, draft, digest, size)
-    made = find_artifact(root, artifact_id)
-    if made.message:
-        raise ArchiveRefused(f"the {kind} is refused: {made.message}")
-    return made
+                result["message"] = str(error)
+                result["is_manifest_valid"] = False if kind == "image" else None
+            _record_result(root, result, draft, digest, size)
+    artifact = find_artifact(root, artifact_id)
+    if artifact.message:
+        raise ArchiveRefused(f"the {kind} is refused: {artifact.message}")
+    return artifact
 
 
-def _described(kind: str, draft: Path, digest: str) -> dict[str, Any]:
+def _validated_fields(kind: str, draft: Path, digest: str) -> dict[str, Any]:
+    """Validate an archive, and return the fields of its row that depend on its content."""
     if kind == "image":
         image = read_archive(draft)
         return {
@@ -136,30 +138,33 @@ def _described(kind: str, draft: Path, digest: str) -> dict[str, Any]:
     return {"sha256": digest}
 
 
-def _finish(root: Path, end: dict[str, Any], draft: Path, digest: str, size: int) -> None:
-    """Record the result of an import; an accepted file is renamed before that."""
+def _record_result(root: Path, result: dict[str, Any], draft: Path, digest: str, size: int) -> None:
+    """Record the result of an import; store the file first if it is accepted."""
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
-        if not end["message"]:
-            mine = (end["kind"], end["parent"], end["sha256"])
-            others = [
-                each for each in _artifacts(root, base)
-                if (each.kind, each.parent, each.sha256) == mine and each.is_executable
+        if not result["message"]:
+            identity = (result["kind"], result["parent"], result["sha256"])
+            duplicates = [
+                other for other in _current_artifacts(root, base)
+                if (other.kind, other.parent, other.sha256) == identity and other.is_executable
             ]  # fmt: skip
-            if others:
-                end.update(message=_DUPLICATE, size_in_registry=0)
+            if duplicates:
+                result.update(message=_DUPLICATE, size_in_registry=0)
             else:
                 ledger.store_file(root, draft, digest)
-                end.update(
+                result.update(
                     import_status=COMPLETED, file_sha256=digest, size_in_storage=size,
                     is_marked=True,
                 )  # fmt: skip
-        return {"artifact_events": [end | {"happened_at": now()}]}
+        return {"artifact_events": [result | {"happened_at": now()}]}
 
     ledger.add_rows(root, make, "import artifact")
 
 
-def _artifacts(root: Path, snapshot: Snapshot | None = None, begins: str = "") -> list[Artifact]:
+def _current_artifacts(
+    root: Path, snapshot: Snapshot | None = None, begins: str = ""
+) -> list[Artifact]:
+    """Return the newest state of the artifacts whose id begins with ``begins``."""
     with ledger.connected(root, snapshot, ("artifact_events",)) as connection:
         query = statement("newest_artifacts", "components")
         rows = ledger.dictionaries(connection, query, begins)
@@ -167,28 +172,28 @@ def _artifacts(root: Path, snapshot: Snapshot | None = None, begins: str = "") -
 
 
 def find_artifact(root: Path, artifact_id: str, snapshot: Snapshot | None = None) -> Artifact:
-    """Return an artifact by its id, or how it begins.
+    """Return an artifact by its id or a unique prefix of it.
 
     Raises
     ------
     UnknownArtifact
     """
-    found = _artifacts(root, snapshot, artifact_id)
-    if not artifact_id or len(found) != 1:
-        what = "no artifact" if not found else "more than one artifact"
-        raise UnknownArtifact(f"there is {what} whose id begins so; the view artifacts lists them")
-    return found[0]
+    artifacts = _current_artifacts(root, snapshot, artifact_id)
+    if not artifact_id or len(artifacts) != 1:
+        subject = "no artifact" if not artifacts else "more than one artifact"
+        raise UnknownArtifact(f"{subject} has this id or prefix; the view artifacts lists them")
+    return artifacts[0]
 
 
 def desired(root: Path, kind: str, parent: str) -> Artifact | None:
-    """Return the desired version of a parent, or None."""
+    """Return the desired version of a parent, or None if there is none that jobs can use."""
     with ledger.connected(root, None, ("artifact_events",)) as connection:
         rows = connection.execute(
             "select artifact_id from artifact_events where kind = $1 and parent = $2 and is_marked "
             "order by happened_at desc limit 1", [kind, parent],
         ).fetchall()  # fmt: skip
-    found = find_artifact(root, rows[0][0]) if rows else None
-    return found if found is not None and found.is_executable else None
+    artifact = find_artifact(root, rows[0][0]) if rows else None
+    return artifact if artifact is not None and artifact.is_executable else None
 
 
 def mark_desired(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
@@ -198,9 +203,9 @@ def mark_desired(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
     ------
     UnknownArtifact
     AlgorithmError
-        It cannot be executed.
+        Its import failed, or its file was removed.
     """
-    return _changed(root, artifact_id, by, is_marked=True)
+    return _append_change(root, artifact_id, by, is_marked=True)
 
 
 def remove_artifact(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
@@ -210,7 +215,7 @@ def remove_artifact(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
     ------
     UnknownArtifact
     AlgorithmError
-        Active jobs need it.
+        Active jobs use it, its import failed, or its file was removed already.
     """
     with ledger.connected(root, None, ("job_specs", "job_events")) as connection:
         (active,) = connection.execute(
@@ -220,57 +225,63 @@ def remove_artifact(root: Path, artifact_id: str, *, by: str = "") -> Artifact:
             [find_artifact(root, artifact_id).artifact_id],
         ).fetchall()[0]
     if active:
-        raise AlgorithmError(f"{active} active jobs need it; cancel them, or wait")
-    before = find_artifact(root, artifact_id)
-    made = _changed(root, artifact_id, by, is_removed=True)
-    if before.file_sha256 and not _is_needed(root, before.file_sha256):
-        ledger.value_file(root, before.file_sha256).unlink(missing_ok=True)
-    return made
+        raise AlgorithmError(f"{active} active jobs use it; cancel them, or wait")
+    artifact = find_artifact(root, artifact_id)
+    removed = _append_change(root, artifact_id, by, is_removed=True)
+    if artifact.file_sha256 and not _is_referenced(root, artifact.file_sha256):
+        ledger.value_file(root, artifact.file_sha256).unlink(missing_ok=True)
+    return removed
 
 
-def _is_needed(root: Path, digest: str) -> bool:
+def _is_referenced(root: Path, digest: str) -> bool:
+    """Return whether a value or an artifact has the file with this digest."""
     with ledger.connected(root) as connection:
         (values,) = connection.execute(
             "select count(*) from socket_values where sha256 = $1", [digest]
         ).fetchall()[0]
-    return bool(values) or any(each.file_sha256 == digest for each in _artifacts(root))
+    return bool(values) or any(
+        artifact.file_sha256 == digest for artifact in _current_artifacts(root)
+    )
 
 
-def _changed(root: Path, artifact_id: str, by: str, **changes: Any) -> Artifact:
-    found = find_artifact(root, artifact_id)
+def _append_change(root: Path, artifact_id: str, by: str, **changes: Any) -> Artifact:
+    """Append an event that changes an artifact; return its new state."""
+    artifact = find_artifact(root, artifact_id)
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
-        now_ = find_artifact(root, found.artifact_id, base)
-        if not now_.is_executable:
-            raise AlgorithmError("it cannot be executed: its import failed or its file is gone")
+        current = find_artifact(root, artifact.artifact_id, base)
+        if not current.is_executable:
+            raise AlgorithmError(
+                "it cannot be executed: its import failed, or its file was removed"
+            )
         with ledger.connected(root, base, ("artifact_events",)) as connection:
             row = ledger.dictionaries(
                 connection,
                 "select * exclude batch from artifact_events where artifact_id = $1 and event = $2",
-                found.artifact_id, now_.event,
+                artifact.artifact_id, current.event,
             )[0]  # fmt: skip
-        row |= {"event": now_.event + 1, "is_marked": False, **changes}
+        row |= {"event": current.event + 1, "is_marked": False, **changes}
         if changes.get("is_removed"):
             row |= {"file_sha256": None, "size_in_storage": 0, "size_in_registry": 0}
         return {"artifact_events": [row | {"happened_at": now(), "happened_by": by}]}
 
     ledger.add_rows(root, make, "change artifact")
-    return find_artifact(root, found.artifact_id)
+    return find_artifact(root, artifact.artifact_id)
 
 
 def archive_of(root: Path, artifact: Artifact) -> Path:
-    """Return the archive of an artifact.
+    """Return the path of the archive of an artifact.
 
     Raises
     ------
     AlgorithmError
-        It was taken away.
+        It was removed.
     """
     if artifact.file_sha256 is None:
-        raise AlgorithmError(f"the {artifact.kind} of {artifact.parent} was taken away")
+        raise AlgorithmError(f"the {artifact.kind} of {artifact.parent} was removed")
     return ledger.open_value(root, artifact.file_sha256)
 
 
 def image_of(root: Path, artifact: Artifact) -> ImageArchive:
-    """Return the image of an artifact, read from its archive."""
+    """Read and validate the archive of an artifact, and return its image."""
     return read_archive(archive_of(root, artifact))

@@ -1,6 +1,6 @@
-"""bubblewrap: images run without an engine, as an unpacked root that is read-only.
+"""Run images with bubblewrap: without an engine, with the unpacked image as read-only root.
 
-In: an image, and folders. Out: the words of a command, as ``engines`` has them for the others.
+In: an image, and folders to mount. Out: a ``Command``, like that of ``engines.Engine``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Bubblewrap:
-    """bubblewrap: no engine and no images, but the unpacked layers as a root that is read-only.
+    """Runs images with bubblewrap: the layers are unpacked once and mounted as read-only root.
 
-    Home, ``/tmp`` and ``/var/tmp`` are writable and empty. Memory is bounded for each process, not
-    for all of them.
+    Home, ``/tmp``, ``/var/tmp`` and ``/dev/shm`` are writable and empty. Memory is limited per
+    process, not for the container.
     """
 
     name = "bwrap"
@@ -39,7 +39,7 @@ class Bubblewrap:
         return self._folder / image.sha256 / "root"
 
     def load(self, archive: Path, image: ImageArchive) -> None:
-        """Unpack an image, unless it is.
+        """Unpack an image, unless it is unpacked already.
 
         Raises
         ------
@@ -52,13 +52,13 @@ class Bubblewrap:
         draft = root.with_name(f".{uuid.uuid4().hex}")
         try:
             unpack_layers(archive, image, draft)
-            for place in (
+            for path in (
                 "input", "output", "tmp", "proc", "dev", "var/tmp", "opt/ml/model",
                 "opt/ml/input/data/ground_truth",
             ):  # fmt: skip
-                # A link of the image is one within the image.
-                inside(draft, place.split("/")).mkdir(parents=True, exist_ok=True)
-            _user(draft, image)[2].mkdir(parents=True, exist_ok=True)
+                # Symbolic links of the image are resolved within it.
+                inside(draft, path.split("/")).mkdir(parents=True, exist_ok=True)
+            _user_and_home(draft, image)[2].mkdir(parents=True, exist_ok=True)
             draft.rename(root)
         except (FileExistsError, NotADirectoryError):
             raise ArchiveRefused("the image has files where folders are needed") from None
@@ -68,91 +68,96 @@ class Bubblewrap:
     def command(
         self, image: ImageArchive, mounts: Mounts, *, memory_gb: int, gpu: str = "", owner: str = ""
     ) -> Command:
-        """Return what runs an image.
+        """Return the command that runs a container of an image.
 
         Raises
         ------
         EngineMissing
-            It asks for a GPU.
+            A GPU is requested.
         """
         if gpu:
-            raise EngineMissing("bwrap gives no GPU; install podman or docker")
+            raise EngineMissing("bwrap does not support GPUs; install podman or docker")
         root = self._root(image)
-        uid, gid, home = _user(root, image)
-        inside = f"/{home.relative_to(root)}"
+        uid, gid, home = _user_and_home(root, image)
+        home_dir = f"/{home.relative_to(root)}"
         words = [
             self._program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
             "--uid", str(uid), "--gid", str(gid), "--hostname", "localhost", "--cap-drop", "ALL",
             "--info-fd", INFO_FD, "--ro-bind", str(root), "/", "--proc", "/proc", "--dev", "/dev",
-            *_tmpfs(
-                memory_gb * engines.MB_PER_GB << 19, "/dev/shm", "/tmp", "/var/tmp", inside  # noqa: S108
+            *_tmpfs_options(
+                memory_gb * engines.MB_PER_GB << 19, "/dev/shm", "/tmp", "/var/tmp", home_dir  # noqa: S108
             ),
         ]  # fmt: skip
-        for folder, place, how in mounts.places():
-            words += ["--bind" if how == "rw" else "--ro-bind", str(folder), place]
+        for folder, path, mode in mounts.places():
+            words += ["--bind" if mode == "rw" else "--ro-bind", str(folder), path]
         config = image.config
-        for pair in ["PATH=/usr/local/bin:/usr/bin:/bin", f"HOME={inside}", *(config["Env"] or [])]:
+        for pair in [
+            "PATH=/usr/local/bin:/usr/bin:/bin",
+            f"HOME={home_dir}",
+            *(config["Env"] or []),
+        ]:
             key, _, value = str(pair).partition("=")
             words += ["--setenv", key, value]
-        words += ["--chdir", str(config["WorkingDir"] or "/"), *_started(config)]
+        words += ["--chdir", str(config["WorkingDir"] or "/"), *_start_command(config)]
         del owner
-        # Limits are set by a program that becomes the container: not by code between fork and exec,
-        # where threads of ours may hold locks. Processes are counted for the user: his others too.
-        most = memory_gb * engines.MB_PER_GB << 20
+        # prlimit sets the limits and then execs bwrap: Python code between fork and exec is unsafe
+        # with threads. RLIMIT_NPROC counts all processes of the user, so running ones are added.
+        limit = memory_gb * engines.MB_PER_GB << 20
         processes = engines.PIDS + sum(name.isdecimal() for name in os.listdir("/proc"))
-        limited = [engines.required("prlimit"), f"--as={most}:{most}", "--core=0:0"]
+        limited = [engines.required("prlimit"), f"--as={limit}:{limit}", "--core=0:0"]
         limited.append(f"--nproc={processes}:{processes}")
         return Command(
             [*limited, *words], f"{LABEL}-{uuid.uuid4().hex[:20]}", tells_pid=True,
-            # The kernel counts the processes of every user but of root.
+            # The kernel does not enforce RLIMIT_NPROC for root.
             processes=None if os.geteuid() else engines.PIDS,
         )  # fmt: skip
 
     def stop(self, name: str, grace: float) -> None:
-        """Nothing: the process itself is ended, and what it started with it."""
+        """Do nothing: ``keeping`` kills the process with all its descendants."""
 
     def pid(self, name: str) -> int | None:
-        """Return None: who started it knows."""
+        """Return None: bubblewrap itself writes the PID to ``INFO_FD``."""
         del name
         return None
 
     def sweep(self, owner: str) -> int:
-        """Return 0: what a killed run started has ended with it, see ``keeping``."""
+        """Return 0: ``keeping`` ends all containers of a run that is killed."""
         del owner
         return 0
 
 
-def _user(root: Path, image: ImageArchive) -> tuple[int, int, Path]:
-    """Return the numbers of the user of an image, and the home it has below its root."""
+def _user_and_home(root: Path, image: ImageArchive) -> tuple[int, int, Path]:
+    """Return uid and gid of the user of an image, and the path of the home below ``root``."""
     user, _, group = str(image.config["User"]).partition(":")
     uid, gid, home = 65534, 65534, f"/home/{user if user.isalnum() else 'user'}"
-    for line in _lines(root / "etc" / "passwd"):
+    for line in _lines_of_file(root / "etc" / "passwd"):
         fields = line.split(":")
         if len(fields) > 5 and user in {fields[0], fields[2]}:
             uid, gid, home = int(fields[2]), int(fields[3]), fields[5] or home
     uid = int(user) if user.isdecimal() else uid
     if group.isdecimal():
         gid = int(group)
-    for line in _lines(root / "etc" / "group"):
+    for line in _lines_of_file(root / "etc" / "group"):
         fields = line.split(":")
         if len(fields) > 2 and group and fields[0] == group and fields[2].isdecimal():
             gid = int(fields[2])
     parts = [part for part in home.split("/") if part not in {"", ".", ".."}]
-    place = root.joinpath(*parts) if parts else root / "home" / "user"
-    for each in (place, *place.parents):
-        if each == root:
+    path = root.joinpath(*parts) if parts else root / "home" / "user"
+    for part_path in (path, *path.parents):
+        if part_path == root:
             break
-        if each.is_symlink():
-            place = root / "tmp"
+        if part_path.is_symlink():
+            path = root / "tmp"
             break
-    return uid or 65534, gid or 65534, place
+    return uid or 65534, gid or 65534, path
 
 
-def _tmpfs(size: int, *places: str) -> list[str]:
-    return [word for place in places for word in ("--size", str(size), "--tmpfs", place)]
+def _tmpfs_options(size: int, *paths: str) -> list[str]:
+    return [word for path in paths for word in ("--size", str(size), "--tmpfs", path)]
 
 
-def _lines(path: Path) -> list[str]:
+def _lines_of_file(path: Path) -> list[str]:
+    """Return the lines of a small regular file; none of a symbolic link or an unreadable file."""
     try:
         if path.is_symlink() or path.stat().st_size > 1 << 20:
             return []
@@ -161,10 +166,10 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _started(config: dict[str, Any]) -> list[str]:
-    """Return the words that start an image: entry point and command as Docker puts them together.
+def _start_command(config: dict[str, Any]) -> list[str]:
+    """Return the start command of an image: entrypoint followed by command, as in Docker.
 
-    >>> _started({"Entrypoint": ["/run"], "Cmd": ["--fast"]})
+    >>> _start_command({"Entrypoint": ["/run"], "Cmd": ["--fast"]})
     ['/run', '--fast']
     """
     words: list[str] = []

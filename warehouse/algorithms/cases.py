@@ -1,9 +1,9 @@
-"""Make cases (inputs of jobs) from members of a cohort, or items of a set.
+"""Make cases (inputs of jobs) from series, or from items of a set.
 
-In: an algorithm, and series or a set. Out: ``Case``s, and why others are none. An item of a set is
-a case if its sockets are exactly the inputs of an interface. A series is one if an interface takes
-one image that nobody has said anything of, which is the series, and every other input of it is a
-value about the series, its study or its patient.
+In: an algorithm, and series or a set. Out: ``Case``s, and the reason for each series or item that
+is not a case. An item of a set is a case if its sockets are exactly the inputs of an interface. A
+series is a case if values about the series, its study or its patient are stored for all inputs of
+an interface, except for at most one image socket, which takes the series.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The cases among what was looked at."""
+    """Cases found, and reasons for the series or items that are not cases."""
 
     cases: list[Case] = field(default_factory=list)
     unmatched: dict[str, str] = field(default_factory=dict)
-    """Series or item → why no interface takes it."""
+    """Series, study or item → why it is not a case."""
 
 
 def cases_of_series(
     catalog: Catalog, root: Path, algorithm: Algorithm, keys: Sequence[str]
 ) -> Found:
-    """Return the cases of series, in the order of their keys."""
-    wanted = sorted(set(keys))
+    """Return a case for each series that an interface takes, in the order of series keys."""
+    series_keys = sorted(set(keys))
     interfaces = interfaces_of(root, algorithm, catalog.snapshot)
     sockets = known_sockets(root, catalog.snapshot)
     states: dict[str, str] = dict(
-        catalog.connection.execute(statement("case_series", "components"), [wanted]).fetchall()
+        catalog.connection.execute(statement("case_series", "components"), [series_keys]).fetchall()
     )
-    asking = [interface for interface in interfaces if _needs_values(interface, sockets)]
-    values = newest_values(catalog, wanted, asking)
+    needing_values = [interface for interface in interfaces if _needs_values(interface, sockets)]
+    values = newest_values(catalog, series_keys, needing_values)
     found = Found()
-    for series in wanted:
+    for series in series_keys:
         if series not in states:
             found.unmatched[series] = "the series is not in the warehouse"
             continue
         case = _case(interfaces, sockets, series, states[series], values[series])
         if case is None:
-            found.unmatched[series] = "no interface of the algorithm takes the series and " + (
-                ", ".join(sorted(values[series])) or "nothing else"
+            found.unmatched[series] = "no interface takes the series with the stored values: " + (
+                ", ".join(sorted(values[series])) or "none"
             )
         else:
             found.cases.append(case)
@@ -68,7 +68,10 @@ def cases_of_series(
 def newest_values(
     catalog: Catalog, keys: Sequence[str], interfaces: Sequence[Interface]
 ) -> dict[str, dict[str, str]]:
-    """Return socket → newest value about each series, its study or patient; nothing unasked."""
+    """Return by series: socket → id of the newest value about it, else its study, else its patient.
+
+    Values are not queried, and the result is empty, if there are no ``interfaces``.
+    """
     values: dict[str, dict[str, str]] = defaultdict(dict)
     if keys and interfaces:
         rows = catalog.connection.execute(statement("case_values", "components"), [list(keys)])
@@ -78,6 +81,7 @@ def newest_values(
 
 
 def _needs_values(interface: Interface, sockets: Mapping[str, Socket]) -> bool:
+    """Return whether an interface has inputs besides one image."""
     return len(interface.inputs) > 1 or not any(
         sockets[slug].of_kind.is_image for slug in interface.inputs
     )
@@ -87,6 +91,7 @@ def _case(
     interfaces: Sequence[Interface], sockets: Mapping[str, Socket], series: str, state: str,
     values: Mapping[str, str],
 ) -> Case | None:  # fmt: skip
+    """Return the case of a series for the first interface that takes it, or None."""
     for interface in interfaces:
         missing = sorted(interface.inputs - set(values))
         if len(missing) > 1 or any(not sockets[slug].of_kind.is_image for slug in missing):
@@ -103,7 +108,7 @@ def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
     Raises
     ------
     ComponentError
-        There is nothing in the set.
+        The set does not exist or is empty.
     """
     items: dict[str, dict[str, Input]] = defaultdict(dict)
     series: dict[str, set[str]] = defaultdict(set)
@@ -112,7 +117,7 @@ def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
         if row["series_key"]:
             series[row["item"]].add(row["series_key"])
     if not items:
-        raise ComponentError(f"there is nothing in a set {set_name!r}")
+        raise ComponentError(f"set {set_name!r} does not exist or is empty")
     interfaces = interfaces_of(root, algorithm)
     found = Found()
     for item, inputs in items.items():
@@ -121,8 +126,10 @@ def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
         except ComponentError as error:
             found.unmatched[item] = str(error)
             continue
-        about = min(series[item]) if len(series[item]) == 1 else None
-        case = Case(interface.interface_id, tuple(inputs.values()), about, f"{set_name}/{item}")
+        series_uid = min(series[item]) if len(series[item]) == 1 else None
+        case = Case(
+            interface.interface_id, tuple(inputs.values()), series_uid, f"{set_name}/{item}"
+        )
         found.cases.append(case)
     return found
 
@@ -130,7 +137,7 @@ def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
 def require_complete(
     interface: Interface, sockets: Mapping[str, Socket], provided: Mapping[str, bool]
 ) -> None:
-    """Check that what is provided is exactly what an interface takes.
+    """Check that the provided sockets are exactly the inputs of an interface.
 
     Parameters
     ----------
@@ -139,12 +146,12 @@ def require_complete(
     sockets
         Sockets by slug.
     provided
-        Socket → whether there is a value. One that may be null needs none, but has to be named.
+        Socket → whether it has a value. A nullable socket needs no value, but must be a key.
 
     Raises
     ------
     ComponentError
-        With the sockets that are missing and those that are too many.
+        Lists the missing and the unexpected sockets.
     """
     missing = [
         slug for slug in sorted(interface.inputs)
@@ -153,5 +160,5 @@ def require_complete(
     extra = sorted(set(provided) - interface.inputs)
     if missing or extra:
         reasons = [f"missing: {', '.join(missing)}"] * bool(missing)
-        reasons += [f"not taken: {', '.join(extra)}"] * bool(extra)
-        raise ComponentError(f"the inputs are not those of the interface; {'; '.join(reasons)}")
+        reasons += [f"unexpected: {', '.join(extra)}"] * bool(extra)
+        raise ComponentError(f"the inputs do not match the interface; {'; '.join(reasons)}")

@@ -1,8 +1,8 @@
 """Start, watch and stop one container.
 
-In: a ``Task`` and the folders of a container. Out: what it printed and how it ended. Our own clock
-stops it; one that ignores SIGTERM is killed. It is started by ``keeping``, a program of its own
-that ends it when this process is killed.
+In: a ``Task`` and the folders of a container. Out: its output and exit status. The time limit is
+enforced here, with SIGTERM and then SIGKILL. The container is started by the supervisor program
+``keeping``, which ends it when this process is killed.
 """
 
 from __future__ import annotations
@@ -52,20 +52,22 @@ HEALTH_SECONDS = 300
 MAX_OUTPUT_BYTES = 20 << 30
 MAX_OUTPUT_FILES = 100_000
 MIN_FREE_BYTES = 1 << 30
-"""Of the disk with the folders of jobs: with less, what runs is stopped before others suffer."""
+"""Jobs are stopped when the disk with their folders has less free space than this."""
 
 CHECKED_EVERY = 1.0
+"""Seconds between checks of output size and resource usage."""
 
 _loading = threading.Lock()
 _loaded: dict[tuple[Path, str, str], Loaded] = {}
 stopped: set[str] = set()
-"""Jobs that were cancelled while they run."""
+"""Ids of running jobs to stop, because they were cancelled."""
 all_stopped = threading.Event()
+"""Set when all jobs of this process are to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An image that an engine has, and the weights it is given, or the truth that it knows."""
+    """An image that an engine has loaded, and the folder of its model or ground truth."""
 
     engine: Any
     image: ImageArchive
@@ -73,28 +75,28 @@ class Loaded:
     ground_truth: Path | None = None
 
     def mounts(self, inputs: Path, outputs: Path) -> Mounts:
-        """Return the folders of a container."""
+        """Return the folders to mount into a container."""
         return Mounts(inputs, outputs, self.model, self.ground_truth)
 
 
 @dataclass(slots=True)
 class Running:
-    """A container while it runs."""
+    """A running container and its supervisor process."""
 
     process: subprocess.Popen[bytes]
-    """Who keeps it, see ``keeping``."""
+    """The supervisor, see ``keeping``."""
     command: Command
     engine: Any
     tails: tuple[Tail, Tail]
     line: socket.socket
-    """To who keeps it: closed, it is ended."""
+    """Socket to the supervisor, which ends the container when this end is closed."""
     meter: Meter
     readers: list[threading.Thread] = field(default_factory=list)
     inner_pid: int | None = None
 
     def end(self) -> None:
-        """End it, whatever it does."""
-        grace = 0.0 if all_stopped.is_set() else GRACE  # who stopped it does not wait
+        """End the container: SIGTERM, and SIGKILL after ``GRACE`` (0 if all are stopped)."""
+        grace = 0.0 if all_stopped.is_set() else GRACE  # no grace period on interrupt
         if self.process.poll() is None:
             self.engine.stop(self.command.name, grace)
             with contextlib.suppress(OSError):
@@ -109,7 +111,7 @@ class Running:
             reader.join(5)
 
     def told(self) -> str | None:
-        """Return why who keeps it has ended it, if it has."""
+        """Return why the supervisor ended the container, or None if it did not."""
         with contextlib.suppress(OSError):
             if self.line.recv(64, socket.MSG_DONTWAIT) == TOO_MANY:
                 return f"The algorithm started more than {self.command.processes} processes"
@@ -117,7 +119,7 @@ class Running:
 
 
 def ended(process: subprocess.Popen[bytes], grace: float) -> None:
-    """End a process and what it started: SIGTERM, then SIGKILL."""
+    """End the process group of a process: SIGTERM, and SIGKILL after ``grace`` seconds."""
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -127,27 +129,27 @@ def ended(process: subprocess.Popen[bytes], grace: float) -> None:
 
 
 def stop_jobs(job_ids: set[str]) -> None:
-    """Stop jobs that run in this process."""
+    """Stop these jobs if they run in this process."""
     stopped.update(job_ids)
 
 
 def stop_all() -> None:
-    """Stop every job of this process; those that begin next end at once."""
+    """Stop every job of this process; jobs started afterwards stop immediately."""
     all_stopped.set()
 
 
 def owner_of(root: Path) -> str:
-    """Return what containers of a warehouse are labeled with."""
+    """Return the value of the label of all containers of a warehouse."""
     return uuid.uuid5(uuid.NAMESPACE_URL, str(root.resolve())).hex
 
 
 def engine_of(root: Path, name: str) -> Any:
-    """Return an engine by its name."""
+    """Return the engine called ``podman``, ``docker`` or ``bwrap``."""
     return Bubblewrap(root / FOLDER / "images") if name == "bwrap" else Engine(name)
 
 
 def load(task: Task, runner: str) -> Loaded:
-    """Give the engine the image of a task, and unpack its model, once in this process."""
+    """Load the image of a task into the engine and unpack its model, once per process."""
     assert task.spec.image_id is not None
     key = (task.root, runner, f"{task.spec.image_id}/{task.spec.model_id}")
     with _loading:
@@ -156,16 +158,16 @@ def load(task: Task, runner: str) -> Loaded:
             archive, image = archive_of(task.root, artifact), image_of(task.root, artifact)
             engine = engine_of(task.root, runner)
             engine.load(archive, image)
-            given = find_artifact(task.root, task.spec.model_id) if task.spec.model_id else None
-            places: dict[str, Path] = {}
-            if given is not None:
-                places[given.kind.replace(" ", "_")] = _unpacked(task, given)
-            _loaded[key] = Loaded(engine, image, **places)
+            mounted = find_artifact(task.root, task.spec.model_id) if task.spec.model_id else None
+            folders: dict[str, Path] = {}
+            if mounted is not None:
+                folders[mounted.kind.replace(" ", "_")] = _unpacked_folder(task, mounted)
+            _loaded[key] = Loaded(engine, image, **folders)
         return _loaded[key]
 
 
-def _unpacked(task: Task, artifact: Artifact) -> Path:
-    """Unpack the weights or the ground truth of a task, unless they are."""
+def _unpacked_folder(task: Task, artifact: Artifact) -> Path:
+    """Unpack the model or ground truth of a task, unless it is; return its folder."""
     target = task.root / FOLDER / "models" / str(artifact.sha256)
     if target.is_dir():
         return target
@@ -189,7 +191,7 @@ _catalogs: dict[tuple[Path, int], Catalog] = {}
 
 
 def catalog_of(task: Task) -> Catalog:
-    """Return the version of the warehouse that a task reads."""
+    """Return a catalog of the warehouse version that a task reads; the last one is cached."""
     with _loading:
         key = (task.root, task.version)
         if key not in _catalogs:
@@ -199,59 +201,61 @@ def catalog_of(task: Task) -> Catalog:
 
 
 def start(task: Task, loaded: Loaded, mounts: Mounts) -> Running:
-    """Start a container, and read what it prints."""
+    """Start a container, and read its stdout and stderr in threads."""
     engine = loaded.engine
     command = engine.command(
         loaded.image, mounts, memory_gb=task.spec.requires_memory_gb,
         gpu=task.spec.requires_gpu_type, owner=owner_of(task.root),
     )  # fmt: skip
     words, reader = command.words, -1
-    passed: tuple[int, ...] = ()
+    inherited: tuple[int, ...] = ()
     if command.tells_pid:
         reader, writer = os.pipe()
-        passed = (writer,)
+        inherited = (writer,)
         words = [str(writer) if word == INFO_FD else word for word in words]
-    how = {
-        "told": passed, "processes": command.processes, "clean": command.clean,
-        # What starts a container of an engine outlives it, to clean up.
+    options = {
+        "told": inherited, "processes": command.processes, "clean": command.clean,
+        # podman and docker leave a process that cleans up after the container: not to be killed.
         "adopts": command.tells_pid,
     }  # fmt: skip
-    keeping = str(Path(__file__).with_name("keeping.py"))
+    supervisor = str(Path(__file__).with_name("keeping.py"))
     ours, theirs = socket.socketpair()
     try:
         process = subprocess.Popen(  # noqa: S603 - no shell
-            [sys.executable, "-I", "-S", keeping, json.dumps(how), *words], stdin=theirs.fileno(),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, pass_fds=passed,
+            [sys.executable, "-I", "-S", supervisor, json.dumps(options), *words],
+            stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, pass_fds=inherited,
         )  # fmt: skip
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
-        for each in passed:
-            os.close(each)
-    made = Running(process, command, engine, (Tail(), Tail()), ours, Meter(command.id_file))
-    for stream, tail in zip((process.stdout, process.stderr), made.tails, strict=True):
-        thread = threading.Thread(target=_drain, args=(stream, tail), daemon=True)
+        for descriptor in inherited:
+            os.close(descriptor)
+    run = Running(process, command, engine, (Tail(), Tail()), ours, Meter(command.id_file))
+    for stream, tail in zip((process.stdout, process.stderr), run.tails, strict=True):
+        thread = threading.Thread(target=_feed_tail, args=(stream, tail), daemon=True)
         thread.start()
-        made.readers.append(thread)
+        run.readers.append(thread)
     if command.tells_pid:
         with os.fdopen(reader, "rb") as pipe:
             text = pipe.read(4096)
         digits = text.partition(b'"child-pid":')[2].split(b"\n")[0].strip(b" ,}")
-        made.inner_pid = int(digits) if digits.isdigit() else None
-    return made
+        run.inner_pid = int(digits) if digits.isdigit() else None
+    return run
 
 
-def _drain(stream: Any, tail: Tail) -> None:
+def _feed_tail(stream: Any, tail: Tail) -> None:
+    """Copy a stream to a log until it ends."""
     with stream:
         for block in iter(lambda: stream.read1(1 << 16), b""):
             tail.feed(block)
 
 
 def watch(task: Task, run: Running, done: Done) -> str | None:
-    """Wait until a container ends; return why it has to be stopped, if it has to."""
-    began = looked = time.monotonic()
+    """Wait until a container ends or must be stopped; return why it was or must be, or None."""
+    began = last_check = time.monotonic()
     done.metrics = run.meter.rows
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -259,17 +263,17 @@ def watch(task: Task, run: Running, done: Done) -> str | None:
             return run.told()
         run.meter.look_for_kills()
         clock = time.monotonic()
-        why = must_stop(task, clock - began)
-        if why is None and clock - looked >= CHECKED_EVERY:
-            looked = clock
-            why = exceeded_limit(task.folder / "output")
+        reason = must_stop(task, clock - began)
+        if reason is None and clock - last_check >= CHECKED_EVERY:
+            last_check = clock
+            reason = exceeded_limit(task.folder / "output")
             run.meter.look(clock - began)
-        if why is not None:
-            return why
+        if reason is not None:
+            return reason
 
 
 def must_stop(task: Task, seconds: float) -> str | None:
-    """Return why a task that runs for so long has to be stopped; None if it does not."""
+    """Return why a task must be stopped after this running time; None to continue."""
     if all_stopped.is_set():
         return "interrupted"
     if task.spec.job_id in stopped:
@@ -278,7 +282,7 @@ def must_stop(task: Task, seconds: float) -> str | None:
 
 
 def exceeded_limit(folder: Path) -> str | None:
-    """Return what is wrong if outputs are beyond all bounds, so that they do not fill the disk."""
+    """Return an error if the outputs are too large or the disk is nearly full; else None."""
     with contextlib.suppress(OSError):
         if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
             return f"Less than {MIN_FREE_BYTES >> 20} MiB are free on the disk of the warehouse"
@@ -289,12 +293,12 @@ def exceeded_limit(folder: Path) -> str | None:
             with contextlib.suppress(OSError):
                 total += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_blocks * 512
         if count > MAX_OUTPUT_FILES or total > MAX_OUTPUT_BYTES:
-            return "The algorithm wrote more outputs than may be"
+            return "The outputs exceed the limit of files or bytes"
     return None
 
 
 def judge(done: Done, code: int, why: str | None, kills: Kills) -> None:
-    """Say how a container ended."""
+    """Set the result of a task from the exit code of its container or why it was stopped."""
     if why == "interrupted":
         done.what = "interrupted"
     elif why == CANCELLED_TEXT:
@@ -310,5 +314,5 @@ def judge(done: Done, code: int, why: str | None, kills: Kills) -> None:
             return
         done.error = kills.said(done.exit_code) or (
             f"the algorithm ended with exit code {done.exit_code}"
-            + ("; its log says more" if last_line(done.stderr) else "")
+            + ("; see the log of the job" if last_line(done.stderr) else "")
         )

@@ -1,7 +1,7 @@
-"""Runs images over cases: a container for each, or one that is asked again and again.
+"""Run images over cases: one container per case (exec), or one for many cases (invoke).
 
-In: a ``Task``. Out: ``Done``; outputs lie in the folder of the task. What is stopped is gone, and
-containers that a killed run left are ended by the next one.
+In: a ``Task``. Out: ``Done``; outputs are in the folder of the task. Containers are removed when
+they end; those left by a killed run are removed by the next run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
-    """Let jobs run; when the block ends, no container of this process is left."""
+    """Allow jobs to run; on exit, stop all containers of this process."""
     container.all_stopped.clear()
     try:
         yield
@@ -44,11 +44,11 @@ def running() -> Iterator[None]:
 
 
 def perform(task: Task, runner: str) -> Done:
-    """Run a task in a container, and leave its outputs in the folder of the task."""
+    """Run a task in a container, which writes outputs to the folder of the task."""
     done = Done(task.spec.job_id, "failed", runner, began_at=now())
     try:
         loaded = load(task, runner)
-        clear_folder(task.folder)  # that a killed run left
+        clear_folder(task.folder)  # left by a killed run
         output = task.folder / "output"
         output.mkdir(parents=True)
         output.chmod(0o777)
@@ -73,16 +73,16 @@ def perform(task: Task, runner: str) -> Done:
 
 
 def _execute(task: Task, done: Done, loaded: Loaded) -> None:
-    """Run a container once: the exec contract."""
+    """Run a container for one task (the exec contract)."""
     began = time.perf_counter()
     mounts = loaded.mounts(task.folder / "input", task.folder / "output")
     run = start(task, loaded, mounts)
     done.started_at = now()
     try:
-        why = watch(task, run, done)
+        reason = watch(task, run, done)
     finally:
         run.end()
     done.exec_seconds = time.perf_counter() - began
     done.invoke_seconds = done.exec_seconds
     done.stdout, done.stderr = (tail.text() for tail in run.tails)
-    judge(done, run.process.returncode, why, run.meter.kills())
+    judge(done, run.process.returncode, reason, run.meter.kills())

@@ -1,9 +1,9 @@
-"""Container engines by their command lines: find one, and drive podman or docker.
+"""Find a container engine, and control podman or docker by their command lines.
 
-In: an image, and folders. Out: the words of a command, and what stops it. No daemon is needed and
-no library: what is run is what a person could type. Containers have no network, no capabilities, no
-new privileges, bounded memory and processes; their root is writable and thrown away, since existing
-images write to their home. ``bubblewrap`` runs images where neither of the two is.
+In: an image, and folders to mount. Out: the command that runs a container, and how to stop it. No
+client library is needed. Containers have no network, no capabilities and no new privileges; memory
+and processes are limited. Their root is writable and discarded, because existing images write to
+their home. ``bubblewrap`` runs images where neither engine is installed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from warehouse.algorithms.archives import ImageArchive
 
 PIDS = 512
+"""Maximum number of processes of a container."""
+
 MB_PER_GB = 1024
-_TMP = "/tmp:rw,exec,size={}m,mode=1777"  # noqa: S108 - of the container
+_TMP = "/tmp:rw,exec,size={}m,mode=1777"  # noqa: S108 - inside the container
 LABEL = "dicom-warehouse"
+"""Label of all containers, and prefix of their names."""
 
 INFO_FD = "{info}"
-"""Stands in a command for the number of the descriptor to which it tells its process."""
+"""Placeholder in a command for the number of the file descriptor to which bwrap writes the PID."""
 
 _INITS = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/lib/podman/catatonit")
 
@@ -47,7 +50,7 @@ PACKAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """Folders of a container."""
+    """Folders on the host that are mounted into a container."""
 
     input: Path
     output: Path
@@ -55,13 +58,13 @@ class Mounts:
     ground_truth: Path | None = None
 
     def places(self) -> list[tuple[Path, str, str]]:
-        """Return each folder, where a container finds it, and ``ro`` or ``rw``."""
-        found = [
+        """Return folder on the host, path in the container, and ``ro`` or ``rw`` of each mount."""
+        mounts = [
             (self.input, "/input", "ro"), (self.output, "/output", "rw"),
             (self.model, "/opt/ml/model", "ro"),
             (self.ground_truth, "/opt/ml/input/data/ground_truth", "ro"),
         ]  # fmt: skip
-        return [(folder, place, how) for folder, place, how in found if folder]
+        return [(folder, path, mode) for folder, path, mode in mounts if folder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +74,17 @@ class Command:
     words: list[str]
     name: str
     tells_pid: bool = False
-    """Whether it writes the process of the container to a descriptor, see ``INFO_FD``."""
+    """Whether it writes the PID of the container to a file descriptor, see ``INFO_FD``."""
     id_file: Path | None = None
-    """To which the engine writes what it calls the container."""
+    """File to which the engine writes the id of the container."""
     clean: tuple[str, ...] = ()
-    """Command that removes the container, if nobody is there to end it."""
+    """Command that removes the container; run by ``keeping`` after killing the process."""
     processes: int | None = None
-    """How many it may have at a time, where nothing else bounds them."""
+    """Maximum number of processes that ``keeping`` enforces; None if engine or kernel does."""
 
 
 def found_engine(wanted: str | None) -> str:
-    """Return the program that runs containers here: the one that is wanted, or the first there is.
+    """Return the requested engine, or else the first installed of podman, docker and bwrap.
 
     Raises
     ------
@@ -90,46 +93,47 @@ def found_engine(wanted: str | None) -> str:
     for name in [wanted] if wanted else ["podman", "docker", "bwrap"]:
         if _program(name) is not None:
             return name
-    asked = wanted or "podman"
+    missing = wanted or "podman"
     raise EngineMissing(
-        f"{asked} is not installed, which runs images; apt install {PACKAGES[asked]}"
+        f"{missing} is not installed; to run images: apt install {PACKAGES[missing]}"
         + ("" if wanted else ", or docker, or bubblewrap")
     )
 
 
 def _program(name: str) -> str | None:
+    """Return the path of a program, or None."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def required(name: str) -> str:
-    """Return where a program is.
+    """Return the path of a program.
 
     Raises
     ------
     EngineMissing
     """
-    found = _program(name)
-    if found is None:
+    path = _program(name)
+    if path is None:
         raise EngineMissing(f"{name} is not installed; apt install {PACKAGES[name]}")
-    return found
+    return path
 
 
 def run_engine(
     words: Sequence[str], *, seconds: float = 60, data: Any = None
 ) -> tuple[int, str, str]:
-    """Run a command of an engine that ends soon; return its exit code and what it printed."""
+    """Run a short command of an engine; return exit code (-1: timeout), stdout and stderr."""
     try:
-        done = subprocess.run(  # noqa: S603 - no shell
+        result = subprocess.run(  # noqa: S603 - no shell
             words, capture_output=True, text=True, check=False, timeout=seconds, stdin=data,
             start_new_session=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return -1, "", f"it took more than {seconds} s"
-    return done.returncode, done.stdout, done.stderr
+    return result.returncode, result.stdout, result.stderr
 
 
 class Engine:
-    """podman or docker; a ``docker`` that is podman (``podman-docker``) is asked as podman."""
+    """podman or docker; the ``docker`` command of ``podman-docker`` counts as podman."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -138,46 +142,49 @@ class Engine:
             name == "podman" or "podman" in run_engine([program, "--version"])[1].lower()
         )
         if self._is_podman and name == "docker":
-            # Its script says on standard error, each time, that it is podman.
+            # The wrapper script prints a notice to stderr at every call.
             program = _program("podman") or program
         self._words = [program]
-        # Of the runtimes, runc works in more places: crun refuses hybrid control groups.
+        # runc is preferred because crun does not support hybrid cgroups.
         if self._is_podman and (runc := _program("runc")):
             self._words += ["--runtime", runc]
         self._references: dict[str, str] = {}
 
-    def _own(self) -> list[str]:
-        """Return the words that one of the two has and the other has not, or does otherwise."""
+    def _engine_options(self) -> list[str]:
+        """Return the options of ``run`` that differ between podman and docker."""
         if not self._is_podman:
-            # Limits of files and processes are those of its daemon.
+            # The daemon sets the limits of open files and processes.
             return ["--init"]
         words = ["--pull", "never"]
-        # A first process that hands signals on; podman needs a program for it.
+        # An init process that forwards signals; podman needs a separate program for it.
         if any(map(os.path.exists, _INITS)):
             words.append("--init")
-        # What podman sets by default is more than a process without CAP_SYS_RESOURCE may give.
-        for limit, number, enough in (
+        # podman's default limits exceed the hard limits of a process without CAP_SYS_RESOURCE.
+        for limit, number, maximum in (
             ("nofile", resource.RLIMIT_NOFILE, 1 << 20), ("nproc", resource.RLIMIT_NPROC, 1 << 14),
         ):  # fmt: skip
-            most = resource.getrlimit(number)[1]
-            if most != resource.RLIM_INFINITY:
-                words += ["--ulimit", f"{limit}={min(most, enough)}:{min(most, enough)}"]
+            hard_limit = resource.getrlimit(number)[1]
+            if hard_limit != resource.RLIM_INFINITY:
+                words += [
+                    "--ulimit",
+                    f"{limit}={min(hard_limit, maximum)}:{min(hard_limit, maximum)}",
+                ]
         return words
 
-    def _gpu(self) -> list[str]:
+    def _gpu_options(self) -> list[str]:
         return ["--device", "nvidia.com/gpu=all"] if self._is_podman else ["--gpus", "1"]
 
     def load(self, archive: Path, image: ImageArchive) -> None:
-        """Give the engine an image, unless it has it.
+        """Load an image into the engine, unless it has it already.
 
         Raises
         ------
         EngineMissing
-            The engine does not take it, or does not run.
+            The engine cannot load it, or does not run.
         """
-        if self._reference(image, _named(image)):
+        if self._reference(image, _tag_of(image)):
             return
-        # Some versions fail on archives that are packed: we unpack, and it reads a plain tar.
+        # Some versions cannot load compressed archives: decompress to a plain tar.
         with subprocess.Popen(  # noqa: S603 - no shell
             [sys.executable, "-I", str(Path(__file__).with_name("unpacked.py")), str(archive)],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True,
@@ -189,22 +196,22 @@ class Engine:
                 unpacked.stdout.close()
             unpacked.kill()
         names = [line.partition(": ")[2].strip() for line in output.splitlines()]
-        found = self._reference(image, *names) if code == 0 else None
-        if found is None:
-            raise EngineMissing(f"{self.name} does not load the image: {_last(message)}")
-        if found != image.sha256:
-            run_engine([*self._words, "tag", found, _named(image)])
+        reference = self._reference(image, *names) if code == 0 else None
+        if reference is None:
+            raise EngineMissing(f"{self.name} does not load the image: {_reason_in(message)}")
+        if reference != image.sha256:
+            run_engine([*self._words, "tag", reference, _tag_of(image)])
 
     def _reference(self, image: ImageArchive, *names: str) -> str | None:
-        """Return how the engine calls an image: by its digest, or else by one of some names.
+        """Return the first name by which the engine has an image, or None; digest first.
 
-        Docker with the image store of containerd has another id for it than its configuration.
+        Docker with the containerd image store uses another id than the configuration digest.
         """
         for name in (image.sha256, *names):
             if not name or name.startswith("-"):
                 continue
             code, output, _ = run_engine([*self._words, "image", "inspect", name])
-            if code == 0 and (name == image.sha256 or _layers(output) == image.diff_ids != ()):
+            if code == 0 and (name == image.sha256 or _layers_in(output) == image.diff_ids != ()):
                 self._references[image.sha256] = name
                 return name
         return None
@@ -212,15 +219,15 @@ class Engine:
     def command(
         self, image: ImageArchive, mounts: Mounts, *, memory_gb: int, gpu: str = "", owner: str = ""
     ) -> Command:
-        """Return what runs a container of an image.
+        """Return the command that runs a container of an image.
 
         Raises
         ------
         EngineMissing
-            The path of a folder is one that it cannot mount.
+            A folder has ``:`` in its path, so that it cannot be mounted.
         """
         name = f"{LABEL}-{uuid.uuid4().hex[:20]}"
-        # podman would fill it with what the image has there.
+        # By default podman copies the content of the image's folder into the tmpfs.
         tmp = _TMP.format(memory_gb * MB_PER_GB // 2) + ",notmpcopyup" * self._is_podman
         words = [
             *self._words, "run", "--rm", "--name", name, "--label", f"{LABEL}={owner}",
@@ -228,36 +235,36 @@ class Engine:
             "--pids-limit", str(PIDS), "--memory", f"{memory_gb * MB_PER_GB}m",
             "--memory-swap", f"{memory_gb * MB_PER_GB}m",
             "--shm-size", f"{memory_gb * MB_PER_GB // 2}m", "--log-driver", "none",
-            "--tmpfs", tmp, *self._own(), *(self._gpu() if gpu else []),
+            "--tmpfs", tmp, *self._engine_options(), *(self._gpu_options() if gpu else []),
         ]  # fmt: skip
-        for folder, place, how in mounts.places():
+        for folder, path, mode in mounts.places():
             if ":" in str(folder):
                 raise EngineMissing(
                     f"{self.name} cannot mount a folder with ':' in its path; move the warehouse, "
                     "or run it with bwrap"
                 )
-            words += ["-v", f"{folder}:{place}:{how}"]
+            words += ["-v", f"{folder}:{path}:{mode}"]
         id_file = mounts.output.with_name("container")
         words += ["--cidfile", str(id_file), self._references.get(image.sha256, image.sha256)]
-        return Command(words, name, id_file=id_file, clean=tuple(self._removing(name)))
+        return Command(words, name, id_file=id_file, clean=tuple(self._remove_command(name)))
 
-    def _removing(self, name: str) -> list[str]:
+    def _remove_command(self, name: str) -> list[str]:
         quickly = ["-t", "0"] if self._is_podman else []
         return [*self._words, "rm", "-f", *quickly, name]
 
     def stop(self, name: str, grace: float) -> None:
-        """End a container: SIGTERM, and after a while SIGKILL."""
+        """Stop and remove a container: SIGTERM, and SIGKILL after ``grace`` seconds."""
         if grace > 0:
             run_engine([*self._words, "stop", "-t", str(int(grace)), name], seconds=grace + 30)
-        run_engine(self._removing(name), seconds=30)
+        run_engine(self._remove_command(name), seconds=30)
 
     def pid(self, name: str) -> int | None:
-        """Return the process of a container as this machine knows it."""
+        """Return the PID of the first process of a container on the host, or None."""
         code, out, _ = run_engine([*self._words, "inspect", "--format", "{{.State.Pid}}", name])
         return int(out) if code == 0 and out.strip().isdecimal() and int(out) > 0 else None
 
     def sweep(self, owner: str) -> int:
-        """End the containers that a killed run of a warehouse left; return how many there were."""
+        """Remove containers left by a killed run of this warehouse; return their number."""
         words = [*self._words, "ps", "-a", "-q", "--filter", f"label={LABEL}={owner}"]
         names = run_engine(words)[1].split()
         if names:
@@ -265,21 +272,21 @@ class Engine:
         return len(names)
 
 
-def _named(image: ImageArchive) -> str:
-    """Return how an image is called in an engine that does not know its digest."""
+def _tag_of(image: ImageArchive) -> str:
+    """Return the tag of an image in an engine that has another id for it than its digest."""
     return f"{LABEL}:{image.sha256}"
 
 
-def _layers(inspected: str) -> tuple[str, ...]:
-    """Return the digests of the layers of an image, as an engine tells them."""
+def _layers_in(inspected: str) -> tuple[str, ...]:
+    """Return the layer digests in the output of ``image inspect``; empty if there are none."""
     try:
         return tuple(json.loads(inspected)[0]["RootFS"]["Layers"])
     except (ValueError, LookupError, TypeError):
         return ()
 
 
-def _last(text: str) -> str:
-    """Return the line that says why: of podman, which tries every format, that of the one it is."""
+def _reason_in(text: str) -> str:
+    """Return the last line of an error message, quoted; of podman, the ``docker-archive`` line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     chosen = [line for line in lines if "docker-archive:" in line] or lines
-    return json.dumps(chosen[-1][:200]) if chosen else "it says nothing"
+    return json.dumps(chosen[-1][:200]) if chosen else "no message"

@@ -1,8 +1,8 @@
-"""Evaluations: run a method over the jobs of an algorithm, and store its metrics as values.
+"""Prepare evaluations: jobs that compare the outputs of an algorithm with a reference.
 
-In: a method, which is an algorithm of kind ``evaluation``, the jobs of an algorithm, and who said
-the truth. Out: an evaluation job, whose input holds ``predictions.json``, the outputs of each job
-below ``<job>/output/``, and the truth about its case below ``ground_truth/<job>/``.
+In: a method (an algorithm of kind ``evaluation``), the jobs of an algorithm, and the author of the
+reference values. Out: an evaluation job, whose input has ``predictions.json``, the outputs of each
+job below ``<job>/output/``, and the reference for its case below ``ground_truth/<job>/``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TRUTH = "ground_truth"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An evaluation that can be run, or has failed already."""
+    """An evaluation that is ready to run, or that has failed already."""
 
     job_id: str
     case: Case | None
@@ -45,7 +45,7 @@ class Prepared:
 def prepare(
     root: Path, method: Algorithm, algorithm: Algorithm, *, truth: str | None = None
 ) -> Prepared:
-    """Gather the predictions of an algorithm, and the truth about them.
+    """Store ``predictions.json`` of an algorithm, and return the evaluation job to run.
 
     Parameters
     ----------
@@ -54,36 +54,38 @@ def prepare(
     method
         An algorithm of kind ``evaluation`` that takes ``predictions-json-file``.
     algorithm
-        Whose newest job of each case is evaluated.
+        The algorithm whose newest job of each case is evaluated.
     truth
-        Who said the truth (``added_by``), by the same sockets, about the same series. None if the
-        method has the truth, as an archive that it finds in ``/opt/ml/input/data/ground_truth``.
+        ``added_by`` of the reference values, of the same sockets and series as the outputs. None if
+        the method has an archive with the ground truth, at ``/opt/ml/input/data/ground_truth``.
 
     Returns
     -------
     Prepared
-        The evaluation fails if a job has failed: jobs of the algorithm that still wait are then
-        cancelled. If jobs still run, it waits.
+        Without a case if a job of the algorithm failed or was cancelled: the evaluation fails too,
+        and jobs that have not started are cancelled.
 
     Raises
     ------
     AlgorithmError
-        The method is none, there are no jobs, cases were run by another version of the algorithm,
-        or the truth about one is missing.
+        The method is not of kind ``evaluation``, there are no jobs, cases were last run by another
+        version of the algorithm, or the reference for a case is missing.
+    JobRefused
+        Jobs have not ended; the evaluation is stored as waiting.
     """
     if method.kind != "evaluation":
-        raise AlgorithmError(f"{method.algorithm} is no method of evaluation")
+        raise AlgorithmError(f"{method.algorithm} is not of kind evaluation")
     if truth is None and method.model_id is None:
         raise AlgorithmError(
-            f"{method.algorithm} has no ground truth; say whose values are the truth, or import "
-            "one with model add --ground-truth"
+            f"{method.algorithm} has no ground truth; name the author of the reference values "
+            "(truth), or import an archive with model add --ground-truth"
         )
     catalog = open_catalog(root)
     rows = ledger.dictionaries(
         catalog.connection, statement("predictions", "components"), algorithm.algorithm, truth
     )
     if not rows:
-        raise AlgorithmError(f"no jobs of {algorithm.algorithm} are there to be evaluated")
+        raise AlgorithmError(f"{algorithm.algorithm} has no jobs to evaluate; run it first")
     others = sorted({row["algorithm_version"] for row in rows} - {algorithm.version})
     if others:
         count = sum(row["algorithm_version"] in others for row in rows)
@@ -92,20 +94,20 @@ def prepare(
             f"{', '.join(map(str, others))}, not {algorithm.version}; run them again, or name the "
             f"version: {algorithm.algorithm}@{others[-1]}"
         )
-    bad = [row for row in rows if row["status"] != SUCCEEDED]
-    if bad:
-        return _not_predicted(root, method, algorithm, bad)
-    without = [row for row in rows if truth is not None and not row["truth_slugs"]]
-    if without:
+    unfinished = [row for row in rows if row["status"] != SUCCEEDED]
+    if unfinished:
+        return _wait_or_fail(root, method, algorithm, unfinished)
+    without_truth = [row for row in rows if truth is not None and not row["truth_slugs"]]
+    if without_truth:
         raise AlgorithmError(
-            f"{truth or 'nobody'} said nothing about {len(without)} of {len(rows)} cases"
+            f"{truth!r} has no reference values for {len(without_truth)} of {len(rows)} cases"
         )
     sockets = known_sockets(root)
-    entries = [_serialized(row, sockets) for row in rows]
+    entries = [_prediction(row, sockets) for row in rows]
     (added,) = add_values(root, [Given(PREDICTIONS, entries, added_by=method.algorithm)])
     inputs = [Input(PREDICTIONS, added.value_id)]
     for row in rows:
-        pairs = (
+        groups = (
             ("output", row["output_slugs"], row["output_values"], f"{row['job_id']}/output/"),
             (
                 "truth",
@@ -114,7 +116,7 @@ def prepare(
                 f"{TRUTH}/{row['job_id']}/",
             ),
         )
-        for _, slugs, values, prefix in pairs:
+        for _, slugs, values, prefix in groups:
             inputs += [
                 Input(slug, value, prefix=prefix) for slug, value in zip(slugs, values, strict=True)
             ]
@@ -123,13 +125,19 @@ def prepare(
     return Prepared(spec_of(method, case).job_id, case, None)
 
 
-def _not_predicted(
-    root: Path, method: Algorithm, algorithm: Algorithm, bad: Sequence[Mapping[str, Any]]
+def _wait_or_fail(
+    root: Path, method: Algorithm, algorithm: Algorithm, unfinished: Sequence[Mapping[str, Any]]
 ) -> Prepared:
-    """Let an evaluation wait, or fail if a job has failed."""
-    failed = [row["job_id"] for row in bad if statuses()[row["status"]].is_final]
+    """Store the evaluation as failed if a job has failed, else as waiting.
+
+    Raises
+    ------
+    JobRefused
+        No job has failed, but some have not ended.
+    """
+    failed = [row["job_id"] for row in unfinished if statuses()[row["status"]].is_final]
     item = f"{algorithm.algorithm}@{algorithm.version}"
-    waits_for = tuple(Input(PREDICTIONS, series_key=row["job_id"]) for row in bad)
+    waits_for = tuple(Input(PREDICTIONS, series_key=row["job_id"]) for row in unfinished)
     spec = spec_of(method, Case(method.interfaces[0], waits_for, None, item))
     jobs.add_jobs(root, [spec])
     state = jobs.states(root, [spec.job_id])[spec.job_id]
@@ -137,30 +145,30 @@ def _not_predicted(
     if not failed:
         record(root, events)
         raise JobRefused(
-            f"{len(bad)} jobs of {algorithm.algorithm} have not ended; run them first: evaluation "
-            f"{spec.job_id} waits"
+            f"{len(unfinished)} jobs of {algorithm.algorithm} have not ended; run them first: "
+            f"evaluation {spec.job_id} waits"
         )
-    why = f"{len(failed)} jobs of {algorithm.algorithm} have failed, such as {min(failed)}"
+    reason = f"{len(failed)} jobs of {algorithm.algorithm} have failed, such as {min(failed)}"
     if state.status != FAILED:
-        events.append(Event(spec.job_id, "not predicted", now(), "", {"error_message": why}))
+        events.append(Event(spec.job_id, "not predicted", now(), "", {"error_message": reason}))
         record(root, events)
-    queued = [row["job_id"] for row in bad if row["status"] in {0, 2, 7}]
+    queued = [row["job_id"] for row in unfinished if row["status"] in {0, 2, 7}]
     text = {"error_message": "Another job of the algorithm has failed"}
     record(root, [Event(job_id, "cancelled", now(), "", text) for job_id in queued])
-    return Prepared(spec.job_id, None, why)
+    return Prepared(spec.job_id, None, reason)
 
 
-def _serialized(row: Mapping[str, Any], sockets: Mapping[str, Socket]) -> dict[str, Any]:
-    """Return a job as ``predictions.json`` has it."""
+def _prediction(row: Mapping[str, Any], sockets: Mapping[str, Socket]) -> dict[str, Any]:
+    """Return the entry of a job in ``predictions.json``."""
     job_id = row["job_id"]
     inputs = [
-        _entry(sockets[slug], value or series, None, series is not None)
+        _socket_value(sockets[slug], value or series, None, series is not None)
         for slug, value, series in zip(
             row["input_slugs"], row["input_values"], row["input_series"], strict=True
         )
     ]
     outputs = [
-        _entry(sockets[slug], value, text, sockets[slug].of_kind.is_image)
+        _socket_value(sockets[slug], value, text, sockets[slug].of_kind.is_image)
         for slug, value, text in zip(
             row["output_slugs"], row["output_values"], row["output_texts"], strict=True
         )
@@ -173,7 +181,8 @@ def _serialized(row: Mapping[str, Any], sockets: Mapping[str, Socket]) -> dict[s
     }  # fmt: skip
 
 
-def _entry(socket: Socket, pk: str, text: str | None, is_image: bool) -> dict[str, Any]:
+def _socket_value(socket: Socket, pk: str, text: str | None, is_image: bool) -> dict[str, Any]:
+    """Return the entry of an input or output in ``predictions.json``."""
     described = socket.serialized()
     is_value = text is not None
     return {
@@ -185,7 +194,7 @@ def _entry(socket: Socket, pk: str, text: str | None, is_image: bool) -> dict[st
 
 
 def _iso(seconds: float | None) -> str | None:
-    """Return a duration as Grand Challenge's API writes it.
+    """Return a duration in ISO 8601, as in the API of Grand Challenge.
 
     >>> _iso(61.5)
     'P0DT00H01M01.500000S'

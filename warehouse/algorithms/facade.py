@@ -1,4 +1,4 @@
-"""``Warehouse.algorithms``: one-line methods over the functions of this package."""
+"""``Warehouse.algorithms``: methods that call the functions of this package."""
 
 from __future__ import annotations
 
@@ -34,49 +34,54 @@ if TYPE_CHECKING:
     from warehouse.publishing import Location
 
 
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 @checks_arguments
 class Algorithms:
     """Algorithms of one warehouse, their images and models, and their jobs.
 
-    Tables to ask are ``algorithms``, ``artifacts``, ``jobs``, ``job_times``, ``job_inputs``,
-    ``job_outputs``, ``job_metrics``; and ``outputs('name')`` for the results by case.
+    The results are in the views ``algorithms``, ``artifacts``, ``jobs``, ``job_times``,
+    ``job_inputs``, ``job_outputs`` and ``job_metrics``, and by case in the macro
+    ``outputs('name')``.
     """
 
     def __init__(self, place: Location) -> None:
         self._place, self._root = place, place.root
 
-    def _do(self, action: Callable[[], _Answer]) -> _Answer:
+    def _change(self, action: Callable[[], _Result]) -> _Result:
         return self._place.change(lambda _: action(), what="algorithms", materialize=False)
 
     def add_image(
         self, file: str | os.PathLike[str], *, parent: str, by: str = ""
     ) -> artifacts.Artifact:
         """Import an image (``.tar``, ``.tar.gz``, ``.tar.xz``) of an algorithm."""
-        return self._do(lambda: artifacts.add_artifact(self._root, file, "image", parent, by=by))
+        return self._change(
+            lambda: artifacts.add_artifact(self._root, file, "image", parent, by=by)
+        )
 
     def add_model(
         self, file: str | os.PathLike[str], *, parent: str, by: str = ""
     ) -> artifacts.Artifact:
         """Import weights (``.tar.gz``) of an algorithm."""
-        return self._do(lambda: artifacts.add_artifact(self._root, file, "model", parent, by=by))
+        return self._change(
+            lambda: artifacts.add_artifact(self._root, file, "model", parent, by=by)
+        )
 
     def add_ground_truth(
         self, file: str | os.PathLike[str], *, parent: str, by: str = ""
     ) -> artifacts.Artifact:
-        """Import the truth (``.tar.gz``) that an image of a method of evaluation compares with."""
+        """Import the ground truth (``.tar.gz``) of a method of evaluation."""
         add = artifacts.add_artifact
-        return self._do(lambda: add(self._root, file, "ground truth", parent, by=by))
+        return self._change(lambda: add(self._root, file, "ground truth", parent, by=by))
 
     def mark_desired(self, artifact_id: str, *, by: str = "") -> artifacts.Artifact:
         """Select the image or model that new versions of its algorithm use."""
-        return self._do(lambda: artifacts.mark_desired(self._root, artifact_id, by=by))
+        return self._change(lambda: artifacts.mark_desired(self._root, artifact_id, by=by))
 
     def remove_artifact(self, artifact_id: str, *, by: str = "") -> artifacts.Artifact:
         """Delete the file of an image or model; its row stays."""
-        return self._do(lambda: artifacts.remove_artifact(self._root, artifact_id, by=by))
+        return self._change(lambda: artifacts.remove_artifact(self._root, artifact_id, by=by))
 
     def create(
         self, name: str, *interfaces: str, image: str | None = None, model: str | None = None,
@@ -84,24 +89,31 @@ class Algorithms:
     ) -> Algorithm:  # fmt: skip
         """Create an algorithm, or its next version; see ``registry.create_algorithm``.
 
-        ``image`` and ``model`` are ids of artifacts, or how they begin. Without any, a function
-        and ``api_method``, those are taken that are desired of an algorithm of this name.
+        ``image`` and ``model`` are ids of artifacts, or prefixes of them. Without an image, a
+        function and ``api_method``, the desired artifacts of an algorithm of this name are used.
         """
-        root, how = self._root, options_of("create()", registry.create_algorithm, given)
-        chosen = artifacts.find_artifact(root, image) if image else None
-        weights = artifacts.find_artifact(root, model) if model else None
-        if not (chosen or how.get("function") or how.get("api_method")):
-            chosen = artifacts.desired(root, "image", name)
-            kind = "ground truth" if how.get("kind") == "evaluation" else "model"
-            weights = weights or artifacts.desired(root, kind, name)
-        for each in filter(None, (chosen, weights)):
-            if not each.is_executable:
-                raise AlgorithmError(f"the {each.kind} {each.artifact_id} cannot be executed")
-        if chosen:
-            how |= {"image_id": chosen.artifact_id, "api_method": chosen.api_method}
-        if weights:
-            how["model_id"] = weights.artifact_id
-        return self._do(lambda: registry.create_algorithm(root, name, list(interfaces), **how))
+        root, options = self._root, options_of("create()", registry.create_algorithm, given)
+        image_artifact = artifacts.find_artifact(root, image) if image else None
+        model_artifact = artifacts.find_artifact(root, model) if model else None
+        if not (image_artifact or options.get("function") or options.get("api_method")):
+            image_artifact = artifacts.desired(root, "image", name)
+            kind = "ground truth" if options.get("kind") == "evaluation" else "model"
+            model_artifact = model_artifact or artifacts.desired(root, kind, name)
+        for artifact in filter(None, (image_artifact, model_artifact)):
+            if not artifact.is_executable:
+                raise AlgorithmError(
+                    f"the {artifact.kind} {artifact.artifact_id} cannot be executed"
+                )
+        if image_artifact:
+            options |= {
+                "image_id": image_artifact.artifact_id,
+                "api_method": image_artifact.api_method,
+            }
+        if model_artifact:
+            options["model_id"] = model_artifact.artifact_id
+        return self._change(
+            lambda: registry.create_algorithm(root, name, list(interfaces), **options)
+        )
 
     def known(self) -> dict[str, Algorithm]:
         """Return the newest version of every algorithm by name."""
@@ -124,19 +136,19 @@ class Algorithms:
         name
             The algorithm.
         cohort
-            A run of a cohort, the name of one or of a cohort, or UIDs of series.
+            A run of a cohort, the name of a run or a cohort, or series keys; None for all series.
         of_set
-            Instead: a set of values, each item of which is a case.
+            Name of a set of values, used instead of a cohort; each item is a case.
         workers, runner, scheduler
             See ``task_pools.pool_of``.
         again
-            Try jobs again that failed or were cancelled.
+            Retry jobs that failed or were cancelled.
         seconds
-            Stop each job after so many seconds.
+            Time limit of each job in seconds, if it is shorter than that of the algorithm.
         by
-            Who asks.
+            User who requests the jobs.
         progress
-            Told after every commit.
+            Called after every commit.
 
         Raises
         ------
@@ -157,9 +169,9 @@ class Algorithms:
         if of_set is not None:
             found, asked_for = cases.cases_of_set(self._root, algorithm, of_set), of_set
         else:
-            keys, asked_for = self._series(catalog, cohort)
-            found = self._found(catalog, algorithm, keys)
-        return self._do(
+            keys, asked_for = self._series_keys(catalog, cohort)
+            found = self._cases_of(catalog, algorithm, keys)
+        return self._change(
             lambda: runs.run_cases(
                 catalog, self._root, algorithm, found, open_pool, asked_for=asked_for, by=by,
                 again=again, seconds=seconds, progress=progress,
@@ -167,42 +179,46 @@ class Algorithms:
         )  # fmt: skip
 
     def queue(self, name: str, cohort: str | Run | Iterable[str]) -> runs.Queued:
-        """Create the jobs of an algorithm for a cohort, which a later run executes."""
+        """Create the jobs of an algorithm for a cohort; a later run executes them."""
         catalog = open_catalog(self._root)
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
-        keys, asked_for = self._series(catalog, cohort)
-        found = self._found(catalog, algorithm, keys)
-        return self._do(lambda: runs.queue_cases(self._root, algorithm, found, asked_for=asked_for))
+        keys, asked_for = self._series_keys(catalog, cohort)
+        found = self._cases_of(catalog, algorithm, keys)
+        return self._change(
+            lambda: runs.queue_cases(self._root, algorithm, found, asked_for=asked_for)
+        )
 
-    def _found(self, catalog: Catalog, algorithm: Algorithm, keys: Sequence[str]) -> cases.Found:
-        look = studies.cases_of_studies if algorithm.matching else cases.cases_of_series
-        return look(catalog, self._root, algorithm, keys)
+    def _cases_of(self, catalog: Catalog, algorithm: Algorithm, keys: Sequence[str]) -> cases.Found:
+        """Return the cases of series, or of their studies if the algorithm has conditions."""
+        find_cases = studies.cases_of_studies if algorithm.matching else cases.cases_of_series
+        return find_cases(catalog, self._root, algorithm, keys)
 
     def shape_counts(self, name: str, run: str) -> dict[str, int]:
-        """Return how many shapes of annotations the outputs of a run hold, by socket."""
+        """Return the number of annotation shapes in the outputs of a run or set, by socket."""
         query = statement("shapes_of_run", "components")
         return dict(open_catalog(self._root).connection.execute(query, [name, run]).fetchall())
 
-    def _series(
+    def _series_keys(
         self, catalog: Catalog, cohort: str | Run | Iterable[str] | None
     ) -> tuple[Sequence[str], str | None]:
-        ask = catalog.connection.execute
+        """Return the series of a cohort and the name of its run, if it has one."""
+        execute = catalog.connection.execute
         if cohort is None:
-            return [row[0] for row in ask("select series_key from series").fetchall()], None
+            return [row[0] for row in execute("select series_key from series").fetchall()], None
         if not isinstance(cohort, str | Run):
             return list(cohort), None
         run = find_run(self._root, cohort)
         query = "select distinct series_key from read_parquet($1) where series_key is not null"
-        rows = ask(query, [str(members_file(self._root, run))]).fetchall()
+        rows = execute(query, [str(members_file(self._root, run))]).fetchall()
         return [row[0] for row in rows], run.run
 
     def submit(
         self, name: str, values: Mapping[str, str | None], *,
         series: Mapping[str, str] | None = None, by: str = "",
     ) -> Spec:  # fmt: skip
-        """Create one job from values (socket → id) and series, which the next run executes."""
+        """Create one job from values (socket → id) and series; the next run executes it."""
         algorithm = self.find(name)
-        return self._do(
+        return self._change(
             lambda: submitting.submit(self._root, algorithm, values, series=series, by=by)
         )
 
@@ -210,33 +226,37 @@ class Algorithms:
         """Execute all waiting jobs of an algorithm; see ``run``."""
         catalog = open_catalog(self._root)
         algorithm = registry.find_algorithm(self._root, name, catalog.snapshot)
-        chosen = {key: options.pop(key, None) for key in ("runner", "workers", "scheduler")}
-        open_pool = task_pools.pool_of(self._root, algorithm, **chosen)
-        how = options_of("run_waiting()", runs.run_waiting, options)
-        return self._do(lambda: runs.run_waiting(catalog, self._root, algorithm, open_pool, **how))
+        pool_options = {key: options.pop(key, None) for key in ("runner", "workers", "scheduler")}
+        open_pool = task_pools.pool_of(self._root, algorithm, **pool_options)
+        run_options = options_of("run_waiting()", runs.run_waiting, options)
+        return self._change(
+            lambda: runs.run_waiting(catalog, self._root, algorithm, open_pool, **run_options)
+        )
 
     def evaluate(
         self, method: str, name: str, *, truth: str | None = None, runner: str | None = None,
         by: str = "",
     ) -> Report:  # fmt: skip
-        """Compare outputs of an algorithm with reference annotations; see ``evaluation.prepare``.
+        """Compare outputs of an algorithm with reference values; see ``evaluation.prepare``.
 
         Raises
         ------
         AlgorithmError
-            A job of the algorithm has failed, or the truth is missing.
+            A job of the algorithm has failed or not ended, or reference values are missing.
         """
-        chosen, algorithm = self.find(method), self.find(name)
-        made = self._do(lambda: evaluation.prepare(self._root, chosen, algorithm, truth=truth))
-        if made.case is None:
-            raise AlgorithmError(str(made.why_not))
-        open_pool = task_pools.pool_of(
-            self._root, chosen, runner=runner, workers=0 if chosen.function else 1
+        evaluator, algorithm = self.find(method), self.find(name)
+        prepared = self._change(
+            lambda: evaluation.prepare(self._root, evaluator, algorithm, truth=truth)
         )
-        catalog, found = open_catalog(self._root), cases.Found([made.case])
-        return self._do(
+        if prepared.case is None:
+            raise AlgorithmError(str(prepared.why_not))
+        open_pool = task_pools.pool_of(
+            self._root, evaluator, runner=runner, workers=0 if evaluator.function else 1
+        )
+        catalog, found = open_catalog(self._root), cases.Found([prepared.case])
+        return self._change(
             lambda: runs.run_cases(
-                catalog, self._root, chosen, found, open_pool, asked_for=truth, by=by
+                catalog, self._root, evaluator, found, open_pool, asked_for=truth, by=by
             )
         )
 
@@ -245,14 +265,14 @@ class Algorithms:
     ) -> Spec:
         """Claim a job to execute it elsewhere; see ``submitting.claim``, ``outside.claim_to``."""
         if folder is not None:
-            return self._do(lambda: outside.claim_to(self._root, job_id, Path(folder), by=by))
-        return self._do(lambda: submitting.claim(self._root, job_id, by=by))
+            return self._change(lambda: outside.claim_to(self._root, job_id, Path(folder), by=by))
+        return self._change(lambda: submitting.claim(self._root, job_id, by=by))
 
     def report_from(
         self, folder: str | os.PathLike[str], *, return_code: int = 0, error: str = ""
     ) -> None:
         """Report a job that was claimed to a folder; see ``outside.report_from``."""
-        self._do(
+        self._change(
             lambda: outside.report_from(
                 self._root, Path(folder), return_code=return_code, error=error
             )
@@ -260,22 +280,22 @@ class Algorithms:
 
     def report_failed(self, job_id: str, why: str, *, by: str = "") -> None:
         """Report the failure of a claimed job; see ``outside.report_failed``."""
-        self._do(lambda: outside.report_failed(self._root, job_id, why, by=by))
+        self._change(lambda: outside.report_failed(self._root, job_id, why, by=by))
 
     def report(
         self, job_id: str, body: bytes, signature: str, outputs: str | os.PathLike[str]
     ) -> None:
         """Upload the outputs of a claimed job; see ``submitting.report``."""
-        self._do(lambda: submitting.report(self._root, job_id, body, signature, Path(outputs)))
+        self._change(lambda: submitting.report(self._root, job_id, body, signature, Path(outputs)))
 
     def job(self, job_id: str) -> Spec:
         """Return the specification of a job, by its id or a prefix of it."""
         return jobs.find_job(self._root, job_id)
 
     def cancel(self, job_id: str, *, by: str = "") -> None:
-        """Cancel a job that has not ended; a running one is stopped."""
-        self._do(lambda: jobs.happen(self._root, job_id, "cancelled", by=by))
+        """Cancel a job that has not ended; a running job is stopped."""
+        self._change(lambda: jobs.happen(self._root, job_id, "cancelled", by=by))
 
     def retry(self, job_id: str, *, by: str = "") -> None:
         """Queue a failed or cancelled job again for the next run."""
-        self._do(lambda: jobs.happen(self._root, job_id, "requeued", by=by))
+        self._change(lambda: jobs.happen(self._root, job_id, "requeued", by=by))

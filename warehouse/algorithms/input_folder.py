@@ -1,8 +1,8 @@
-"""The inputs of a job as an algorithm finds them below ``/input``.
+"""Write the inputs of a job to the folder that is mounted at ``/input``.
 
-In: a ``Task``. Out: a folder with a file or folder for each socket, and ``inputs.json``. Values are
-JSON, files are copied, a series of the archive becomes one ``.mha`` with exactly its geometry, or
-its DICOM files. Whoever the algorithm runs as may read it all.
+In: a ``Task``. Out: a folder with a file or folder per socket, and ``inputs.json``. JSON values are
+written, files are copied, and a series becomes one ``.mha`` with its exact geometry, or its DICOM
+files. All files are readable by every user.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
 
 DECOMPRESSED = "predictions-zip-file"
-"""Socket whose file is unpacked into its folder, as Grand Challenge does."""
+"""Slug of the socket whose ZIP file is unpacked into its folder, as on Grand Challenge."""
 
 
 class InputRefused(Exception):
-    """An input cannot be written; ``title`` is that of its socket."""
+    """An input cannot be written; ``title`` is the title of its socket."""
 
     def __init__(self, title: str, why: str) -> None:
         self.title, self.why = title, why
@@ -40,13 +40,13 @@ def write_inputs(task: Task, catalog: Catalog, folder: Path) -> None:
     Raises
     ------
     InputRefused
-        A series is no volume, or a file is gone.
+        A series is not a volume, or a file is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for content in task.inputs:
         try:
-            entries.append(_written(content, catalog, folder))
+            entries.append(_write_input(content, catalog, folder))
         except WarehouseError as error:
             raise InputRefused(content.socket.title, str(error)) from None
     text = json.dumps(entries, ensure_ascii=False, indent=1)
@@ -54,8 +54,8 @@ def write_inputs(task: Task, catalog: Catalog, folder: Path) -> None:
     readable(folder)
 
 
-def _written(content: Content, catalog: Catalog, folder: Path) -> dict[str, Any]:
-    """Write one input and return its entry of ``inputs.json``."""
+def _write_input(content: Content, catalog: Catalog, folder: Path) -> dict[str, Any]:
+    """Write one input and return its entry in ``inputs.json``."""
     socket = content.socket
     target = folder / content.prefix / socket.relative_path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,10 +80,10 @@ def _written(content: Content, catalog: Catalog, folder: Path) -> dict[str, Any]
             unzip(content.path, target.parent)
         else:
             shutil.copyfile(content.path, target)
-    described = socket.serialized()
+    socket_json = socket.serialized()
     return {
-        "interface": described,
-        "socket": described,
+        "interface": socket_json,
+        "socket": socket_json,
         "value": content.value if content.form == "value" else None,
         "file": socket.relative_path if content.form == "file" else None,
         "image": {"pk": content.pk, "name": name} if name is not None else None,
@@ -92,12 +92,12 @@ def _written(content: Content, catalog: Catalog, folder: Path) -> dict[str, Any]
 
 
 def _suffix(name: str) -> str:
-    known = (suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix))
-    return next(known, ".mha")
+    suffixes = (suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix))
+    return next(suffixes, ".mha")
 
 
 def _write_dicom(catalog: Catalog, series_key: str, target: Path) -> None:
-    """Copy the files of a series as ``<SOPInstanceUID>.dcm``."""
+    """Copy the files of a series to ``<SOPInstanceUID>.dcm``."""
     rows = catalog.connection.execute(
         "select SOPInstanceUID, file_path from files where instance_id in "
         "(select instance_id from instances where series_key = $1) and status = 'ingested'",
@@ -105,22 +105,22 @@ def _write_dicom(catalog: Catalog, series_key: str, target: Path) -> None:
     ).fetchall()
     for uid, path in rows:
         if os.path.basename(uid) != uid or not os.path.isfile(path):
-            raise SourceError("a file of the series is not where it was; ingest it again")
+            raise SourceError("a file of the series is missing; ingest it again")
         shutil.copyfile(path, target / f"{uid}.dcm")
 
 
 def readable(folder: Path) -> None:
-    """Let anybody read what is below a folder; what links lead to is not touched."""
+    """Make a folder tree readable by every user; symbolic links are not followed."""
     folder.chmod(0o755)
-    for below, folders, names in os.walk(folder):
-        for mode, some in ((0o755, folders), (0o644, names)):
-            for name in some:
-                if not os.path.islink(os.path.join(below, name)):
-                    Path(below, name).chmod(mode)
+    for parent, folders, names in os.walk(folder):
+        for mode, entries in ((0o755, folders), (0o644, names)):
+            for name in entries:
+                if not os.path.islink(os.path.join(parent, name)):
+                    Path(parent, name).chmod(mode)
 
 
 def invocation(task: Task) -> list[dict[str, Any]]:
-    """Return what Grand Challenge writes as ``invocation.json`` of a job: where each input lies.
+    """Return the ``invocation.json`` of Grand Challenge for a job: the location of each input.
 
     >>> invocation  # doctest: +ELLIPSIS
     <function invocation at ...>
@@ -131,12 +131,12 @@ def invocation(task: Task) -> list[dict[str, Any]]:
         path = content.socket.relative_path
         if content.form in {"image", "series"} and content.socket.kind != "DCMIS":
             path += f"/{content.pk}{_suffix(content.name)}"
-        below = f"{content.prefix.rstrip('/')}/" if content.prefix else ""
+        folder = f"{content.prefix.rstrip('/')}/" if content.prefix else ""
         inputs.append(
             {
-                "relative_path": f"{below}{path}",
+                "relative_path": f"{folder}{path}",
                 "bucket_name": "input",
-                "bucket_key": f"{prefix}/{below}{path}",
+                "bucket_key": f"{prefix}/{folder}{path}",
                 "decompress": content.socket.slug == DECOMPRESSED,
             }
         )

@@ -1,8 +1,8 @@
-"""Asks an image of the invoke contract: a program that runs inside the network of its container.
+"""HTTP client of the invoke contract: a program run in the network namespace of a container.
 
-In: lines on standard input, ``health SECONDS`` and ``invoke SECONDS``. Out: a line for each: the
-status of HTTP, ``timeout`` or ``refused``. A container has no network but its own loopback, so who
-asks it joins that; nothing is opened on the machine. Runs without this library.
+In: lines on standard input, ``health SECONDS`` or ``invoke SECONDS``. Out: a line for each: the
+HTTP status, ``timeout`` or ``refused``. A container has only its loopback interface, so the client
+joins its namespace; no port is opened on the host. It does not import this library.
 """
 
 import http.client
@@ -14,7 +14,7 @@ HEALTH_SECONDS = 10
 
 
 def health(seconds: float) -> str:
-    """Wait until it is ready."""
+    """Poll ``/health`` until it returns 200 or 3xx; return the last status."""
     end = time.monotonic() + seconds
     status = "timeout"
     while time.monotonic() < end:
@@ -26,7 +26,7 @@ def health(seconds: float) -> str:
 
 
 def ask(method: str, path: str, seconds: float) -> str:
-    """Return the status of one request."""
+    """Send one request and return its HTTP status, ``timeout`` or ``refused``."""
     connection = http.client.HTTPConnection(HOST, PORT, timeout=seconds)
     try:
         connection.request(method, path)
@@ -40,7 +40,7 @@ def ask(method: str, path: str, seconds: float) -> str:
 
 
 def main() -> None:
-    """Answer every line."""
+    """Execute the command on each line of standard input."""
     for line in sys.stdin:
         word, _, seconds = line.strip().partition(" ")
         if word == "health":

@@ -1,9 +1,9 @@
 """Jobs: an immutable specification, and an append-only list of events.
 
-In: what is to be done, and what happened. Out: rows of ``job_specs`` and ``job_events``. The
-identity of a job is a digest of algorithm and inputs: what is asked for again is the same job. An
-event is checked against the newest state of its job under the writer's lock, so that of two who
-change a job at a time one is refused.
+In: specifications and events. Out: rows of ``job_specs`` and ``job_events``. The id of a job is a
+digest of its algorithm and inputs, so that a repeated request is the same job. Events are validated
+against the newest state of the job under the writer lock, so that one of two concurrent changes of
+a job is refused.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ if TYPE_CHECKING:
     from warehouse.store.delta import Snapshot
 
 MAX_MESSAGE = 1024
-"""Characters of an error message that are kept."""
+"""Maximum number of characters of a stored error message."""
 
 LIMITS = {"in all": 128, "of one algorithm": 16, "of one user": 16}
-"""Active jobs that people may have, besides those that runs over cohorts ask for."""
+"""Maximum number of active jobs that users may submit one by one; cohort runs are not limited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What goes into one socket of a job: a value that is stored, or a series of the archive."""
+    """The input of one socket of a job: a stored value, or a series of the warehouse."""
 
     slug: str
     value_id: str | None = None
     series_key: str | None = None
     state: str = ""
-    """Of a series: a digest of its instances, so that a job with others is another one."""
+    """Of a series: a digest of its instances; if it changes, so does the id of the job."""
     prefix: str = ""
-    """Folder below /input."""
+    """Folder below ``/input``, with a trailing slash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The inputs of one job, and what its outputs will be about."""
+    """The inputs of one job, and the series or item that its outputs are about."""
 
     interface_id: str
     inputs: tuple[Input, ...]
@@ -91,7 +91,7 @@ class Spec:
 
     @property
     def inputs(self) -> list[Input]:
-        """Its inputs, by socket."""
+        """The inputs, sorted by socket; ``state`` is not stored."""
         columns = (self.input_slugs, self.input_values, self.input_series, self.input_prefixes)
         return [
             Input(slug, value, series, "", prefix)
@@ -101,7 +101,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a job."""
+    """A change of the state of a job."""
 
     job_id: str
     what: str
@@ -114,7 +114,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a job is."""
+    """The current state of a job."""
 
     status: int
     attempt: int
@@ -125,7 +125,7 @@ class State:
 def spec_of(
     algorithm: Algorithm, case: Case, *, by: str = "", asked_for: str | None = None
 ) -> Spec:
-    """Return the job of an algorithm on a case; its identity follows from both."""
+    """Return the specification of a job; its id is a digest of algorithm version and case."""
     inputs = sorted(case.inputs, key=lambda each: each.slug)
     identity = json.dumps(
         [
@@ -145,7 +145,7 @@ def spec_of(
 
 
 def add_jobs(root: Path, specs: Sequence[Spec], *, as_system: bool = True) -> list[Spec]:
-    """Store jobs that are not there yet, in one commit.
+    """Store the jobs that do not exist yet, in one commit.
 
     Parameters
     ----------
@@ -154,32 +154,33 @@ def add_jobs(root: Path, specs: Sequence[Spec], *, as_system: bool = True) -> li
     specs
         The jobs.
     as_system
-        A run over a cohort asks for them: they are queued, without the limits of active jobs and
-        those that are there already are left out. A person's job begins with its inputs being
-        checked, and one that is there already is refused.
+        The jobs of a cohort run: they are queued without ``LIMITS``, and existing jobs are skipped.
+        False for jobs of a user: they start in the state of input validation, and existing jobs
+        are refused.
 
     Returns
     -------
     list of Spec
-        Those that are new.
+        The new jobs.
 
     Raises
     ------
     JobRefused
-        A person's job is there already, or there are too many active ones.
+        A job of a user exists already, or there are too many active jobs.
     """
     new: list[Spec] = []
-    what = "created by system" if as_system else "created"
+    first_event = "created by system" if as_system else "created"
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
         with ledger.connected(root, base, TABLES) as connection:
             existing = _states(connection, [spec.job_id for spec in specs])
             if not as_system:
                 _require_new(existing)
-                _require_room(connection, specs)
+                _require_limits(connection, specs)
         new[:] = list({s.job_id: s for s in specs if s.job_id not in existing}.values())
         events = [
-            _row(Event(spec.job_id, what, spec.created_at, spec.created_by), None) for spec in new
+            _event_row(Event(spec.job_id, first_event, spec.created_at, spec.created_by), None)
+            for spec in new
         ]
         return {"job_specs": [asdict(spec) for spec in new], "job_events": events}
 
@@ -191,12 +192,12 @@ def _require_new(existing: Mapping[str, State]) -> None:
     if existing:
         raise JobRefused(
             f"job {min(existing)} has the same algorithm and inputs; "
-            "dicom-warehouse job retry asks for another attempt"
+            "repeat it with dicom-warehouse job retry"
         )
 
 
-def _require_room(connection: duckdb.DuckDBPyConnection, specs: Sequence[Spec]) -> None:
-    """Refuse more active jobs than people may have, those that are asked for now included."""
+def _require_limits(connection: duckdb.DuckDBPyConnection, specs: Sequence[Spec]) -> None:
+    """Refuse jobs that would exceed ``LIMITS`` together with the active jobs."""
     active = [status.code for status in statuses().values() if status.is_active]
     counts = Counter[tuple[str, str]]()
     for algorithm, user, count in connection.execute(
@@ -204,25 +205,25 @@ def _require_room(connection: duckdb.DuckDBPyConnection, specs: Sequence[Spec]) 
     ).fetchall():
         counts.update(dict.fromkeys(_shares(algorithm, user), count))
     for spec in specs:
-        mine = _shares(spec.algorithm, spec.created_by)
-        for share in mine:
+        shares = _shares(spec.algorithm, spec.created_by)
+        for share in shares:
             if counts[share] >= LIMITS[share[0]]:
                 raise JobRefused(
-                    f"there are {counts[share]} active jobs {share[0]}, and {LIMITS[share[0]]} "
-                    "may be; wait, or cancel some"
+                    f"there are {counts[share]} active jobs {share[0]}, and the limit is "
+                    f"{LIMITS[share[0]]}; wait, or cancel some"
                 )
-        counts.update(mine)
+        counts.update(shares)
 
 
 def _shares(algorithm: str, user: str) -> list[tuple[str, str]]:
-    """Return what a job counts for, by the names of ``LIMITS``."""
+    """Return the counters that a job increments: name in ``LIMITS``, and algorithm or user."""
     return [("in all", ""), ("of one algorithm", algorithm), ("of one user", user)]
 
 
 def states(
     root: Path, job_ids: Iterable[str], snapshot: Snapshot | None = None
 ) -> dict[str, State]:
-    """Return where jobs are; those that do not exist are missing."""
+    """Return the states of jobs by id; unknown ids are omitted."""
     with ledger.connected(root, snapshot, ("job_events",)) as connection:
         return _states(connection, list(job_ids))
 
@@ -235,7 +236,9 @@ def _states(connection: duckdb.DuckDBPyConnection, job_ids: Sequence[str]) -> di
     return {row[0]: State(*row[1:]) for row in rows}
 
 
-class _Refused(Exception):
+class _EventsRefused(Exception):
+    """Events of some jobs are not possible; ``why`` has the error of each job."""
+
     def __init__(self, why: dict[str, TransitionRefused]) -> None:
         self.why = why
 
@@ -243,62 +246,66 @@ class _Refused(Exception):
 def record(
     root: Path, events: Sequence[Event], values: Mapping[str, Sequence[Prepared]] | None = None
 ) -> dict[str, TransitionRefused]:
-    """Add events, and the values that jobs brought, in one commit.
+    """Store events, and the output values of jobs, in one commit.
 
     Parameters
     ----------
     root
         Folder of a warehouse; the caller holds ``locks.writing`` if there are values.
     events
-        In the order in which they happened.
+        In the order of time.
     values
-        Values that were checked, by the job that brought them.
+        Validated output values by job.
 
     Returns
     -------
     dict
-        Jobs whose events could not happen any more, such as one that was cancelled meanwhile:
-        nothing of them was stored.
+        The error of each job whose events its state does not allow, such as one that was cancelled
+        meanwhile; none of its events and values are stored.
     """
     refused: dict[str, TransitionRefused] = {}
     while True:
         waiting = [event for event in events if event.job_id not in refused]
         prepared = [
-            one for job_id, some in (values or {}).items() if job_id not in refused for one in some
+            value
+            for job_id, job_values in (values or {}).items()
+            if job_id not in refused
+            for value in job_values
         ]
         if not waiting:
             return refused
         try:
-            store_prepared(root, prepared, partial(_checked, root, waiting), "record jobs")
-        except _Refused as stop:
+            store_prepared(root, prepared, partial(_event_rows, root, waiting), "record jobs")
+        except _EventsRefused as stop:
             refused |= stop.why
         else:
             return refused
 
 
-def _checked(root: Path, events: Sequence[Event], base: Snapshot) -> dict[str, ledger.Rows]:
+def _event_rows(root: Path, events: Sequence[Event], base: Snapshot) -> dict[str, ledger.Rows]:
+    """Validate events against the states of their jobs, and return their rows."""
     by_job: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_job[event.job_id].append(event)
     with ledger.connected(root, base, ("job_events",)) as connection:
         known: dict[str, State] = _states(connection, list(by_job))
     rows: ledger.Rows = []
-    why: dict[str, TransitionRefused] = {}
-    for job_id, some in by_job.items():
+    refused: dict[str, TransitionRefused] = {}
+    for job_id, job_events in by_job.items():
         state: State | None = known.get(job_id)
-        for event in some:
+        for event in job_events:
             try:
-                rows.append(_row(event, state))
+                rows.append(_event_row(event, state))
             except TransitionRefused as error:
-                why[job_id] = error
+                refused[job_id] = error
                 break
             state = State(rows[-1]["status"], rows[-1]["attempt"], rows[-1]["event"])
-    if why:
-        raise _Refused(why)
+    if refused:
+        raise _EventsRefused(refused)
     return {"job_events": rows}
 
 
-_EMPTY = dict.fromkeys(
+_NO_FIELDS = dict.fromkeys(
     (
         "runner", "detailed_error_message", "stdout", "stderr", "exit_code", "exec_seconds",
         "invoke_seconds", "utilization_seconds", "output_slugs", "output_values", "metric_names",
@@ -307,20 +314,21 @@ _EMPTY = dict.fromkeys(
 )  # fmt: skip
 
 
-def _row(event: Event, before: State | None) -> dict[str, Any]:
+def _event_row(event: Event, before: State | None) -> dict[str, Any]:
+    """Return the row of an event after the state ``before``; None for a new job."""
     status, attempt = (before.status, before.attempt) if before else (NEW, 0)
-    found = step(event.what, status, attempt)
-    given = dict(event.fields)
-    message = str(given.pop("error_message", "")).replace("\0", "")
-    details = given.pop("detailed_error_message", None)
+    transition = step(event.what, status, attempt)
+    fields = dict(event.fields)
+    message = str(fields.pop("error_message", "")).replace("\0", "")
+    details = fields.pop("detailed_error_message", None)
     return {
-        **_EMPTY,
-        **given,
+        **_NO_FIELDS,
+        **fields,
         "job_id": event.job_id,
         "event": before.event + 1 if before else 0,
         "what": event.what,
-        "attempt": attempt + found.attempt_step,
-        "status": found.status,
+        "attempt": attempt + transition.attempt_step,
+        "status": transition.status,
         "happened_at": event.at,
         "happened_by": event.by,
         "error_message": message[:MAX_MESSAGE],
@@ -328,21 +336,21 @@ def _row(event: Event, before: State | None) -> dict[str, Any]:
     }
 
 
-def happen(root: Path, job_id: str, what: str, *, by: str = "", **given: Any) -> None:
+def happen(root: Path, job_id: str, what: str, *, by: str = "", **fields: Any) -> None:
     """Record one event of a job.
 
     Raises
     ------
     TransitionRefused, UnknownJob
     """
-    found = find_job(root, job_id).job_id
-    refused = record(root, [Event(found, what, now(), by, given)])
+    full_id = find_job(root, job_id).job_id
+    refused = record(root, [Event(full_id, what, now(), by, fields)])
     if refused:
-        raise refused[found]
+        raise refused[full_id]
 
 
 def find_job(root: Path, job_id: str) -> Spec:
-    """Return a job by its id, or how it begins.
+    """Return a job by its id or a unique prefix of it.
 
     Raises
     ------
@@ -351,13 +359,13 @@ def find_job(root: Path, job_id: str) -> Spec:
     with ledger.connected(root, None, ("job_specs",)) as connection:
         rows = ledger.dictionaries(connection, statement("jobs_that_begin", "components"), job_id)
     if not job_id or len(rows) != 1:
-        what = "no job" if not rows else "more than one job"
-        raise UnknownJob(f"there is {what} whose id begins so; dicom-warehouse job list shows all")
+        subject = "no job" if not rows else "more than one job"
+        raise UnknownJob(f"{subject} has this id or prefix; dicom-warehouse job list shows all")
     return Spec(**rows[0])
 
 
 def specs(root: Path, job_ids: Iterable[str]) -> dict[str, Spec]:
-    """Return jobs by their ids."""
+    """Return the specifications of jobs by id; unknown ids are omitted."""
     with ledger.connected(root, None, ("job_specs",)) as connection:
         query = statement("jobs_by_id", "components")
         rows = ledger.dictionaries(connection, query, list(job_ids))
@@ -370,11 +378,11 @@ def change_job(root: Path, job_id: str, **changes: Any) -> None:
     Raises
     ------
     JobRefused
-        Always: a job with other wishes is another version of its algorithm.
+        Always: other requirements need another version of the algorithm.
     """
-    found = find_job(root, job_id)
+    spec = find_job(root, job_id)
     names = ", ".join(sorted(changes)) or "nothing"
     raise JobRefused(
-        f"what job {found.job_id} is to do never changes: {names} cannot be set; "
-        "create the algorithm with other wishes, which makes another version of it"
+        f"the specification of job {spec.job_id} cannot be changed: {names}; "
+        "create another version of the algorithm instead"
     )

@@ -1,7 +1,7 @@
 """Keep the last lines of the output of an algorithm.
 
-In: bytes as they come. Out: the last 500 lines. NUL is removed and lines are cut, so that nothing
-that is printed costs more than a log may.
+In: blocks of bytes. Out: the last 500 lines. NUL is removed and lines are truncated, so that the
+size of a log is bounded.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import io
 from collections import deque
 
 LINES = 500
+"""Maximum number of lines of a log."""
+
 LINE_BYTES = 4096
+"""Maximum size of a line in bytes; the rest is dropped."""
 
 
 class Tail(io.TextIOBase):
-    r"""Keeps the last lines of what is written to it, as text or bytes.
+    r"""A text stream that keeps the last lines written to it.
 
     Examples
     --------
@@ -29,33 +32,33 @@ class Tail(io.TextIOBase):
         self._rest = b""
 
     def feed(self, block: bytes) -> None:
-        """Take what was printed next."""
-        whole, newline, rest = block.rpartition(b"\n")
+        """Append a block of output."""
+        complete, newline, rest = block.rpartition(b"\n")
         if not newline:
-            # Of a line without an end, no more is kept than a line may have.
+            # An unterminated line is truncated like any other.
             self._rest = (self._rest + rest)[:LINE_BYTES]
             return
-        first, *others = (self._rest + whole).split(b"\n")
+        first, *others = (self._rest + complete).split(b"\n")
         self._lines.append(first[:LINE_BYTES])
         self._lines.extend(line[:LINE_BYTES] for line in others[-LINES:])
         self._rest = rest[:LINE_BYTES]
 
     def clear(self) -> None:
-        """Forget what was printed."""
+        """Remove all lines."""
         self._lines.clear()
         self._rest = b""
 
     def write(self, text: str) -> int:
-        """Take text, as a stream of Python."""
+        """Append text; return its length."""
         self.feed(text.encode("utf-8", "replace"))
         return len(text)
 
     def writable(self) -> bool:
-        """Say that it can be written to."""
+        """Return True."""
         return True
 
     def text(self) -> str:
-        """Return the last lines."""
+        """Return the last lines as text."""
         lines = [*self._lines, *([self._rest] if self._rest else [])]
         return b"\n".join(lines[-LINES:]).replace(b"\0", b"").decode("utf-8", "replace")
 

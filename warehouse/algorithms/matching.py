@@ -1,8 +1,8 @@
-"""Conditions by which series of a study go into the sockets of an algorithm.
+"""SQL conditions that select which series of a study go into which socket of an algorithm.
 
-In: a condition in SQL for each socket, as whoever makes the algorithm writes it. Out: the series of
-which it is true. It passes the walls that cohorts have: it reads the warehouse alone, and answers
-the same when it is asked again.
+In: a condition on ``series`` for each socket, written by the author of the algorithm. Out: the
+series that match it. Conditions are checked like the queries of cohorts: they read only the
+warehouse, and give the same result when repeated.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def require_matching(
     Raises
     ------
     AlgorithmError
-        A socket is no image or no input of an interface, or a condition is no SQL over series.
+        A socket is not an image or not an input of every interface, or a condition is invalid.
     """
     if not matching:
         return
     for slug in matching:
         if slug not in sockets or not sockets[slug].of_kind.is_image:
-            raise AlgorithmError(f"a series cannot go into {slug!r}, which is no socket of images")
+            raise AlgorithmError(f"a series cannot go into {slug!r}: it is not an image socket")
     for interface in interfaces:
         images = {slug for slug in interface.inputs if sockets[slug].of_kind.is_image}
         if missing := sorted(set(matching) - images):
             raise AlgorithmError(
-                f"every interface has to take the series that are matched: {interface} does not "
-                f"take {', '.join(missing)}"
+                f"every interface must take all matched series: {interface} does not take "
+                f"{', '.join(missing)}"
             )
     series_by_slug(root, None, matching, [])
 
@@ -51,29 +51,30 @@ def require_matching(
 def series_by_slug(
     root: Path, version: int | None, matching: Mapping[str, str], keys: Sequence[str]
 ) -> dict[str, list[str]]:
-    """Return the series among ``keys`` of which each condition is true, by socket.
+    """Return the series among ``keys`` that match the condition of each socket.
 
     Raises
     ------
     AlgorithmError
-        A condition is no SQL over ``series``, or not one that answers the same again.
+        A condition is not valid SQL on ``series``, has parameters, or is not repeatable.
     """
     catalog = locked_catalog(root, version)
-    found = {}
+    matches = {}
     for slug, condition in matching.items():
         try:
-            asked = check(catalog, f"select series_key from series where ({condition})")
-            if asked.parameters:
+            query = check(catalog, f"select series_key from series where ({condition})")
+            if query.parameters:
                 raise AlgorithmError(f"the condition of {slug!r} cannot have parameters")
             rows = catalog.connection.execute(
-                f"select series_key from ({asked.sql}) where series_key in (select unnest($1)) "
+                f"select series_key from ({query.sql}) where series_key in (select unnest($1)) "
                 "order by all", [list(keys)],
             ).fetchall()  # fmt: skip
         except UnsafeCohort as error:
             raise AlgorithmError(f"the condition of {slug!r} is refused: {error}") from None
         except (duckdb.Error, QueryFailed, UnknownTable):
             raise AlgorithmError(
-                f"the condition of {slug!r} is no SQL over the view series, such as Modality = 'CT'"
+                f"the condition of {slug!r} is not valid SQL on the view series; write it like "
+                "Modality = 'CT'"
             ) from None
-        found[slug] = [row[0] for row in rows]
-    return found
+        matches[slug] = [row[0] for row in rows]
+    return matches

@@ -1,7 +1,7 @@
-"""Metrics of segmentations and scores, by numpy and scipy.
+"""Metrics of segmentations and scores, with NumPy and SciPy.
 
-In: arrays. Out: numbers in the unit that the name says, or None where a metric is not defined: of
-two masks that are both empty, of a distance to an empty one, of scores of one class only.
+In: arrays. Out: numbers in the unit stated in the name, or None where a metric is undefined: Dice
+of two empty masks, distance to an empty mask, AUC of a single class.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ def _scipy(name: str) -> Any:
     return {"ndimage": scipy.ndimage, "stats": scipy.stats}[name]
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> None:
+def _require_same_shape(a: np.ndarray, b: np.ndarray) -> None:
     if a.shape != b.shape:
         raise UsageError(f"masks of shapes {a.shape} and {b.shape} cannot be compared")
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float | None:
-    """Return twice the overlap of two masks by the sum of their sizes; None if both are empty.
+    """Return the Dice coefficient of two masks; None if both are empty.
 
     >>> dice(np.array([1, 1, 0]), np.array([0, 1, 0]))
     0.6666666666666666
     """
-    _same(prediction, truth)
+    _require_same_shape(prediction, truth)
     a, b = prediction != 0, truth != 0
     total = int(a.sum()) + int(b.sum())
     return 2 * int((a & b).sum()) / total if total else None
@@ -47,17 +47,17 @@ def hausdorff_95_mm(
 ) -> float | None:
     """Return the larger of the 95th percentiles of the distances between two surfaces, mm.
 
-    Surfaces are the voxels of a mask with a neighbor, by a face, outside of it; distances are
-    between centers of voxels. None if a mask is empty.
+    The surface of a mask is its voxels with a face neighbor outside of it; distances are between
+    voxel centers. None if a mask is empty.
 
     Parameters
     ----------
     prediction, truth
-        Masks of one shape.
+        Masks of the same shape.
     spacing_mm
-        Between voxels along each axis.
+        Voxel spacing along each axis, in mm.
     """
-    _same(prediction, truth)
+    _require_same_shape(prediction, truth)
     ndimage = _scipy("ndimage")
     surfaces = []
     for mask in (prediction != 0, truth != 0):
@@ -74,12 +74,12 @@ def hausdorff_95_mm(
 def volume_difference_ml(
     prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]
 ) -> float:
-    """Return by how many millilitres a mask is larger than the truth.
+    """Return the volume of a mask minus that of the ground truth, in ml.
 
     >>> volume_difference_ml(np.ones((2, 5, 5)), np.zeros((2, 5, 5)), (10, 2, 1))
     1.0
     """
-    _same(prediction, truth)
+    _require_same_shape(prediction, truth)
     voxels = int((prediction != 0).sum()) - int((truth != 0).sum())
     return voxels * float(np.prod(list(spacing_mm))) / 1000
 
@@ -87,36 +87,36 @@ def volume_difference_ml(
 def confusion_matrix(
     predictions: Sequence[Any], truths: Sequence[Any]
 ) -> tuple[list[Any], list[list[int]]]:
-    """Return the classes, sorted, and how often each was predicted (columns) where it is (rows).
+    """Return the sorted classes and the counts by true class (rows) and predicted class (columns).
 
     >>> confusion_matrix(["b", "a", "b"], ["a", "a", "b"])
     (['a', 'b'], [[1, 1], [0, 1]])
     """
     if len(predictions) != len(truths):
-        raise UsageError("there have to be as many predictions as truths")
+        raise UsageError(
+            f"{len(predictions)} predictions and {len(truths)} truths: pass one truth each"
+        )
     classes = sorted({*predictions, *truths}, key=lambda each: (str(type(each)), each))
-    place = {each: number for number, each in enumerate(classes)}
+    index = {each: number for number, each in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)), np.int64)
     for predicted, true in zip(predictions, truths, strict=True):
-        counts[place[true], place[predicted]] += 1
+        counts[index[true], index[predicted]] += 1
     return classes, counts.tolist()
 
 
 def auc(scores: Sequence[float], truths: Sequence[bool]) -> float | None:
-    """Return the area under the ROC curve; scores that are equal count half.
-
-    None if all are of one class.
+    """Return the area under the ROC curve; ties count half; None if there is only one class.
 
     >>> auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
     """
     if len(scores) != len(truths):
-        raise UsageError("there have to be as many scores as truths")
+        raise UsageError(f"{len(scores)} scores and {len(truths)} truths: pass one truth each")
     values, is_true = np.asarray(scores, float), np.asarray(truths, bool)
     if np.isnan(values).any():
         raise UsageError("a score is NaN")
     positive, negative = values[is_true], values[~is_true]
     if not len(positive) or not len(negative):
         return None
-    found = _scipy("stats").mannwhitneyu(positive, negative, method="asymptotic")
-    return float(found.statistic / (len(positive) * len(negative)))
+    result = _scipy("stats").mannwhitneyu(positive, negative, method="asymptotic")
+    return float(result.statistic / (len(positive) * len(negative)))

@@ -1,7 +1,7 @@
-"""Arrays with a place in space ↔ MetaImage files (``.mha``), which algorithms read.
+"""Write arrays with an affine as MetaImage files (``.mha``), and read the geometry of such files.
 
-In: an array in the order (slice, row, column) and its affine. Out: a file whose voxels and geometry
-are exactly these; and the geometry of a file, to be compared with that of what it was made of.
+In: an array in the order (slice, row, column) and its affine. Out: a file with exactly these voxels
+and geometry; and the geometry of a file, for comparison with that of the input series.
 """
 
 from __future__ import annotations
@@ -27,20 +27,25 @@ _TYPES = {
 }  # fmt: skip
 
 MAX_HEADER = 1 << 16
+"""Maximum size in bytes of the header of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where the voxels of an image lie: sizes and vectors along (column, row, slice), LPS, mm."""
+    """Geometry of an image along the axes (column, row, slice): LPS, mm."""
 
     size: tuple[int, ...]
     spacing: tuple[float, ...]
     origin: tuple[float, ...]
     direction: tuple[float, ...]
-    """Unit vectors, one after the other."""
+    """``TransformMatrix`` of the file: the unit vectors of the axes, one after the other."""
 
     def is_close(self, other: Geometry) -> bool:
-        """Whether voxels lie at the same places, to a thousandth of a voxel."""
+        """Return whether size is equal, and origin, spacing and direction within tolerances.
+
+        Origin: 0.001 of the least spacing, at least 0.0001 mm; spacing: relative 0.0001; direction:
+        0.0001.
+        """
         if self.size != other.size:
             return False
         near = 1e-3 * min(self.spacing)
@@ -52,7 +57,7 @@ class Geometry:
 
 
 def volume_of(catalog: Catalog, series_key: str) -> LazyVolume:
-    """Return a series with the values that algorithms expect: Hounsfield units of a CT, and so on.
+    """Open a series with displayed values, such as Hounsfield units of CT.
 
     Raises
     ------
@@ -73,20 +78,20 @@ def geometry_of(shape: tuple[int, ...], affine: np.ndarray) -> Geometry:
 
 
 def write_volume(volume: LazyVolume, path: Path) -> Geometry:
-    """Write a volume.
+    """Write a volume and return its geometry.
 
-    Numbers that are all whole are written as 16 or 32 bits, whatever the type of the array.
+    Floats that are all integers are written as int16 or int32 if they fit.
 
     Raises
     ------
     ImageRefused
-        Its frames lie in no space, or it has more axes than a file.
+        Its frames have no position in space, or it has more than four axes.
     PixelError
         The voxels cannot be read.
     """
     if volume.affine is None:
-        raise ImageRefused("its frames lie in no space, so it is no volume")
-    array = _narrow(volume.read())
+        raise ImageRefused("its frames have no position in space, so it is not a volume")
+    array = _as_integers(volume.read())
     has_color = volume.dims[-1] == "sample"
     return write_array(array, volume.affine, path, has_color=has_color)
 
@@ -94,7 +99,7 @@ def write_volume(volume: LazyVolume, path: Path) -> Geometry:
 def write_array(
     array: np.ndarray, affine: np.ndarray, path: Path, *, has_color: bool = False
 ) -> Geometry:
-    """Write an array (slice, row, column), or with time or color, and return where it lies.
+    """Write an array (slice, row, column), or with time or color axis; return its geometry.
 
     Raises
     ------
@@ -106,20 +111,20 @@ def write_array(
     shape = array.shape[:-1] if has_color else array.shape
     if kind is None or not 3 <= len(shape) <= 4 or min(array.shape) < 1:
         raise ImageRefused(
-            f"an array of type {array.dtype} with {len(shape)} axes is no image of three or four "
-            "axes"
+            f"an array of type {array.dtype} with {len(shape)} axes cannot be written as an image; "
+            "pass numbers with three or four axes"
         )
-    found = geometry_of(shape[-3:], affine)
-    more = len(shape) - 3
+    geometry = geometry_of(shape[-3:], affine)
+    extra_axes = len(shape) - 3
     direction = np.eye(len(shape))
-    direction[:3, :3] = np.reshape(found.direction, (3, 3))
+    direction[:3, :3] = np.reshape(geometry.direction, (3, 3))
     lines = {
         "ObjectType": "Image", "NDims": len(shape), "BinaryData": "True",
         "BinaryDataByteOrderMSB": "False", "CompressedData": "False",
-        "TransformMatrix": _words(direction.ravel()),
-        "Offset": _words([*found.origin, *[0] * more]),
-        "CenterOfRotation": _words([0] * len(shape)),
-        "ElementSpacing": _words([*found.spacing, *[1] * more]),
+        "TransformMatrix": _joined_floats(direction.ravel()),
+        "Offset": _joined_floats([*geometry.origin, *[0] * extra_axes]),
+        "CenterOfRotation": _joined_floats([0] * len(shape)),
+        "ElementSpacing": _joined_floats([*geometry.spacing, *[1] * extra_axes]),
         "DimSize": " ".join(str(n) for n in shape[::-1]),
         **({"ElementNumberOfChannels": array.shape[-1]} if has_color else {}),
         "ElementType": kind, "ElementDataFile": "LOCAL",
@@ -128,15 +133,15 @@ def write_array(
     with path.open("wb") as file:
         file.write(text.encode())
         file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
-    return found
+    return geometry
 
 
-def _words(numbers: Any) -> str:
+def _joined_floats(numbers: Any) -> str:
     return " ".join(repr(float(number)) for number in numbers)
 
 
-def _narrow(array: np.ndarray) -> np.ndarray:
-    """Return the same numbers as integers, if all are whole and 32 bits hold them."""
+def _as_integers(array: np.ndarray) -> np.ndarray:
+    """Return floats as int16 or int32 if that loses nothing; else the array unchanged."""
     if array.dtype.kind != "f" or not array.size:
         return array
     low, high = float(array.min()), float(array.max())
@@ -150,7 +155,7 @@ def _narrow(array: np.ndarray) -> np.ndarray:
 
 
 def read_geometry(path: Path) -> Geometry | None:
-    """Return where the voxels of an MHA of three axes lie; None of other files."""
+    """Return the geometry of a three-dimensional MHA file; None for other files."""
     with path.open("rb") as file:
         head = file.read(MAX_HEADER)
     fields: dict[str, str] = {}

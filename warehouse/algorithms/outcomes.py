@@ -1,6 +1,6 @@
 """Derive the events of a job from the result of its task. Pure functions.
 
-In: ``Done``, as a runner gives it. Out: events in the order of time, which ``runs`` commits with
+In: ``Done``, as returned by a runner. Out: events in the order of time, which ``runs`` commits with
 the outputs.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def outcome_of_lost_worker(task: Task, runner: str, error: BaseException) -> Done:
-    """Return what is said of a task whose worker is gone."""
+    """Return the result of a task whose worker process ended or raised an unexpected error."""
     text = str(error)
     if "SIGALRM" in text:
         text = TIME_LIMIT_TEXT
@@ -34,7 +34,7 @@ def outcome_of_lost_worker(task: Task, runner: str, error: BaseException) -> Don
 
 
 def events_of(done: Done, by: str) -> list[Event]:
-    """Return what happened before the outputs were looked at."""
+    """Return the events of a task up to its end, before its outputs are validated."""
     job_id, at = done.job_id, done.ended_at or now()
     if done.what == "not provisioned":
         return [
@@ -67,13 +67,13 @@ def events_of(done: Done, by: str) -> list[Event]:
 
 
 def refused(done: Done, error: OutputRefused) -> Event:
-    """Return that the outputs were not taken, and why."""
+    """Return the event that the outputs are invalid, with the reasons."""
     fields = {"error_message": str(error), "detailed_error_message": error.details}
     return Event(done.job_id, "not parsed", now(), "", fields)
 
 
 def parsed(done: Done, found: Mapping[str, Prepared], away: Mapping[str, str]) -> Event:
-    """Return that the outputs are values, and which of them lie elsewhere than their input."""
+    """Return the event that the outputs are stored; ``away`` has warnings of ``misplaced``."""
     slugs = sorted(found)
     fields = {
         "output_slugs": slugs, "output_values": [found[slug].value_id for slug in slugs],
@@ -83,7 +83,7 @@ def parsed(done: Done, found: Mapping[str, Prepared], away: Mapping[str, str]) -
 
 
 def in_order(task: Task, events: Sequence[Event]) -> list[Event]:
-    """Return events whose times do not go back, whatever the clocks of workers say."""
+    """Return events with times made monotonic, as clocks of workers may differ."""
     last: dt.datetime = task.spec.created_at
     ordered = []
     for event in events:

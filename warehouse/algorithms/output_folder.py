@@ -1,8 +1,8 @@
 """Collect and validate the outputs of a task, all of them or none.
 
-In: a ``Task`` that was executed. Out: ``Prepared`` values, or ``OutputRefused`` with what is wrong
-with each socket. No link is followed, nothing that is no plain file is opened, and number and sizes
-are bounded before anything is read: the folder is that of a program nobody knows.
+In: an executed ``Task``. Out: ``Prepared`` values, or ``OutputRefused`` with the error of each
+socket. The folder was written by an untrusted program: symbolic links are not followed, only
+regular files are opened, and number and sizes of files are checked before anything is read.
 """
 
 from __future__ import annotations
@@ -26,43 +26,44 @@ if TYPE_CHECKING:
     from warehouse.components.sockets import Socket
 
 MAX_FILES = 1000
-"""Entries that the folder of an image may have."""
+"""Maximum number of entries in the folder of an image."""
 
 MAX_BYTES = 4 << 30
-"""Bytes that one output may have."""
+"""Maximum size of one output in bytes."""
 
 
 def collected(
     root: Path, task: Task, done: Done, sockets: Mapping[str, Socket], stack: ExitStack, *,
     folder: Path | None = None,
 ) -> dict[str, Prepared]:  # fmt: skip
-    """Return the outputs of a task by socket; copies of files go when ``stack`` ends.
+    """Return the validated outputs of a task by socket; ``stack`` owns temporary copies.
 
-    They lie in ``folder``, which is that of the task by default.
+    They are read from ``folder``, by default ``output`` in the folder of the task.
 
     Raises
     ------
     OutputRefused
-        One of them is missing or not what its socket takes.
+        An output is missing or invalid for its socket.
     """
-    found: dict[str, Prepared] = {}
+    outputs: dict[str, Prepared] = {}
     details: dict[str, str] = {}
     for socket in task.outputs:
         try:
-            given = _given(task, done, socket, folder or task.folder / "output")
-            found[socket.slug] = prepare(root, given, sockets, stack)
+            given = _as_given(task, done, socket, folder or task.folder / "output")
+            outputs[socket.slug] = prepare(root, given, sockets, stack)
         except ValueRefused as error:
-            where = "" if error.path == "$" else f"{error.path}: "
-            details[socket.title] = f"{where}{error.why}"
+            path_prefix = "" if error.path == "$" else f"{error.path}: "
+            details[socket.title] = f"{path_prefix}{error.why}"
         except (OutputRefused, WarehouseError) as error:
             details[socket.title] = str(error)
     if details:
         title, why = next(iter(details.items()))
         raise OutputRefused(f"output {title!r}: {why}", details)
-    return found
+    return outputs
 
 
-def _given(task: Task, done: Done, socket: Socket, folder: Path) -> Given:
+def _as_given(task: Task, done: Done, socket: Socket, folder: Path) -> Given:
+    """Return the value or file of an output for validation."""
     values = done.values or {}
     value: Any = values.get(socket.slug, MISSING)
     file = None
@@ -77,12 +78,12 @@ def _given(task: Task, done: Done, socket: Socket, folder: Path) -> Given:
 
 
 def find_output(folder: Path, socket: Socket) -> Path:
-    """Return the file of an output, below a folder that an algorithm wrote.
+    """Return the path of the file of an output, below a folder that an algorithm wrote.
 
     Raises
     ------
     OutputRefused
-        There is none, more than one, or it is no plain file of a size that can be.
+        There is no file, more than one image, or the file is not a regular file or too large.
     """
     path = folder
     parts = socket.relative_path.split("/")
@@ -90,60 +91,62 @@ def find_output(folder: Path, socket: Socket) -> Path:
         path /= part
         is_last = number == len(parts) - 1
         is_folder = not is_last or socket.of_kind.is_image
-        _require(path, socket.relative_path, is_folder=is_folder)
+        _require_type(path, socket.relative_path, is_folder=is_folder)
     if not socket.of_kind.is_image:
         return path
-    names = _names(path, socket)
+    names = _entry_names(path, socket)
     images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
     if len(images) != 1:
         raise OutputRefused(
-            f"{socket.relative_path} has to hold one image (.mha, .tif, .nii), and holds "
+            f"{socket.relative_path} must contain one image (.mha, .tif, .nii), but contains "
             f"{len(images)}"
         )
-    _require(path / images[0], socket.relative_path, is_folder=False)
+    _require_type(path / images[0], socket.relative_path, is_folder=False)
     return path / images[0]
 
 
-def _names(folder: Path, socket: Socket) -> list[str]:
+def _entry_names(folder: Path, socket: Socket) -> list[str]:
+    """Return the sorted names in a folder; refuse too many or non-printable names."""
     names = []
     with os.scandir(folder) as entries:
         for entry in entries:
             names.append(entry.name)
             if len(names) > MAX_FILES:
-                raise OutputRefused(f"{socket.relative_path} holds more than {MAX_FILES} files")
+                raise OutputRefused(f"{socket.relative_path} contains more than {MAX_FILES} files")
             if not entry.name.isprintable():
                 raise OutputRefused(
-                    f"{socket.relative_path} holds a file with a name that cannot be printed"
+                    f"{socket.relative_path} contains a file with a non-printable name"
                 )
     return sorted(names)
 
 
-def _require(path: Path, shown: str, *, is_folder: bool) -> None:
-    """Check one part of a path, without following it."""
+def _require_type(path: Path, shown: str, *, is_folder: bool) -> None:
+    """Check the type of one component of a path, without following links."""
     try:
-        found = path.lstat()
+        info = path.lstat()
     except OSError:
         raise OutputRefused(f"{shown} was not produced") from None
-    if stat.S_ISLNK(found.st_mode):
-        raise OutputRefused(f"{shown} is a link, which is not followed")
-    if is_folder != stat.S_ISDIR(found.st_mode) or not (is_folder or stat.S_ISREG(found.st_mode)):
-        wanted = "folder" if is_folder else "file"
-        raise OutputRefused(f"{shown} is no {wanted}")
-    if not is_folder and found.st_size > MAX_BYTES:
-        raise OutputRefused(f"{shown} has more than {MAX_BYTES >> 30} GiB")
+    if stat.S_ISLNK(info.st_mode):
+        raise OutputRefused(f"{shown} is a symbolic link, which is not followed")
+    if is_folder != stat.S_ISDIR(info.st_mode) or not (is_folder or stat.S_ISREG(info.st_mode)):
+        expected = "folder" if is_folder else "file"
+        raise OutputRefused(f"{shown} is not a {expected}")
+    if not is_folder and info.st_size > MAX_BYTES:
+        raise OutputRefused(f"{shown} is larger than {MAX_BYTES >> 30} GiB")
     if not os.access(path, os.R_OK | (os.X_OK if is_folder else 0)):
-        raise OutputRefused(f"{shown} may not be read: its permissions forbid it")
+        raise OutputRefused(f"{shown} cannot be read: permission denied")
 
 
 def misplaced(task: Task, catalog: Catalog, outputs: Mapping[str, Prepared]) -> dict[str, str]:
-    """Return the images that do not lie where the input series lies, by title of their socket.
+    """Return warnings for images on another grid than the input series, by title of socket.
 
-    They are kept: an algorithm may resample. Of files that are not compared, that is said.
+    The images are kept, as an algorithm may resample. Files that cannot be compared have a warning,
+    too.
     """
     series = task.reference
     images = [
-        (each.socket, each.content.file) for each in outputs.values()
-        if each.socket.kind in {"SEG", "HMAP", "IMG"} and each.content.file is not None
+        (output.socket, output.content.file) for output in outputs.values()
+        if output.socket.kind in {"SEG", "HMAP", "IMG"} and output.content.file is not None
     ]  # fmt: skip
     if series is None or not images:
         return {}
@@ -153,15 +156,15 @@ def misplaced(task: Task, catalog: Catalog, outputs: Mapping[str, Prepared]) -> 
         return {}
     if volume.affine is None:
         return {}
-    wanted = geometry_of(volume.shape[-3:], volume.affine)
-    away = {}
+    expected = geometry_of(volume.shape[-3:], volume.affine)
+    warnings = {}
     for socket, file in images:
         geometry = read_geometry(file)
         if geometry is None:
-            away[socket.title] = (
-                "it was not compared with the input series: it is no .mha of three axes with a "
-                "geometry"
+            warnings[socket.title] = (
+                "it was not compared with the input series: it is not a three-dimensional .mha "
+                "file with a geometry"
             )
-        elif not geometry.is_close(wanted):
-            away[socket.title] = "its voxels do not lie where those of the input series lie"
-    return away
+        elif not geometry.is_close(expected):
+            warnings[socket.title] = "its grid of voxels differs from that of the input series"
+    return warnings

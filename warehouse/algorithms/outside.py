@@ -1,8 +1,8 @@
-"""Jobs that are executed elsewhere, as folders: inputs to take away, outputs to bring back.
+"""Exchange jobs with external executors by folders: write the inputs, read back the outputs.
 
 In: a job of an external algorithm. Out: ``input``, ``output`` and ``job.json`` below a folder that
-a pod, a batch system or another machine mounts; and, when it has ended, the report of it. The key
-that signs the report lies beside the two folders of the container, where that does not see it.
+a pod, a batch system or another machine mounts; and the report when the job has ended. The key that
+signs the report is in ``job.json``, outside of the two folders that the container mounts.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ if TYPE_CHECKING:
     from warehouse.algorithms.jobs import Spec
 
 ABOUT = "job.json"
+"""Name of the file with the id and signing key of a job."""
 
 
 def claim_to(root: Path, job_id: str, folder: Path, *, by: str = "") -> Spec:
-    """Take a job that is executed outside, and write what its container needs.
+    """Claim a job of an external algorithm, and write its inputs to a folder.
 
     Parameters
     ----------
     root, job_id, by
-        As ``claim``.
+        See ``claim``.
     folder
-        New or empty. It gets ``input``, which anybody may read, ``output``, which anybody may
-        write, and ``job.json`` with the key, which nobody else may read.
+        New or empty folder. ``input`` is made readable and ``output`` writable by all users;
+        ``job.json``, which contains the key, is readable by its owner only.
 
     Raises
     ------
     UnknownJob, TransitionRefused, JobRefused
     AlgorithmError
-        The folder is not empty, or an input cannot be written: the job has failed then.
+        The folder is not empty; or an input cannot be written, and the job has failed.
     WriteFailed
-        The folder cannot be written; the job was not taken.
+        The folder cannot be written. If this happens after the claim, the job has failed.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,38 +76,38 @@ def claim_to(root: Path, job_id: str, folder: Path, *, by: str = "") -> Spec:
 
 
 def report_failed(root: Path, job_id: str, why: str, *, by: str = "") -> None:
-    """Say that a job has failed, since who executes it cannot: its pod is gone, or never began.
+    """Record that a job has failed, if its executor cannot report it, such as a lost pod.
 
     Raises
     ------
     UnknownJob
     TransitionRefused
-        The job is neither claimed nor waiting.
+        The job is neither claimed nor queued.
     """
-    found = jobs.find_job(root, job_id).job_id
-    waits = jobs.states(root, [found])[found].status in {QUEUED, REQUEUED}
-    what = "not provisioned" if waits else "reported failed"
-    jobs.happen(root, found, what, by=by, runner="external", error_message=why)
+    full_id = jobs.find_job(root, job_id).job_id
+    is_queued = jobs.states(root, [full_id])[full_id].status in {QUEUED, REQUEUED}
+    what = "not provisioned" if is_queued else "reported failed"
+    jobs.happen(root, full_id, what, by=by, runner="external", error_message=why)
 
 
 def report_from(root: Path, folder: Path, *, return_code: int = 0, error: str = "") -> None:
-    """Report a job that was claimed to a folder: its outputs, or that it failed.
+    """Report a job that was claimed to a folder: store its outputs, or its failure.
 
     Raises
     ------
     OutputRefused, TransitionRefused
-        As ``report``.
+        See ``report``.
     AlgorithmError
-        The folder is none of a job.
+        The folder is not one of a claimed job.
     """
     try:
-        about = json.loads((folder / ABOUT).read_bytes())
-        job_id, key = str(about["job_id"]), str(about["signing_key"])
+        job = json.loads((folder / ABOUT).read_bytes())
+        job_id, key = str(job["job_id"]), str(job["signing_key"])
         bytes.fromhex(key)
     except (OSError, ValueError, LookupError, TypeError):
         raise AlgorithmError(
-            f"{folder} is no folder of a job; dicom-warehouse job claim --folder makes one"
+            f"{folder} is not the folder of a job; create one: dicom-warehouse job claim --folder"
         ) from None
-    found = {"pk": job_id, "return_code": return_code, "error_message": error}
-    body = json.dumps(found).encode()
+    result = {"pk": job_id, "return_code": return_code, "error_message": error}
+    body = json.dumps(result).encode()
     report(root, job_id, body, signature_of(body, key), folder / "output")

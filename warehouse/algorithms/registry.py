@@ -1,8 +1,8 @@
 """``Algorithm``: a versioned definition with interfaces and hardware requirements.
 
-In: a name, an image or a Python function, pairs of sets of sockets. Out: an ``Algorithm``, stored
-as a version that is never changed: made again with the same content it is the same one, with other
-content the next one. A method of evaluation is an algorithm too.
+In: a name, an image or a Python function, and interfaces. Out: an ``Algorithm``, stored as an
+immutable version: creating it again with the same content returns this version, with other content
+the next one. A method of evaluation is an algorithm, too.
 """
 
 from __future__ import annotations
@@ -45,15 +45,16 @@ if TYPE_CHECKING:
 TABLES = (
     "artifact_events", "algorithm_versions", "algorithm_matching", "job_specs", "job_events",
 )  # fmt: skip
-"""Stored tables of this station."""
+"""Stored tables of this package."""
 
 TIME_LIMIT_S = (300, 86_400)
-"""Least and longest time that a job may have."""
+"""Minimum and maximum time limit of a job in seconds."""
 
 MEMORY_GB = (4, 32)
-"""Least and most memory that an algorithm may ask for."""
+"""Minimum and maximum memory requirement of an algorithm in GiB."""
 
 METHODS = ("exec", "invoke", "python", "external")
+"""Values of ``api_method``: how an algorithm is executed."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -75,19 +76,19 @@ class Algorithm:
     code_sha256: str | None
     api_method: str
     interfaces: tuple[str, ...]
-    """Identities of ``known_interfaces``."""
+    """Ids of interfaces, see ``known_interfaces``."""
     time_limit_s: int
     requires_gpu_type: str
     requires_memory_gb: int
     added_at: dt.datetime
     added_by: str
     matching: tuple[tuple[str, str], ...] = ()
-    """Socket and SQL condition of each series of a study that goes into a job; none for jobs of one
-    series. Outputs are about the series of the first."""
+    """Socket and SQL condition of each series of a study that a job takes; empty for jobs of one
+    series. Outputs are about the series of the first socket."""
 
     @property
     def content(self) -> tuple[Any, ...]:
-        """What makes it another version."""
+        """All fields except version, time and author; if they differ, the version does."""
         row = asdict(self)
         names = [name for name in row if name not in {"version", "added_at", "added_by"}]
         return tuple(row[name] for name in names)
@@ -119,35 +120,35 @@ def hardware() -> tuple[Hardware, ...]:
 
 
 def cheapest(gpu_type: str, memory_gb: int) -> Hardware:
-    """Return the cheapest machine with a kind of GPU, at most one of it, and enough memory.
+    """Return the cheapest machine with enough memory and at most one GPU, of this type or none.
 
     Raises
     ------
     AlgorithmError
-        There is no such GPU or not so much memory.
+        No machine has such a GPU or enough memory.
 
     Examples
     --------
     >>> cheapest("", 8).instance
     'm7i.large'
     """
-    known = sorted({machine.gpu_type for machine in hardware()} - {""})
-    if gpu_type and gpu_type not in known:
-        raise AlgorithmError(f"there is no GPU of type {gpu_type!r}; known: {', '.join(known)}")
-    found = [
+    gpu_types = sorted({machine.gpu_type for machine in hardware()} - {""})
+    if gpu_type and gpu_type not in gpu_types:
+        raise AlgorithmError(f"there is no GPU of type {gpu_type!r}; known: {', '.join(gpu_types)}")
+    suitable = [
         machine for machine in hardware()
         if machine.gpu_type == gpu_type and machine.memory_gb >= memory_gb
         and machine.gpu_count <= 1
     ]  # fmt: skip
-    if not found:
+    if not suitable:
         raise AlgorithmError(
-            f"no machine with {gpu_type or 'no'} GPU has {memory_gb} GiB and one GPU at most"
+            f"no machine with at most one GPU has {gpu_type or 'no'} GPU and {memory_gb} GiB"
         )
-    return min(found, key=lambda machine: machine.usd_cents_per_hour)
+    return min(suitable, key=lambda machine: machine.usd_cents_per_hour)
 
 
 def parse_interface(text: str) -> tuple[list[str], list[str]]:
-    """Return the inputs and outputs of an interface as it is typed.
+    """Parse the text of an interface; return its inputs and outputs.
 
     Raises
     ------
@@ -181,23 +182,24 @@ def create_algorithm(
     name
         Lower-case letters, digits and ``-``.
     interfaces
-        Each as ``"ct -> nodules"``, or a pair of lists of sockets. No two take the same inputs.
+        Each as ``"ct -> nodules"``, or as a pair of lists of sockets. No two may have the same
+        inputs.
     image_id, api_method
-        An image of ``artifacts``, and how it is asked.
+        An image of ``artifacts``, and how it is executed (``METHODS``).
     model_id
-        Weights, which are unpacked to ``/opt/ml/model``.
+        Weights, which are mounted at ``/opt/ml/model``; of an evaluation, the ground truth.
     function
-        Instead of an image: ``module:name`` or ``file.py:name``. With neither, somebody outside
-        executes it.
+        Instead of an image: ``module:name`` or ``file.py:name``. Without image and function the
+        jobs are executed outside of the warehouse.
     kind
         ``algorithm`` or ``evaluation``.
     time_limit_s
-        300 to 86,400 seconds for a job.
+        Time limit of a job, 300 to 86,400 s.
     requires_gpu_type, requires_memory_gb
-        What a job asks for: a GPU of ``hardware`` or none, 4 to 32 GiB.
+        Requirements of a job: a GPU type of ``hardware`` or none, and 4 to 32 GiB.
     matching
-        For jobs of several series of a study: socket → condition on ``series`` in SQL, which has to
-        be true of one series of a study, such as ``{"ct": "Modality = 'CT'", …}``.
+        For jobs of several series of a study: socket → SQL condition on ``series``, which must
+        match exactly one series of a study, such as ``{"ct": "Modality = 'CT'", …}``.
 
     Raises
     ------
@@ -205,61 +207,63 @@ def create_algorithm(
     """
     require(root)
     if not _NAME.fullmatch(name):
-        raise AlgorithmError("the name of an algorithm has lower-case letters, digits and -")
+        raise AlgorithmError(
+            f"name of algorithm {name!r} is invalid; use lower-case letters, digits and -"
+        )
     if kind not in {"algorithm", "evaluation"}:
-        raise AlgorithmError(f"an algorithm is of kind algorithm or evaluation, not {kind!r}")
+        raise AlgorithmError(f"kind {kind!r} is unknown; use algorithm or evaluation")
     if image_id and function:
         raise AlgorithmError("an algorithm is an image or a Python function, not both")
     require_wishes(time_limit_s, requires_gpu_type, requires_memory_gb)
     method = api_method or ("python" if function else "exec" if image_id else "external")
     if method not in METHODS:
-        raise AlgorithmError(f"an algorithm is asked by {', '.join(METHODS)}, not {method!r}")
+        raise AlgorithmError(f"api_method {method!r} is unknown; use one of {', '.join(METHODS)}")
     pairs = [parse_interface(each) if isinstance(each, str) else each for each in interfaces]
-    made = [Interface(frozenset(inputs), frozenset(outputs)) for inputs, outputs in pairs]
-    if not made:
+    parsed = [Interface(frozenset(inputs), frozenset(outputs)) for inputs, outputs in pairs]
+    if not parsed:
         raise AlgorithmError("an algorithm needs at least one interface")
     known = (
         known_sockets(root) if kind == "evaluation" else known_sockets(root, for_algorithms=True)
     )
-    for each in made:
+    for each in parsed:
         require_interface(each, known)
-    require_distinct(made)
-    require_matching(root, matching or {}, made, known)
-    code = None
+    require_distinct(parsed)
+    require_matching(root, matching or {}, parsed, known)
+    code_sha256 = None
     if function:
-        function, code = _pinned(function)
+        function, code_sha256 = _resolved_function(function)
     stored = [
         add_interface(root, each.inputs, each.outputs, reserved=kind == "evaluation")
-        for each in made
+        for each in parsed
     ]
-    wanted = Algorithm(
-        name, 1, kind, description, image_id, model_id, function, code, method,
+    new = Algorithm(
+        name, 1, kind, description, image_id, model_id, function, code_sha256, method,
         tuple(sorted(each.interface_id for each in stored)), time_limit_s, requires_gpu_type,
         requires_memory_gb, now(), by, tuple((matching or {}).items()),
     )  # fmt: skip
-    done: list[Algorithm] = []
+    results: list[Algorithm] = []
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
-        before = known_algorithms(root, base).get(name)
-        if before is not None and before.content == wanted.content:
-            done.append(before)
+        newest = known_algorithms(root, base).get(name)
+        if newest is not None and newest.content == new.content:
+            results.append(newest)
             return {}
-        version = before.version + 1 if before else 1
-        done.append(replace(wanted, version=version))
-        row = asdict(wanted) | {"version": version, "interfaces": list(wanted.interfaces)}
+        version = newest.version + 1 if newest else 1
+        results.append(replace(new, version=version))
+        row = asdict(new) | {"version": version, "interfaces": list(new.interfaces)}
         del row["matching"]
         conditions = [
-            {"algorithm": name, "version": version, "place": place, "slug": slug, "condition": text}
-            for place, (slug, text) in enumerate(wanted.matching)
+            {"algorithm": name, "version": version, "place": index, "slug": slug, "condition": text}
+            for index, (slug, text) in enumerate(new.matching)
         ]
         return {"algorithm_versions": [row], "algorithm_matching": conditions}
 
     ledger.add_rows(root, make, "create algorithm")
-    return done[-1]
+    return results[-1]
 
 
 def require_wishes(time_limit_s: int, gpu_type: str, memory_gb: int) -> None:
-    """Check what a job may ask for.
+    """Check the time limit and hardware requirements of a job.
 
     Raises
     ------
@@ -277,13 +281,15 @@ def require_wishes(time_limit_s: int, gpu_type: str, memory_gb: int) -> None:
 def known_algorithms(
     root: Path, snapshot: Snapshot | None = None, *, all_versions: bool = False
 ) -> dict[str, Algorithm]:
-    """Return the newest version of every algorithm by name; with all, by ``name@version``."""
+    """Return the newest version of each algorithm by name, or all by ``name@version``."""
     current = snapshot or delta.snapshot(root)
     conditions: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
-    for one in ledger.all_rows(root, current, "algorithm_matching", "place"):
-        conditions[one["algorithm"], one["version"]].append((one["slug"], one["condition"]))
+    for condition in ledger.all_rows(root, current, "algorithm_matching", "place"):
+        conditions[condition["algorithm"], condition["version"]].append(
+            (condition["slug"], condition["condition"])
+        )
     rows = ledger.all_rows(root, current, "algorithm_versions", "all")
-    found = [
+    algorithms = [
         Algorithm(
             **row | {"interfaces": tuple(row["interfaces"])},
             matching=tuple(conditions[row["algorithm"], row["version"]]),
@@ -291,63 +297,68 @@ def known_algorithms(
         for row in rows
     ]
     if all_versions:
-        return {f"{each.algorithm}@{each.version}": each for each in found}
-    return {each.algorithm: each for each in sorted(found, key=lambda each: each.version)}
+        return {f"{algorithm.algorithm}@{algorithm.version}": algorithm for algorithm in algorithms}
+    return {
+        algorithm.algorithm: algorithm
+        for algorithm in sorted(algorithms, key=lambda algorithm: algorithm.version)
+    }
 
 
 def find_algorithm(root: Path, name: str, snapshot: Snapshot | None = None) -> Algorithm:
-    """Return the newest version of an algorithm, or ``name@version``.
+    """Return an algorithm by ``name`` (its newest version) or ``name@version``.
 
     Raises
     ------
     UnknownAlgorithm
     """
     require(root)
-    known = known_algorithms(root, snapshot, all_versions="@" in name)
-    if name not in known:
-        raise UnknownAlgorithm(name, known)
-    return known[name]
+    algorithms = known_algorithms(root, snapshot, all_versions="@" in name)
+    if name not in algorithms:
+        raise UnknownAlgorithm(name, algorithms)
+    return algorithms[name]
 
 
 def interfaces_of(
     root: Path, algorithm: Algorithm, snapshot: Snapshot | None = None
 ) -> list[Interface]:
-    """Return the interfaces of an algorithm, those with most inputs first."""
+    """Return the interfaces of an algorithm, sorted by number of inputs, largest first."""
     known = known_interfaces(root, snapshot)
-    found = [known[each] for each in algorithm.interfaces]
-    return sorted(found, key=lambda each: (-len(each.inputs), each.interface_id))
+    interfaces = [known[each] for each in algorithm.interfaces]
+    return sorted(interfaces, key=lambda each: (-len(each.inputs), each.interface_id))
 
 
 # -- Python functions -----------------------------------------------------------------------------
 
 
-def _pinned(function: str) -> tuple[str, str]:
-    """Return where a function is, for any folder, and the digest of its code."""
-    place, colon, name = function.rpartition(":")
+def _resolved_function(function: str) -> tuple[str, str]:
+    """Return a function with its file as absolute path, and the SHA-256 of its file."""
+    location, colon, name = function.rpartition(":")
     if not colon or not name.isidentifier():
-        raise AlgorithmError("a function is named as module:name or file.py:name")
-    if place.endswith(".py"):
-        place = os.path.abspath(place)
-    return f"{place}:{name}", code_digest(f"{place}:{name}")
+        raise AlgorithmError(f"function {function!r} is invalid; write module:name or file.py:name")
+    if location.endswith(".py"):
+        location = os.path.abspath(location)
+    return f"{location}:{name}", code_digest(f"{location}:{name}")
 
 
 def code_digest(function: str) -> str:
-    """Return the digest of the file in which a function stands.
+    """Return the SHA-256 of the file that contains a function.
 
     Raises
     ------
     AlgorithmError
-        There is no such file or module.
+        The file or module does not exist.
     """
-    place = function.rpartition(":")[0]
-    path = Path(place)
-    if not place.endswith(".py"):
+    location = function.rpartition(":")[0]
+    path = Path(location)
+    if not location.endswith(".py"):
         try:
-            found = importlib.util.find_spec(place)
+            spec = importlib.util.find_spec(location)
         except (ImportError, ValueError):
-            found = None
-        path = Path(found.origin) if found and found.origin else path
+            spec = None
+        path = Path(spec.origin) if spec and spec.origin else path
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
-        raise AlgorithmError(f"there is no module or file {place!r} with the function") from None
+        raise AlgorithmError(
+            f"the module or file {location!r} of the function does not exist"
+        ) from None

@@ -1,8 +1,8 @@
 """Run the jobs of an algorithm; finished jobs are not repeated, and stopped runs are continued.
 
-In: an algorithm and its cases. Out: ``Report``. One run of an algorithm at a time, by a lock that
-the system takes from a process that was killed. Outputs of a job and the event that says so are one
-commit, so a job is whole or not there; a second of work is what a kill can cost.
+In: an algorithm and its cases. Out: ``Report``. A file lock allows one run per algorithm; the
+system releases it when the process is killed. The outputs of a job and its final event are in one
+commit, so they are never stored in part; commits follow every second, so a kill loses little work.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ if TYPE_CHECKING:
     from warehouse.components.values import Prepared
 
 COMMIT_SECONDS = 1.0
-"""How long what is done waits for its commit."""
+"""Seconds between commits of finished jobs."""
 
 COMMIT_JOBS = 500
-"""Jobs of one commit."""
+"""Number of finished jobs at which a commit is made early."""
 
 TASKS_AT_ONCE = 1000
-"""Jobs whose inputs are in memory at a time."""
+"""Number of jobs whose tasks are created, with their inputs in memory, at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Progress:
     done: int
     failed: int
     seconds_left: float | None
-    """None before the first job is done."""
+    """Estimate in seconds; None before the first job has ended."""
 
 
 @dataclass(slots=True)
@@ -82,16 +82,16 @@ class Report:
     version: int
     asked_for: str | None = None
     cases: int = 0
-    """Members that an interface takes."""
+    """Number of distinct jobs."""
     done_before: int = 0
-    """Cases whose job was final before."""
+    """Jobs that were not run, as they had ended before or are not ready."""
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
     unmatched: dict[str, str] = field(default_factory=dict)
-    """Series or item → why no interface takes it."""
+    """Series, study or item → why it is not a case."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Job → what went wrong."""
+    """Job → error message."""
     seconds: float = 0.0
 
 
@@ -104,11 +104,11 @@ class TaskPool:
     at_once: int
     runner: str
     stop: Callable[[set[str]], None] = lambda _: None
-    """Told the jobs that were cancelled while they run."""
+    """Stops the running jobs with these ids, which were cancelled."""
     halt: Callable[[], None] = lambda: None
-    """Stops everything at once."""
+    """Stops all jobs immediately."""
     watched: bool = False
-    """Whether jobs can be stopped while they run: then the events are looked at meanwhile."""
+    """Whether running jobs can be stopped; the run then polls for cancelled jobs."""
 
 
 def run_cases(
@@ -126,15 +126,15 @@ def run_cases(
     algorithm, found
         What to run, and its cases.
     open_pool
-        Returns a context manager that gives the ``TaskPool``.
+        Returns a context manager that yields the ``TaskPool``.
     asked_for, by
-        The run of a cohort or the set, and who asks.
+        The run of a cohort or the set, and the user.
     again
-        Try jobs again that failed or were cancelled.
+        Retry jobs that failed or were cancelled.
     seconds
-        Stop each job after so many seconds, if its own limit is not shorter.
+        Time limit of each job in seconds, if it is shorter than its own.
     progress
-        Told after every commit.
+        Called after every commit.
 
     Raises
     ------
@@ -144,24 +144,24 @@ def run_cases(
     began = time.monotonic()
     with alone(root, algorithm.algorithm):
         specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
-        wanted = {spec.job_id: spec for spec in specs}
-        known = jobs.states(root, wanted, catalog.snapshot)
-        missing = [spec for spec in wanted.values() if spec.job_id not in known]
+        specs_by_id = {spec.job_id: spec for spec in specs}
+        known = jobs.states(root, specs_by_id, catalog.snapshot)
+        missing = [spec for spec in specs_by_id.values() if spec.job_id not in known]
         new = {spec.job_id for spec in add_jobs(root, missing)} if missing else set()
-        if len(new) < len(wanted):
-            wanted |= jobs.specs(root, set(wanted) - new)
-        report = Report(algorithm.algorithm, algorithm.version, asked_for, len(wanted))
+        if len(new) < len(specs_by_id):
+            specs_by_id |= jobs.specs(root, set(specs_by_id) - new)
+        report = Report(algorithm.algorithm, algorithm.version, asked_for, len(specs_by_id))
         report.unmatched = dict(found.unmatched)
-        ready, report.done_before = _ready(root, wanted, new, again=again, by=by)
+        ready, report.done_before = _ready_jobs(root, specs_by_id, new, again=again, by=by)
         if ready:
-            _Run(root, catalog, ready, report, seconds, progress).go(open_pool)
+            _Run(root, catalog, ready, report, seconds, progress).execute(open_pool)
         report.seconds = time.monotonic() - began
     return report
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Jobs that were asked for."""
+    """Numbers of cases and of new jobs, and the reasons for series or items without a job."""
 
     cases: int
     new: int
@@ -171,7 +171,7 @@ class Queued:
 def queue_cases(
     root: Path, algorithm: Algorithm, found: Found, *, asked_for: str | None = None, by: str = ""
 ) -> Queued:
-    """Store the jobs of cases that are not there yet; nothing is executed."""
+    """Store the jobs of cases that do not exist yet, without executing them."""
     specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
     new = add_jobs(root, specs) if specs else []
     return Queued(len({spec.job_id for spec in specs}), len(new), dict(found.unmatched))
@@ -182,7 +182,7 @@ def run_waiting(
     by: str = "",
     seconds: float | None = None, progress: Callable[[Progress], None] | None = None,
 ) -> Report:  # fmt: skip
-    """Execute the jobs of an algorithm, in any version, that are ready or were left by a kill.
+    """Execute the active jobs of all versions of an algorithm, including those of a killed run.
 
     Raises
     ------
@@ -193,49 +193,52 @@ def run_waiting(
         rows = catalog.connection.execute(
             "select job_id from jobs where algorithm = $1 and is_active", [algorithm.algorithm]
         ).fetchall()
-        wanted = jobs.specs(root, [row[0] for row in rows])
-        report = Report(algorithm.algorithm, algorithm.version, None, len(wanted))
-        ready, report.done_before = _ready(root, wanted, set(), again=False, by=by)
+        specs_by_id = jobs.specs(root, [row[0] for row in rows])
+        report = Report(algorithm.algorithm, algorithm.version, None, len(specs_by_id))
+        ready, report.done_before = _ready_jobs(root, specs_by_id, set(), again=False, by=by)
         if ready:
-            _Run(root, catalog, ready, report, seconds, progress).go(open_pool)
+            _Run(root, catalog, ready, report, seconds, progress).execute(open_pool)
         report.seconds = time.monotonic() - began
     return report
 
 
-def _ready(
-    root: Path, wanted: Mapping[str, Spec], new: set[str], *, again: bool, by: str
+def _ready_jobs(
+    root: Path, specs_by_id: Mapping[str, Spec], new: set[str], *, again: bool, by: str
 ) -> tuple[dict[str, tuple[Spec, int]], int]:
-    """Return the jobs that can be run, with their attempts; those left by a killed run too."""
-    states = jobs.states(root, set(wanted) - new) if set(wanted) - new else {}
+    """Return jobs to run with their attempt numbers, and the number of other jobs.
+
+    Jobs left by a killed run are made ready by events.
+    """
+    states = jobs.states(root, set(specs_by_id) - new) if set(specs_by_id) - new else {}
     states |= {job_id: State(QUEUED, 0, 0) for job_id in new}
     events: list[Event] = []
-    ready, done = {}, 0
-    for job_id, spec in wanted.items():
+    ready, skipped = {}, 0
+    for job_id, spec in specs_by_id.items():
         state = states[job_id]
-        leading = _LEADING.get(state.status)
+        recovery = _RECOVERY_EVENTS.get(state.status)
         if again and state.status in {FAILED, CANCELLED}:
-            leading = ("requeued",)
-        if leading is None or state.attempt + (1 if "retried" in leading else 0) > MAX_ATTEMPT:
-            done += 1
+            recovery = ("requeued",)
+        if recovery is None or state.attempt + (1 if "retried" in recovery else 0) > MAX_ATTEMPT:
+            skipped += 1
             continue
-        events += [Event(job_id, what, now(), by) for what in leading]
-        tried = {"retried", "requeued"} & set(leading)
-        ready[job_id] = (spec, state.attempt + len(tried))
+        events += [Event(job_id, what, now(), by) for what in recovery]
+        new_attempts = {"retried", "requeued"} & set(recovery)
+        ready[job_id] = (spec, state.attempt + len(new_attempts))
     if events:
         refused = record(root, events)
-        ready = {job_id: one for job_id, one in ready.items() if job_id not in refused}
-    return ready, done
+        ready = {job_id: job for job_id, job in ready.items() if job_id not in refused}
+    return ready, skipped
 
 
-_LEADING: dict[int, tuple[str, ...]] = {
+_RECOVERY_EVENTS: dict[int, tuple[str, ...]] = {
     QUEUED: (), REQUEUED: (), VALIDATING: ("validated",), PROVISIONED: ("retried",),
     EXECUTING: ("interrupted", "retried"), EXECUTED: ("cancelled", "requeued"),
 }  # fmt: skip
-"""State that a killed run left → events that make the job ready again."""
+"""State of a job, such as left by a killed run → events that make the job ready."""
 
 
 class _Run:
-    """One run while it lasts: what is in flight, and what waits for its commit."""
+    """The state of one run: tasks in flight, and results that wait for their commit."""
 
     def __init__(
         self, root: Path, catalog: Catalog, ready: Mapping[str, tuple[Spec, int]],
@@ -245,75 +248,79 @@ class _Run:
         self._ready, self._report = ready, report
         self._seconds, self._progress = seconds, progress
         self._sockets: dict[str, Socket] = known_sockets(root, catalog.snapshot)
-        self._flying: dict[Future[Done], Task] = {}
+        self._in_flight: dict[Future[Done], Task] = {}
         self._events: list[Event] = []
         self._values: dict[str, list[Prepared]] = {}
         self._stack = ExitStack()
         self._folders: list[Path] = []
-        self._began = self._committed = self._looked = time.monotonic()
+        self._began = self._committed = self._last_check = time.monotonic()
 
-    def go(self, open_pool: Callable[[], Any]) -> None:
+    def execute(self, open_pool: Callable[[], Any]) -> None:
+        """Execute all ready jobs; commit finished ones even if it is interrupted."""
         with locks.writing(self._root), open_pool() as pool:
             try:
                 for tasks in self._portions():
-                    self._through(pool, tasks)
-                while self._flying:
-                    self._land(pool)
+                    self._submit(pool, tasks)
+                while self._in_flight:
+                    self._collect_finished(pool)
             except BaseException:
                 pool.halt()
                 raise
             finally:
-                # Also when it is stopped: what is done is kept.
+                # Finished jobs are kept even if the run is stopped.
                 self._commit()
-                self._clear()
+                self._clear_folders()
 
     def _portions(self) -> Iterator[list[Task]]:
+        """Yield the tasks of the ready jobs, ``TASKS_AT_ONCE`` at a time."""
         snapshot = self._catalog.snapshot
         algorithms = known_algorithms(self._root, snapshot, all_versions=True)
         interfaces = known_interfaces(self._root, snapshot)
         waiting = list(self._ready.values())
         for start in range(0, len(waiting), TASKS_AT_ONCE):
-            some = waiting[start : start + TASKS_AT_ONCE]
-            attempts = {spec.job_id: attempt for spec, attempt in some}
+            portion = waiting[start : start + TASKS_AT_ONCE]
+            attempts = {spec.job_id: attempt for spec, attempt in portion}
             yield tasks_of(
-                self._root, snapshot.version, [spec for spec, _ in some], attempts, algorithms,
+                self._root, snapshot.version, [spec for spec, _ in portion], attempts, algorithms,
                 interfaces, self._sockets, seconds=self._seconds,
             )  # fmt: skip
 
-    def _through(self, pool: TaskPool, tasks: Sequence[Task]) -> None:
+    def _submit(self, pool: TaskPool, tasks: Sequence[Task]) -> None:
+        """Submit tasks to the pool, without exceeding its limit of tasks in flight."""
         for task in tasks:
-            while len(self._flying) >= pool.at_once:
-                self._land(pool)
-            self._flying[pool.executor.submit(pool.perform, task)] = task
+            while len(self._in_flight) >= pool.at_once:
+                self._collect_finished(pool)
+            self._in_flight[pool.executor.submit(pool.perform, task)] = task
 
-    def _land(self, pool: TaskPool) -> None:
-        """Take what is done, and commit when it is time."""
-        landed, _ = wait(self._flying, timeout=0.2, return_when=FIRST_COMPLETED)
-        for future in landed:
-            task = self._flying.pop(future)
+    def _collect_finished(self, pool: TaskPool) -> None:
+        """Collect finished tasks, stop cancelled ones, and commit if due."""
+        finished, _ = wait(self._in_flight, timeout=0.2, return_when=FIRST_COMPLETED)
+        for future in finished:
+            task = self._in_flight.pop(future)
             try:
                 done = future.result()
             except CancelledError:
                 continue
             except WarehouseError as error:
                 done = Done(task.spec.job_id, "failed", pool.runner, error=str(error))
-            except Exception as error:  # noqa: BLE001 - who executed it is gone, or cannot say
+            except Exception as error:  # noqa: BLE001 - the worker ended or failed
                 done = outcome_of_lost_worker(task, pool.runner, error)
-            self._take(task, done)
+            self._add_result(task, done)
         clock = time.monotonic()
-        if pool.watched and clock - self._looked >= COMMIT_SECONDS:
-            self._looked = clock
-            pool.stop(self._cancelled())
+        if pool.watched and clock - self._last_check >= COMMIT_SECONDS:
+            self._last_check = clock
+            pool.stop(self._cancelled_jobs())
         if clock - self._committed >= COMMIT_SECONDS or len(self._events) >= 4 * COMMIT_JOBS:
             self._commit()
 
-    def _cancelled(self) -> set[str]:
-        flying = [task.spec.job_id for task in self._flying.values()]
-        found = jobs.states(self._root, flying)
-        return {job_id for job_id, state in found.items() if state.status == CANCELLED}
+    def _cancelled_jobs(self) -> set[str]:
+        """Return the jobs in flight that were cancelled."""
+        job_ids = [task.spec.job_id for task in self._in_flight.values()]
+        states = jobs.states(self._root, job_ids)
+        return {job_id for job_id, state in states.items() if state.status == CANCELLED}
 
-    def _take(self, task: Task, done: Done) -> None:
-        """Read the outputs of a task, and put down what happened."""
+    def _add_result(self, task: Task, done: Done) -> None:
+        """Validate the outputs of a task, and add its events and values to the next commit."""
         self._folders.append(task.folder)
         if done.what == "interrupted":
             return
@@ -321,18 +328,19 @@ class _Run:
         if done.what == "executed":
             with ExitStack() as stack:
                 try:
-                    found = collected(self._root, task, done, self._sockets, stack)
+                    outputs = collected(self._root, task, done, self._sockets, stack)
                 except OutputRefused as error:
                     events.append(refused(done, error))
                 else:
-                    away = misplaced(task, self._catalog, found)
-                    events.append(parsed(done, found, away))
-                    self._values[done.job_id] = list(found.values())
-                    # Copies are needed until they have their names.
+                    warnings = misplaced(task, self._catalog, outputs)
+                    events.append(parsed(done, outputs, warnings))
+                    self._values[done.job_id] = list(outputs.values())
+                    # Temporary copies are kept until the commit moves them to the value files.
                     self._stack.enter_context(stack.pop_all())
         self._events += in_order(task, events)
 
     def _commit(self) -> None:
+        """Commit the collected events and values, and count the results."""
         self._committed = time.monotonic()
         if not self._events:
             return
@@ -350,18 +358,18 @@ class _Run:
             elif event.what in {"failed", "not parsed", "not provisioned"}:
                 self._report.failed += 1
                 self._report.failures[job_id] = str(event.fields.get("error_message", ""))
-        self._clear()
+        self._clear_folders()
         if self._progress:
-            self._progress(self._how_far())
+            self._progress(self._current_progress())
 
-    def _how_far(self) -> Progress:
+    def _current_progress(self) -> Progress:
         report = self._report
         done = report.succeeded + report.failed + report.cancelled
         passed = time.monotonic() - self._began
         left = passed / done * (len(self._ready) - done) if done else None
         return Progress(len(self._ready), done, report.failed, left)
 
-    def _clear(self) -> None:
+    def _clear_folders(self) -> None:
         for folder in self._folders:
             clear_folder(folder)
         self._folders = []

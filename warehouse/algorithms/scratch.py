@@ -23,6 +23,8 @@ def alone(root: Path, algorithm: str) -> Iterator[None]:
     Raises
     ------
     RunLocked
+        Another process runs jobs of this algorithm.
+    WriteFailed
     """
     folder = root / FOLDER
     try:
@@ -43,17 +45,17 @@ def alone(root: Path, algorithm: str) -> Iterator[None]:
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove the folder of a task, whatever permissions its algorithm left."""
+    """Remove the folder of a task, fixing permissions that prevent it."""
     if not folder.exists():
         return
 
-    def mend(_function: Any, path: str, _error: Any) -> None:
-        for each in (os.path.dirname(path), path):
-            if not os.path.islink(each):
+    def make_writable(_function: Any, path: str, _error: Any) -> None:
+        for blocked in (os.path.dirname(path), path):
+            if not os.path.islink(blocked):
                 try:
-                    os.chmod(each, 0o700)
+                    os.chmod(blocked, 0o700)
                 except OSError:
                     return
         shutil.rmtree(path, ignore_errors=True)
 
-    shutil.rmtree(folder, onerror=mend)
+    shutil.rmtree(folder, onerror=make_writable)

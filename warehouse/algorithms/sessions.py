@@ -1,7 +1,8 @@
-"""The invoke contract: a container that is asked about one case after another.
+"""The invoke contract: one container serves requests for many cases.
 
-In: a ``Task``. Out: ``Done``; outputs are copied away from the process, which lives on. The model
-is loaded once for many cases. A thread has one session, whose two folders are filled and emptied.
+In: a ``Task``. Out: ``Done``; outputs are copied out of the folder of the running container. The
+model is loaded once for many cases. Each thread has one session, whose input and output folders are
+emptied between cases.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ from warehouse.errors import AlgorithmError
 
 
 class Session:
-    """A container of the invoke contract that is asked about one case after another."""
+    """A running container of the invoke contract, with its folders and HTTP client."""
 
     def __init__(self, task: Task, loaded: Loaded) -> None:
         self.folder = task.root / FOLDER / f"session-{uuid.uuid4().hex}"
         self.input, self.output = self.folder / "input", self.folder / "output"
-        for each in (self.input, self.output):
-            each.mkdir(parents=True)
+        for path in (self.input, self.output):
+            path.mkdir(parents=True)
         self.output.chmod(0o777)
         self.input.chmod(0o755)
         self._client: subprocess.Popen[str] | None = None
@@ -55,7 +56,7 @@ class Session:
         self.cases = 0
 
     def join(self) -> str:
-        """Start the program that asks, and wait until the image is ready; return what it said."""
+        """Start the client in the container's network; return why it is not ready, or ''."""
         pid = self.run.inner_pid
         for _ in range(200):
             pid = pid or self.run.engine.pid(self.run.command.name)
@@ -80,7 +81,7 @@ class Session:
         )
 
     def ask(self, word: str, seconds: float) -> str:
-        """Ask, and return the status or why there is none."""
+        """Send a command to the client; return the HTTP status, ``timeout`` or ``refused``."""
         client = self._client
         assert client is not None
         assert client.stdin is not None
@@ -93,7 +94,7 @@ class Session:
             return "refused"
 
     def close(self) -> None:
-        """End the container, and what asks it."""
+        """End the container and its client, and remove its folders."""
         if self._client is not None:
             ended(self._client, 0.1)  # type: ignore[arg-type]
             for stream in (self._client.stdin, self._client.stdout):
@@ -105,11 +106,11 @@ class Session:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether its container is running."""
         return self.run.process.poll() is None
 
 
-_own = threading.local()
+_thread_local = threading.local()
 _sessions: set[Session] = set()
 
 
@@ -122,73 +123,84 @@ def close_sessions() -> None:
 atexit.register(close_sessions)
 
 
-def _session(task: Task, loaded: Loaded) -> Session:
-    """Return the session of this thread for the image and model of a task."""
+def _session_for(task: Task, loaded: Loaded) -> Session:
+    """Return the session of this thread for the image and model of a task; start it if needed.
+
+    Raises
+    ------
+    AlgorithmError
+        The image cannot be started, or is not ready in time.
+    """
     key = (task.root, loaded.image.sha256, loaded.model, loaded.ground_truth)
-    found: Session | None = getattr(_own, "session", None)
-    if found is not None and found in _sessions and _own.key == key and found.is_alive:
-        return found
-    if found is not None and found in _sessions:
-        _sessions.discard(found)
-        found.close()
-    made = Session(task, loaded)
-    _sessions.add(made)
-    message = made.join()
-    if message:
-        logs = last_line(made.run.tails[1].text())
-        _sessions.discard(made)
-        made.close()
-        raise AlgorithmError(f"{message}: {logs[:300]}" if logs else message)
-    _own.session, _own.key = made, key
-    return made
+    previous: Session | None = getattr(_thread_local, "session", None)
+    if (
+        previous is not None
+        and previous in _sessions
+        and _thread_local.key == key
+        and previous.is_alive
+    ):
+        return previous
+    if previous is not None and previous in _sessions:
+        _sessions.discard(previous)
+        previous.close()
+    session = Session(task, loaded)
+    _sessions.add(session)
+    error = session.join()
+    if error:
+        log_line = last_line(session.run.tails[1].text())
+        _sessions.discard(session)
+        session.close()
+        raise AlgorithmError(f"{error}: {log_line[:300]}" if log_line else error)
+    _thread_local.session, _thread_local.key = session, key
+    return session
 
 
 def invoke(task: Task, done: Done, loaded: Loaded) -> None:
-    """Ask the session of this thread about a task."""
+    """Execute a task in the session of this thread."""
     began = time.perf_counter()
-    session = _session(task, loaded)
-    if not (_emptied(session.input) and _emptied(session.output)):
-        # What a case has left would be taken for what the next one found.
+    session = _session_for(task, loaded)
+    if not (_try_empty(session.input) and _try_empty(session.output)):
+        # Files left by a case would be taken for outputs of the next one.
         _sessions.discard(session)
         session.close()
-        session = _session(task, loaded)
-    session.run.tails = _fresh(session)
+        session = _session_for(task, loaded)
+    session.run.tails = _cleared_tails(session)
     write_inputs(task, catalog_of(task), session.input)
     done.provisioned_at = now()
     done.started_at = now()
-    asked = time.perf_counter()
+    invoke_start = time.perf_counter()
     session.run.meter.begin()
-    answers: list[str] = []
-    asker = threading.Thread(
-        target=lambda: answers.append(session.ask("invoke", task.seconds + 60)), daemon=True
+    statuses: list[str] = []
+    request = threading.Thread(
+        target=lambda: statuses.append(session.ask("invoke", task.seconds + 60)), daemon=True
     )
-    asker.start()
-    why, looked = None, asked
-    while asker.is_alive() and why is None:
-        asker.join(0.02)
+    request.start()
+    reason, last_check = None, invoke_start
+    while request.is_alive() and reason is None:
+        request.join(0.02)
         session.run.meter.look_for_kills()
         clock = time.perf_counter()
-        why = must_stop(task, clock - asked)
-        if why is None and clock - looked >= CHECKED_EVERY:
-            looked = clock
-            why = exceeded_limit(session.output)
-            session.run.meter.look(clock - asked)
+        reason = must_stop(task, clock - invoke_start)
+        if reason is None and clock - last_check >= CHECKED_EVERY:
+            last_check = clock
+            reason = exceeded_limit(session.output)
+            session.run.meter.look(clock - invoke_start)
     done.metrics = session.run.meter.rows
-    done.invoke_seconds = time.perf_counter() - asked
-    status = answers[0] if answers else ""
-    if why is None and status == "201":
+    done.invoke_seconds = time.perf_counter() - invoke_start
+    status = statuses[0] if statuses else ""
+    if reason is None and status == "201":
         done.what, done.exit_code = "executed", 0
-        _copied_out(session.output, task.folder / "output")
+        _copy_outputs(session.output, task.folder / "output")
     session.cases += 1
     done.exec_seconds = time.perf_counter() - began
     if done.what != "executed":
-        why = why or session.run.told()
-        if why is not None or not status.isdecimal():
+        reason = reason or session.run.told()
+        if reason is not None or not status.isdecimal():
             _sessions.discard(session)
             session.close()
         done.stdout, done.stderr = (tail.text() for tail in session.run.tails)
-        if why is not None:
-            judge(done, 0, why, session.run.meter.kills())
+        if reason is not None:
+            judge(done, 0, reason, session.run.meter.kills())
         elif status.isdecimal():
             done.error = f"the algorithm answered with HTTP status {status}"
         else:
@@ -199,57 +211,60 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
     done.stdout, done.stderr = (tail.text() for tail in session.run.tails)
 
 
-def _fresh(session: Session) -> tuple[Tail, Tail]:
-    """Let the logs of a session begin anew."""
+def _cleared_tails(session: Session) -> tuple[Tail, Tail]:
+    """Clear the logs of a session and return them."""
     for tail in session.run.tails:
         tail.clear()
     return session.run.tails
 
 
-def _emptied(folder: Path) -> bool:
-    """Empty a folder; say whether it is: with rootless podman, files may be another user's."""
-    for each in folder.iterdir():
-        if each.is_dir() and not each.is_symlink():
-            clear_folder(each)
+def _try_empty(folder: Path) -> bool:
+    """Empty a folder; return whether it is empty.
+
+    With rootless podman, files may belong to another user and cannot be removed.
+    """
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            clear_folder(entry)
         else:
             with contextlib.suppress(OSError):
-                each.unlink()
+                entry.unlink()
     return not any(folder.iterdir())
 
 
-def _copy(file: IO[bytes], copy: IO[bytes], size: int) -> None:
-    """Copy so many bytes: the process that writes the file may go on."""
+def _copy_bytes(file: IO[bytes], copy: IO[bytes], size: int) -> None:
+    """Copy at most ``size`` bytes, since a process may still write to the file."""
     if size > MAX_BYTES:
-        copy.truncate(size)  # it is refused, so none of it is read
+        copy.truncate(size)  # it will be refused, so its content is not needed
         return
     while size and (block := file.read(min(size, 1 << 20))):
         copy.write(block)
         size -= len(block)
 
 
-def _copied_out(source: Path, target: Path) -> None:
-    """Copy outputs away from a process that still runs: links as links, plain files as they are.
+def _copy_outputs(source: Path, target: Path) -> None:
+    """Copy outputs of a running process: regular files, folders, and symbolic links as links.
 
     Raises
     ------
     AlgorithmError
-        There are more than may be.
+        There are too many files or bytes.
     """
     total = count = 0
-    for below, folders, names, descriptor in os.fwalk(source, follow_symlinks=False):
-        place = target / Path(below).relative_to(source)
+    for parent, folders, names, descriptor in os.fwalk(source, follow_symlinks=False):
+        destination = target / Path(parent).relative_to(source)
         for name in [*folders, *names]:
-            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            count, total = count + 1, total + found.st_size
+            info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            count, total = count + 1, total + info.st_size
             if count > MAX_OUTPUT_FILES or total > MAX_OUTPUT_BYTES:
-                raise AlgorithmError("The algorithm wrote more outputs than may be")
-            kind = found.st_mode & 0o170000
+                raise AlgorithmError("The outputs exceed the limit of files or bytes")
+            kind = info.st_mode & 0o170000
             if kind == 0o040000:
-                (place / name).mkdir()
+                (destination / name).mkdir()
             elif kind == 0o120000:
-                (place / name).symlink_to(os.readlink(name, dir_fd=descriptor))
+                (destination / name).symlink_to(os.readlink(name, dir_fd=descriptor))
             elif kind == 0o100000:
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-                opened = os.open(name, flags, dir_fd=descriptor)
-                with os.fdopen(opened, "rb") as file, (place / name).open("wb") as copy:
-                    _copy(file, copy, found.st_size)
+                fd = os.open(name, flags, dir_fd=descriptor)
+                with os.fdopen(fd, "rb") as file, (destination / name).open("wb") as copy:
+                    _copy_bytes(file, copy, info.st_size)

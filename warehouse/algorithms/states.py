@@ -1,7 +1,7 @@
-"""States of jobs and what leads from one to another, read from ``sql/rules/job_*.csv``.
+"""States of jobs and the transitions between them, read from ``sql/rules/job_*.csv``.
 
-In: the state of a job and the name of an event. Out: the state after it, or ``TransitionRefused``.
-The same tables are the views ``job_statuses`` and ``job_transitions``.
+In: the state of a job and the name of an event. Out: the next state, or ``TransitionRefused``. The
+views ``job_statuses`` and ``job_transitions`` have the same tables.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from warehouse.inputs import read_text
 from warehouse.sqlfiles import sql_folder
 
 MAX_ATTEMPT = 99
-"""Number of the last attempt that a job may have."""
+"""Maximum attempt number of a job; the first is 0."""
 
 QUEUED, REQUEUED, FAILED, SUCCEEDED, CANCELLED = 0, 2, 3, 4, 5
 PROVISIONED, EXECUTING, EXECUTED, WAITING, CLAIMED, VALIDATING = 7, 8, 9, 11, 12, 13
 
 NEW = -1
-"""The state of a job that is not there yet."""
+"""The state of a job that does not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where an event leads."""
+    """A transition: the next state, and the increment of the attempt number."""
 
     status: int
     attempt_step: int
@@ -54,42 +54,42 @@ def statuses() -> dict[int, Status]:
         int(row["code"]): Status(
             int(row["code"]), row["label"], row["is_final"] == "true", row["is_active"] == "true"
         )
-        for row in _rows("job_states.csv")
+        for row in _csv_rows("job_states.csv")
     }
 
 
 @cache
 def transitions() -> dict[tuple[str, int], Step]:
-    """Return where each event leads, by its name and the state before."""
+    """Return the transitions by name of the event and state before it."""
     return {
         (row["event"], int(row["from_status"] or NEW)): Step(
             int(row["to_status"]), int(row["attempt_step"])
         )
-        for row in _rows("job_transitions.csv")
+        for row in _csv_rows("job_transitions.csv")
     }
 
 
-def _rows(file: str) -> list[dict[str, str]]:
+def _csv_rows(file: str) -> list[dict[str, str]]:
     text = read_text(sql_folder() / "rules" / file)
     return list(csv.DictReader(io.StringIO(text)))
 
 
 def step(what: str, status: int, attempt: int = 0) -> Step:
-    """Return where an event leads from a state.
+    """Return the transition of an event from a state.
 
     Parameters
     ----------
     what
         Name of the event.
     status
-        State of the job; ``NEW`` for one that is not there yet.
+        State of the job; ``NEW`` for one that does not exist yet.
     attempt
-        Number of its attempt.
+        Current attempt number.
 
     Raises
     ------
     TransitionRefused
-        The event cannot happen in this state, or there were too many attempts.
+        The event is not possible in this state, or there were too many attempts.
 
     Examples
     --------
@@ -99,11 +99,11 @@ def step(what: str, status: int, attempt: int = 0) -> Step:
     Traceback (most recent call last):
     warehouse.errors.jobs.TransitionRefused: a job in state Succeeded cannot be 'started'; ...
     """
-    found = transitions().get((what, status))
-    if found is None:
+    transition = transitions().get((what, status))
+    if transition is None:
         label = "new" if status == NEW else statuses()[status].label
         events = sorted(event for event, before in transitions() if before == status)
         raise TransitionRefused(label, what, events)
-    if attempt + found.attempt_step > MAX_ATTEMPT:
+    if attempt + transition.attempt_step > MAX_ATTEMPT:
         raise TransitionRefused(statuses()[status].label, f"attempt {attempt + 1}", ["cancelled"])
-    return found
+    return transition

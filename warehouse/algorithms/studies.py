@@ -1,8 +1,8 @@
 """Make cases from several series of a study, such as CT and PET.
 
-In: an algorithm with a condition for each socket, and series. Out: ``Case``s, and why other studies
-are none. Each condition has to be true of exactly one series of a study: with none or several the
-study is no case, since a guess would be a wrong answer that nobody sees.
+In: an algorithm with a condition for each socket, and series. Out: ``Case``s, and the reason for
+each study that is not a case. Each condition must match exactly one series of a study: with none or
+several the study is not a case, as a guess would give wrong results unnoticed.
 """
 
 from __future__ import annotations
@@ -27,63 +27,66 @@ if TYPE_CHECKING:
 def cases_of_studies(
     catalog: Catalog, root: Path, algorithm: Algorithm, keys: Sequence[str]
 ) -> Found:
-    """Return the cases among the studies of series; other series of a study are not looked at.
+    """Return the cases among the studies of series; only these series are matched.
 
-    What the outputs of a job are about is the series of the first condition.
+    The outputs of a job are about the series of the first condition.
     """
-    wanted = sorted(set(keys))
+    series_keys = sorted(set(keys))
     matching = dict(algorithm.matching)
-    taken = series_by_slug(root, catalog.snapshot.version, matching, wanted)
+    matches = series_by_slug(root, catalog.snapshot.version, matching, series_keys)
     studies: dict[str, str] = dict(
         catalog.connection.execute(
             "select series_key, study_key from series where series_key in (select unnest($1))",
-            [wanted],
+            [series_keys],
         ).fetchall()
     )
     states: dict[str, str] = dict(
-        catalog.connection.execute(statement("case_series", "components"), [wanted]).fetchall()
+        catalog.connection.execute(statement("case_series", "components"), [series_keys]).fetchall()
     )
     found = Found()
-    for series in wanted:
+    for series in series_keys:
         if series not in states:
             found.unmatched[series] = "the series is not in the warehouse"
     by_study: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for slug, some in taken.items():
-        for series in some:
+    for slug, slug_series in matches.items():
+        for series in slug_series:
             by_study[studies[series]][slug].append(series)
-    first = next(iter(matching))
-    whole: dict[str, dict[str, str]] = {}
+    first_slug = next(iter(matching))
+    complete: dict[str, dict[str, str]] = {}
     for study in sorted({studies[series] for series in states}):
-        why = _why_not(by_study[study], matching)
+        why = _mismatch(by_study[study], matching)
         if why:
             found.unmatched[study] = why
         else:
-            whole[study] = {slug: by_study[study][slug][0] for slug in matching}
+            complete[study] = {slug: by_study[study][slug][0] for slug in matching}
     interfaces = interfaces_of(root, algorithm, catalog.snapshot)
-    said = newest_values(catalog, [chosen[first] for chosen in whole.values()], interfaces)
-    for study, chosen in whole.items():
-        values = said[chosen[first]]
-        fitting = [each for each in interfaces if each.inputs - set(matching) <= set(values)]
-        if not fitting:
-            found.unmatched[study] = "nobody has said the other inputs of an interface about it"
+    values_by_series = newest_values(
+        catalog, [chosen[first_slug] for chosen in complete.values()], interfaces
+    )
+    for study, chosen in complete.items():
+        values = values_by_series[chosen[first_slug]]
+        possible = [each for each in interfaces if each.inputs - set(matching) <= set(values)]
+        if not possible:
+            found.unmatched[study] = "values for the other inputs of an interface are missing"
             continue
         inputs = [Input(slug, series_key=key, state=states[key]) for slug, key in chosen.items()]
-        inputs += [Input(slug, values[slug]) for slug in fitting[0].inputs - set(matching)]
-        found.cases.append(Case(fitting[0].interface_id, tuple(inputs), chosen[first]))
+        inputs += [Input(slug, values[slug]) for slug in possible[0].inputs - set(matching)]
+        found.cases.append(Case(possible[0].interface_id, tuple(inputs), chosen[first_slug]))
     return found
 
 
-def _why_not(found: Mapping[str, Sequence[str]], matching: Mapping[str, str]) -> str | None:
+def _mismatch(by_slug: Mapping[str, Sequence[str]], matching: Mapping[str, str]) -> str | None:
+    """Return why a study is not a case, or None if each condition matches one series of it."""
     for slug in matching:
-        some = found.get(slug) or ()
-        if not some:
-            return f"no series of the study is {slug!r}"
-        if len(some) > 1:
+        series = by_slug.get(slug) or ()
+        if not series:
+            return f"no series of the study matches the condition of {slug!r}"
+        if len(series) > 1:
             return (
-                f"{len(some)} series of the study could be {slug!r}; narrow its condition, or "
+                f"{len(series)} series of the study match the condition of {slug!r}; narrow it, or "
                 "the cohort"
             )
-    chosen = [found[slug][0] for slug in matching]
+    chosen = [by_slug[slug][0] for slug in matching]
     if len(set(chosen)) != len(chosen):
-        return "one series of the study would go into several sockets; narrow their conditions"
+        return "one series of the study matches several sockets; narrow their conditions"
     return None

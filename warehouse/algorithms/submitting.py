@@ -1,8 +1,9 @@
-"""Jobs that a person asks for, and jobs that somebody outside executes.
+"""Jobs that users submit one by one, and jobs that external executors claim and report.
 
-In: values by socket, or what was found outside. Out: events. A person's job is checked first: its
-sockets are those of one interface, and its values are what the sockets take. A job that was claimed
-is reported with a signature, within a day: later it is cancelled, and a late report is refused.
+In: values by socket, or the result of an external executor. Out: events. The inputs of a submitted
+job are validated first: its sockets must be those of one interface, and its values valid for them.
+A claimed job is reported with a signature within a day; later it is cancelled, and the report is
+refused.
 """
 
 from __future__ import annotations
@@ -36,83 +37,83 @@ if TYPE_CHECKING:
     from warehouse.algorithms.registry import Algorithm
 
 REPORT_SECONDS = 86_400
-"""How long somebody outside may take for a job that was claimed."""
+"""Seconds after a claim within which an external executor must report the job."""
 
 
 def submit(
     root: Path, algorithm: Algorithm, values: Mapping[str, str | None], *,
     series: Mapping[str, str] | None = None, by: str = "",
 ) -> Spec:  # fmt: skip
-    """Make one job of values and series.
+    """Create one job from values and series, and validate its inputs.
 
     Parameters
     ----------
     root, algorithm
-        Folder of a warehouse, and what is run.
+        Folder of a warehouse, and the algorithm to run.
     values
-        Socket → id of a value; None for one that may be null.
+        Socket → id of a value; None for a nullable socket without value.
     series
-        Socket → series of the archive.
+        Socket → series key.
     by
-        Who asks; a person may have 16 active jobs.
+        The user; the number of active jobs per user is limited, see ``jobs.LIMITS``.
 
     Returns
     -------
     Spec
-        The job: queued, or cancelled because an input is not what its socket takes.
+        The job: queued, or cancelled if an input is invalid for its socket.
 
     Raises
     ------
     ComponentError
-        No interface takes exactly these sockets; the message names those there are.
+        No interface takes exactly these sockets; the message lists the interfaces.
     JobRefused
-        There is such a job, or there are too many active ones.
+        The same job exists, or there are too many active jobs.
     """
-    given = dict(series or {})
+    series_by_slug = dict(series or {})
     sockets = known_sockets(root)
-    interface = chosen(interfaces_of(root, algorithm), [*values, *given])
+    interface = chosen(interfaces_of(root, algorithm), [*values, *series_by_slug])
     provided = {slug: value is not None for slug, value in values.items()}
-    require_complete(interface, sockets, provided | dict.fromkeys(given, True))
+    require_complete(interface, sockets, provided | dict.fromkeys(series_by_slug, True))
     inputs = [Input(slug, value) for slug, value in values.items() if value is not None]
-    inputs += [Input(slug, series_key=key) for slug, key in given.items()]
-    about = next(iter(given.values())) if len(given) == 1 else None
+    inputs += [Input(slug, series_key=key) for slug, key in series_by_slug.items()]
+    about_series = next(iter(series_by_slug.values())) if len(series_by_slug) == 1 else None
     if algorithm.matching:
-        about = given.get(algorithm.matching[0][0])
-    case = Case(interface.interface_id, tuple(inputs), about)
-    (made,) = jobs.add_jobs(root, [spec_of(algorithm, case, by=by)], as_system=False)
-    details = _wrong(root, made)
+        about_series = series_by_slug.get(algorithm.matching[0][0])
+    case = Case(interface.interface_id, tuple(inputs), about_series)
+    (spec,) = jobs.add_jobs(root, [spec_of(algorithm, case, by=by)], as_system=False)
+    details = _input_errors(root, spec)
     fields: dict[str, Any] = {}
     if details:
         fields["error_message"] = "One or more of the inputs failed validation."
         fields["detailed_error_message"] = details
-    record(root, [Event(made.job_id, "refused" if details else "validated", now(), by, fields)])
-    return made
+    record(root, [Event(spec.job_id, "refused" if details else "validated", now(), by, fields)])
+    return spec
 
 
-def _wrong(root: Path, spec: Spec) -> dict[str, str]:
-    """Return what is wrong with the inputs of a job, by title of their sockets."""
+def _input_errors(root: Path, spec: Spec) -> dict[str, str]:
+    """Return the errors of the input values of a job, by title of socket."""
     sockets = known_sockets(root)
-    wanted = [value for value in spec.input_values if value]
+    value_ids = [value for value in spec.input_values if value]
     with ledger.connected(root) as connection:
         rows = ledger.dictionaries(
             connection,
             "select value_id, slug, form, value, sha256, size_in_storage from socket_values "
-            "where value_id in (select unnest($1))", wanted,
+            "where value_id in (select unnest($1))", value_ids,
         )  # fmt: skip
-    found = {row["value_id"]: row for row in rows}
+    stored = {row["value_id"]: row for row in rows}
     details = {}
-    for given in spec.inputs:
-        if not given.value_id:
+    for job_input in spec.inputs:
+        if not job_input.value_id:
             continue
-        row, socket = found.get(given.value_id), sockets[given.slug]
-        if row is None or row["slug"] != given.slug:
-            details[socket.title] = "there is no such value of the socket"
+        row, socket = stored.get(job_input.value_id), sockets[job_input.slug]
+        if row is None or row["slug"] != job_input.slug:
+            details[socket.title] = "the socket has no value with this id"
         elif why := recheck(root, socket, row).why_not:
             details[socket.title] = why
     return details
 
 
-# -- executed outside -----------------------------------------------------------------------------
+# -- external executors ---------------------------------------------------------------------------
 
 
 def signature_of(body: bytes, signing_key: str) -> str:
@@ -121,42 +122,42 @@ def signature_of(body: bytes, signing_key: str) -> str:
 
 
 def require_signed(body: bytes, signature: str, spec: Spec) -> dict[str, Any]:
-    """Return the result that somebody signed with the key of a job.
+    """Verify the signature of the result of a job, and return the parsed result.
 
     Raises
     ------
     OutputRefused
-        The signature is another one, or the result that of another job.
+        The signature is wrong, the result is of another job, or a field is invalid.
     """
     expected = signature_of(body, spec.signing_key).encode()
     if not hmac.compare_digest(expected, signature.encode("utf-8", "replace")):
-        raise OutputRefused("the signature of the result is not that of its content")
+        raise OutputRefused("the signature does not match the result")
     try:
-        found = json.loads(body)
+        result = json.loads(body)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or spec.job_id not in str(found.get("pk", "")):
-        raise OutputRefused("the result is not that of the job")
-    code = found.setdefault("return_code", 1)
+        result = None
+    if not isinstance(result, dict) or spec.job_id not in str(result.get("pk", "")):
+        raise OutputRefused("the result is not a JSON object of this job")
+    code = result.setdefault("return_code", 1)
     if type(code) is not int or not -(2**31) <= code < 2**31:
-        raise OutputRefused("return_code of the result is no whole number")
+        raise OutputRefused("return_code of the result is not a 32-bit integer")
     for name in ("exec_duration", "invoke_duration"):
-        seconds = found.get(name)
+        seconds = result.get(name)
         if seconds is None:
             continue
         if type(seconds) not in {int, float} or not 0 <= seconds < math.inf:
-            raise OutputRefused(f"{name} of the result is no number of seconds")
-    return found
+            raise OutputRefused(f"{name} of the result is not a number of seconds")
+    return result
 
 
 def claim(root: Path, job_id: str, *, by: str = "") -> Spec:
-    """Take a job that is executed outside; the key of its ``Spec`` signs the result.
+    """Claim a job of an external algorithm; the result is signed with the key of its ``Spec``.
 
     Raises
     ------
     UnknownJob, TransitionRefused
     JobRefused
-        Its algorithm is executed here.
+        Its algorithm is not external.
     """
     expire(root)
     spec = jobs.find_job(root, job_id)
@@ -164,13 +165,13 @@ def claim(root: Path, job_id: str, *, by: str = "") -> Spec:
         f"{spec.algorithm}@{spec.algorithm_version}"
     ]
     if algorithm.api_method != "external":
-        raise JobRefused(f"jobs of {spec.algorithm} are executed here; dicom-warehouse run does it")
+        raise JobRefused(f"{spec.algorithm} is not external; run its jobs with dicom-warehouse run")
     jobs.happen(root, spec.job_id, "claimed", by=by)
     return spec
 
 
 def expire(root: Path, at: dt.datetime | None = None) -> list[str]:
-    """Cancel the claimed jobs that nobody has reported in time; return their ids."""
+    """Cancel the claimed jobs that were not reported in time; return their ids."""
     with ledger.connected(root, None, ("job_events",)) as connection:
         rows = connection.execute(
             "select job_id from job_events group by job_id having arg_max(status, event) = $1 "
@@ -179,14 +180,14 @@ def expire(root: Path, at: dt.datetime | None = None) -> list[str]:
         ).fetchall()
     late = [row[0] for row in rows]
     if late:
-        text = "Time limit exceeded: nobody reported the job in time"
+        text = "Time limit exceeded: the job was not reported in time"
         fields = {"error_message": text}
         record(root, [Event(job_id, "expired", now(), "", fields) for job_id in late])
     return late
 
 
 def report(root: Path, job_id: str, body: bytes, signature: str, outputs: Path) -> None:
-    """Bring the outputs of a job that was claimed.
+    """Store the result that an external executor reports for a claimed job.
 
     Parameters
     ----------
@@ -195,29 +196,30 @@ def report(root: Path, job_id: str, body: bytes, signature: str, outputs: Path) 
     job_id
         The job.
     body
-        JSON with ``pk`` (the job), ``return_code``, and maybe ``exec_duration``,
+        JSON with ``pk`` (the job) and ``return_code``, and optionally ``exec_duration``,
         ``invoke_duration`` (seconds) and ``error_message``.
     signature
-        Of the body, see ``signature_of``.
+        Signature of the body, see ``signature_of``.
     outputs
-        Folder with the outputs, as an algorithm leaves them.
+        Folder with the outputs, as written by the algorithm.
 
     Raises
     ------
     OutputRefused
-        The signature is wrong, or an output is missing or not what its socket takes.
+        The signature is wrong, or an output is missing or invalid for its socket.
     TransitionRefused
-        The job was not claimed, or it is too late.
+        The job is not claimed, or the report is too late.
     """
     expire(root)
     spec = jobs.find_job(root, job_id)
-    found = require_signed(body, signature, spec)
+    result = require_signed(body, signature, spec)
     fields: dict[str, Any] = {
-        "runner": "external", "exit_code": found["return_code"],
-        "exec_seconds": found.get("exec_duration"), "invoke_seconds": found.get("invoke_duration"),
+        "runner": "external", "exit_code": result["return_code"],
+        "exec_seconds": result.get("exec_duration"),
+        "invoke_seconds": result.get("invoke_duration"),
     }  # fmt: skip
     if fields["exit_code"] != 0:
-        fields["error_message"] = str(found.get("error_message") or "it failed outside")
+        fields["error_message"] = str(result.get("error_message") or "the external executor failed")
         jobs.happen(root, spec.job_id, "reported failed", **fields)
         return
     task = task_of(root, spec)
@@ -235,13 +237,13 @@ def report(root: Path, job_id: str, body: bytes, signature: str, outputs: Path) 
 
 
 def task_of(root: Path, spec: Spec) -> Task:
-    """Return the task of one job, of the newest version of the warehouse."""
+    """Return the task of one job, which reads the newest version of the warehouse."""
     algorithms = known_algorithms(root, all_versions=True)
     attempt = jobs.states(root, [spec.job_id])[spec.job_id].attempt
-    found = tasks_of(
+    tasks = tasks_of(
         root, delta.snapshot(root).version, [spec], {spec.job_id: attempt}, algorithms,
         known_interfaces(root), known_sockets(root),
     )  # fmt: skip
-    if not found:
+    if not tasks:
         raise AlgorithmError("the job cannot be read")
-    return found[0]
+    return tasks[0]

@@ -1,7 +1,7 @@
 """Executors of jobs: worker processes, threads that start containers, Dask workers.
 
-In: an algorithm and options. Out: a ``TaskPool``. A task does the same in each of them; the folder
-of the warehouse has to be the same folder everywhere.
+In: an algorithm and options. Out: a ``TaskPool``. All pools execute tasks in the same way; Dask
+workers must see the folder of the warehouse at the same path.
 """
 
 from __future__ import annotations
@@ -35,36 +35,38 @@ def pool_of(
     Parameters
     ----------
     root, algorithm
-        Folder of the warehouse, and what is run.
+        Folder of the warehouse, and the algorithm to run.
     runner
-        ``podman``, ``docker`` or ``bwrap`` for an image: the first that is installed by default. A
-        Python function has ``python``.
+        ``podman``, ``docker`` or ``bwrap`` for an image, by default the first that is installed;
+        ``python`` for a function.
     workers
-        Jobs at a time: one per processor for functions, one for containers, which use all of them.
-        With 0 a function is called in this process, where a debugger sees it; its time and memory
-        have no limits then.
+        Number of concurrent jobs: by default one per CPU for functions, and 1 for containers, which
+        use all CPUs. With 0 a function is called in this process, for debugging, without limits of
+        time and memory.
     scheduler
-        Address of a Dask scheduler; its workers execute the jobs, those with ``GPU`` as a resource
-        the ones that ask for one.
+        Address of a Dask scheduler whose workers execute the jobs; jobs that require a GPU run on
+        workers with the resource ``GPU``.
 
     Raises
     ------
     AlgorithmError
-        The algorithm is executed by somebody outside, or not by this runner.
+        The algorithm is external, or the runner cannot execute it.
     EngineMissing
+    UsageError
+        ``workers`` is negative.
     """
     if algorithm.api_method == "external":
         raise AlgorithmError(
-            f"{algorithm.algorithm} is executed outside: dicom-warehouse job claim takes a job"
+            f"{algorithm.algorithm} is executed outside; take jobs with dicom-warehouse job claim"
         )
     runs_function = runner in {None, "python"} and bool(algorithm.function)
     if runs_function != bool(algorithm.function) or (runner == "python" and not runs_function):
         raise AlgorithmError(
             f"{algorithm.algorithm} is {'a Python function' if algorithm.function else 'an image'},"
-            f" which {runner!r} does not run"
+            f" which runner {runner!r} cannot execute"
         )
     if workers is not None and workers < 0:
-        raise UsageError("the number of jobs at a time is 0 (in this process) or more")
+        raise UsageError(f"workers is {workers}; use 0 (in this process) or more")
     if algorithm.function:
         python_runner.require_same_code(algorithm.function, algorithm.code_sha256)
         perform: Callable[..., Any] = python_runner.perform
@@ -82,6 +84,7 @@ def pool_of(
 
 @contextmanager
 def _in_this_process(perform: Callable[..., Any]) -> Iterator[TaskPool]:
+    """Open a pool with one thread of this process."""
     with ThreadPoolExecutor(1) as thread:
         yield TaskPool(thread, perform, 4, python_runner.NAME)
 
@@ -90,6 +93,7 @@ def _in_this_process(perform: Callable[..., Any]) -> Iterator[TaskPool]:
 def _in_threads(
     root: Path, workers: int, perform: Callable[..., Any], engine: str
 ) -> Iterator[TaskPool]:
+    """Open a pool of threads that start containers; stop all containers at the end."""
     with containers.running():
         container.engine_of(root, engine).sweep(container.owner_of(root))
         with ThreadPoolExecutor(workers) as threads:
@@ -99,7 +103,7 @@ def _in_threads(
                     container.stop_all, watched=True,
                 )  # fmt: skip
             except BaseException:
-                # What runs is stopped before it is waited for.
+                # Stop running jobs before waiting for the threads.
                 container.stop_all()
                 threads.shutdown(cancel_futures=True)
                 raise
@@ -107,6 +111,7 @@ def _in_threads(
 
 @contextmanager
 def _in_processes(workers: int, perform: Callable[..., Any]) -> Iterator[TaskPool]:
+    """Open a pool of worker processes."""
     with WorkerPool(workers) as pool:
         yield TaskPool(pool, perform, 4 * workers, python_runner.NAME)
 
@@ -115,6 +120,7 @@ def _in_processes(workers: int, perform: Callable[..., Any]) -> Iterator[TaskPoo
 def _on_dask(
     address: str, algorithm: Algorithm, perform: Callable[..., Any], runner: str
 ) -> Iterator[TaskPool]:
+    """Open a pool that executes tasks on Dask workers."""
     try:
         from distributed import Client  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
@@ -124,13 +130,13 @@ def _on_dask(
     except (OSError, ValueError) as error:
         raise SchedulerUnreachable(address, error) from error
     with client:
-        wishes = {"resources": {"GPU": 1}} if algorithm.requires_gpu_type else {}
+        options = {"resources": {"GPU": 1}} if algorithm.requires_gpu_type else {}
         workers = client.scheduler_info()["workers"].values()
-        if wishes and not any(each.get("resources", {}).get("GPU") for each in workers):
-            # A job that no worker can take would wait for ever.
+        if options and not any(worker.get("resources", {}).get("GPU") for worker in workers):
+            # A job that no worker can execute would wait forever.
             raise AlgorithmError(
-                f"{algorithm.algorithm} asks for a GPU and no worker of the scheduler has one; "
+                f"{algorithm.algorithm} requires a GPU, and no worker of the scheduler has one; "
                 "start workers with --resources GPU=1"
             )
         slots = sum(client.nthreads().values()) or 1
-        yield TaskPool(client.get_executor(pure=False, **wishes), perform, 4 * slots, runner)
+        yield TaskPool(client.get_executor(pure=False, **options), perform, 4 * slots, runner)

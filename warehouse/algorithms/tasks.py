@@ -1,7 +1,7 @@
 """``Task``: a job with resolved inputs for a runner; ``Done``: the runner's result.
 
-In: jobs. Out: ``Task``s, which can be sent to another process, and ``Done``. A task names the
-content of its inputs, so that who runs it does not ask tables.
+In: jobs. Out: ``Task``s, which can be sent to another process, and ``Done``. A task contains its
+JSON inputs and the paths of its files, so that runners do not query tables for them.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
     from warehouse.components.sockets import Socket
 
 FOLDER = layout.JOBS
-"""Folder of a warehouse in which jobs have theirs; what is in it may be deleted when none runs."""
+"""Folder of a warehouse with the folders of jobs; may be deleted when no job runs."""
 
 TIME_LIMIT_TEXT = "Time limit exceeded"
-MEMORY_TEXT = "The algorithm was killed because it used more memory than it asked for"
+MEMORY_TEXT = "The algorithm was killed because it used more memory than requested"
 CANCELLED_TEXT = "The job was cancelled"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What goes into one socket."""
+    """The resolved input of one socket."""
 
     socket: Socket
     form: str
     """``value``, ``file``, ``image`` or ``series``."""
     pk: str
-    """Id of the value, or of the series as one."""
+    """Id of the value, or a UUID derived from the series key."""
     value: Any = None
     """The JSON value, of form ``value``."""
     path: Path | None = None
-    """Where its file lies in the warehouse, not to be changed."""
+    """Path of its file in the warehouse, which must not be modified."""
     name: str = ""
-    """Name of the file, or of the image."""
+    """Name of the file, or series key."""
     series_key: str | None = None
     prefix: str = ""
 
@@ -60,31 +60,31 @@ class Task:
 
     root: Path
     version: int
-    """Version of the warehouse whose series are read."""
+    """Version of the warehouse from which series are read."""
     spec: Spec
     attempt: int
     algorithm: Algorithm
     inputs: tuple[Content, ...]
     outputs: tuple[Socket, ...]
     seconds: float
-    """When our own clock stops it."""
+    """Time limit in seconds."""
 
     @property
     def folder(self) -> Path:
-        """The folder of this attempt, with ``input`` and ``output``."""
+        """The folder of this attempt, which contains ``input`` and ``output``."""
         return self.root / FOLDER / self.name
 
     @property
     def reference(self) -> str | None:
-        """The input series that images among the outputs should lie on; None of none or several."""
-        some = {each.series_key for each in self.inputs if each.series_key}
-        if self.spec.series_key in some:
+        """The input series whose grid output images should have; None if it is ambiguous."""
+        series_keys = {content.series_key for content in self.inputs if content.series_key}
+        if self.spec.series_key in series_keys:
             return self.spec.series_key
-        return min(some) if len(some) == 1 else None
+        return min(series_keys) if len(series_keys) == 1 else None
 
     @property
     def name(self) -> str:
-        """Identity of the attempt, as Grand Challenge writes it."""
+        """Name of the attempt, in the format of Grand Challenge."""
         return f"{self.spec.kind}-job-{self.spec.job_id}-{self.attempt:02}"
 
 
@@ -97,13 +97,13 @@ class Done:
     """``executed``, ``failed``, ``not provisioned``, ``stopped`` or ``interrupted``."""
     runner: str
     began_at: dt.datetime | None = None
-    """When the machine was taken for it."""
+    """Start of provisioning."""
     provisioned_at: dt.datetime | None = None
     started_at: dt.datetime | None = None
     ended_at: dt.datetime | None = None
     error: str = ""
     details: dict[str, str] = field(default_factory=dict)
-    """Title of a socket → what is wrong with it."""
+    """Title of a socket → error."""
     exit_code: int | None = None
     stdout: str = ""
     stderr: str = ""
@@ -112,7 +112,7 @@ class Done:
     metrics: list[tuple[str, float, float]] = field(default_factory=list)
     """Name, seconds from the start, and value of each measurement."""
     values: dict[str, Any] | None = None
-    """JSON values that a Python function returned; else outputs lie in the folder."""
+    """JSON values that a Python function returned; other outputs are in the folder."""
 
 
 def tasks_of(
@@ -125,49 +125,49 @@ def tasks_of(
     Raises
     ------
     JobRefused
-        A value that is an input is not there.
+        An input value does not exist.
     """
-    wanted = sorted({value for spec in specs for value in spec.input_values if value})
+    value_ids = sorted({value for spec in specs for value in spec.input_values if value})
     rows: ledger.Rows = []
-    if wanted:
+    if value_ids:
         with ledger.connected(root) as connection:
             query = statement("input_values", "components")
-            rows = ledger.dictionaries(connection, query, wanted)
+            rows = ledger.dictionaries(connection, query, value_ids)
     values = {row["value_id"]: _content(root, row, sockets[row["slug"]]) for row in rows}
-    made = []
+    tasks = []
     for spec in specs:
         inputs = []
-        for given in spec.inputs:
-            if given.series_key:
-                pk = str(uuid.uuid5(uuid.NAMESPACE_OID, given.series_key))
+        for job_input in spec.inputs:
+            if job_input.series_key:
+                pk = str(uuid.uuid5(uuid.NAMESPACE_OID, job_input.series_key))
                 inputs.append(
                     Content(
-                        sockets[given.slug], "series", pk, name=given.series_key,
-                        series_key=given.series_key, prefix=given.prefix,
+                        sockets[job_input.slug], "series", pk, name=job_input.series_key,
+                        series_key=job_input.series_key, prefix=job_input.prefix,
                     )
                 )  # fmt: skip
                 continue
-            if given.value_id not in values:
+            if job_input.value_id not in values:
                 raise JobRefused(f"an input of job {spec.job_id} is not in the warehouse")
-            found = values[given.value_id]
-            inputs.append(_replaced(found, given.prefix))
+            content = values[job_input.value_id]
+            inputs.append(_with_prefix(content, job_input.prefix))
         algorithm = algorithms[f"{spec.algorithm}@{spec.algorithm_version}"]
         outputs = tuple(sockets[slug] for slug in sorted(interfaces[spec.interface_id].outputs))
         limit = spec.time_limit_s if seconds is None else min(seconds, spec.time_limit_s)
-        made.append(
+        tasks.append(
             Task(
                 root, version, spec, attempts[spec.job_id], algorithm,
-                tuple(sorted(inputs, key=_listed)), outputs, limit,
+                tuple(sorted(inputs, key=_listing_order)), outputs, limit,
             )
         )  # fmt: skip
-    return made
+    return tasks
 
 
-def _listed(content: Content) -> tuple[int, str]:
+def _listing_order(content: Content) -> tuple[int, str]:
     return content.socket.listing_rank, content.socket.slug
 
 
-def _replaced(content: Content, prefix: str) -> Content:
+def _with_prefix(content: Content, prefix: str) -> Content:
     return Content(
         content.socket, content.form, content.pk, content.value, content.path, content.name,
         content.series_key, prefix,
@@ -175,6 +175,7 @@ def _replaced(content: Content, prefix: str) -> Content:
 
 
 def _content(root: Path, row: Mapping[str, Any], socket: Socket) -> Content:
+    """Return the content of a stored value."""
     form, value_id = row["form"], row["value_id"]
     if form == "value":
         value = read_value(root, value_id) if row["is_annotation"] else json.loads(row["value"])

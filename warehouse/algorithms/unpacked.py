@@ -1,6 +1,6 @@
-"""A program that decompresses a tar file to standard output.
+"""Program that decompresses a file (gzip, xz, bzip2 or none) to standard output.
 
-Runs without this library: it is given a file and writes bytes.
+It does not import this library.
 """
 
 import bz2
@@ -14,7 +14,7 @@ OPENERS = ((b"\x1f\x8b", gzip.open), (b"\xfd7zXZ", lzma.open), (b"BZh", bz2.open
 
 
 def main(path: str) -> None:
-    """Write the file to standard output."""
+    """Write the decompressed content of a file to standard output."""
     with open(path, "rb") as file:
         head = file.read(6)
     opener = next((each for magic, each in OPENERS if head.startswith(magic)), open)

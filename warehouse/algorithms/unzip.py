@@ -1,7 +1,8 @@
 """Unpack an untrusted ZIP file.
 
-In: a file and an empty folder. Out: its files, without the one folder that all share and without
-what file managers add. Names that lead out of the folder are left out; bytes are bounded.
+In: a file and an empty folder. Out: its files, without a common parent folder and without files
+that file managers add. Symbolic links and paths outside of the folder are skipped; the unpacked
+size is limited.
 """
 
 from __future__ import annotations
@@ -20,38 +21,38 @@ if TYPE_CHECKING:
 MAX_FILES = 100_000
 MAX_BYTES = 16 << 30
 MAX_RATIO = 1000
-"""Bytes that one byte of the file may become."""
+"""Maximum ratio of unpacked to compressed size."""
 
 _IGNORED = {".DS_Store", "desktop.ini"}
 
 
 def unzip(source: Path, target: Path) -> list[str]:
-    """Unpack a ZIP file.
+    """Unpack a ZIP file into a folder.
 
     Returns
     -------
     list of str
-        Paths of what was written, below ``target``.
+        Paths of the written files, relative to ``target``.
 
     Raises
     ------
     ValueRefused
-        It cannot be read, or is beyond the limits; nothing more is written from then on.
+        It is damaged, or exceeds the limits.
     """
     try:
         with zipfile.ZipFile(source) as archive:
-            members = [member for member in archive.infolist() if _is_wanted(member)]
+            members = [member for member in archive.infolist() if _is_safe_file(member)]
             size = sum(member.file_size for member in members)
-            most = min(MAX_BYTES, max(source.stat().st_size, 1024) * MAX_RATIO)
-            if len(members) > MAX_FILES or size > most:
-                raise ValueRefused("the ZIP file unpacks to more than it may")  # noqa: TRY301
-            shared = _shared([member.filename for member in members])
+            limit = min(MAX_BYTES, max(source.stat().st_size, 1024) * MAX_RATIO)
+            if len(members) > MAX_FILES or size > limit:
+                raise ValueRefused("the ZIP file has too many files or bytes when unpacked")  # noqa: TRY301
+            shared = _common_folder([member.filename for member in members])
             written = []
             for member in members:
                 path = member.filename[len(shared) :]
-                place = target / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as file, place.open("xb") as copy:
+                destination = target / path
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as file, destination.open("xb") as copy:
                     shutil.copyfileobj(file, copy, 1 << 20)
                 written.append(path)
             return written
@@ -61,7 +62,8 @@ def unzip(source: Path, target: Path) -> list[str]:
         raise ValueRefused("the ZIP file cannot be unpacked: it is damaged") from None
 
 
-def _is_wanted(member: zipfile.ZipInfo) -> bool:
+def _is_safe_file(member: zipfile.ZipInfo) -> bool:
+    """Return whether a member is a file to unpack: no link, no path outside, not ignored."""
     name = member.filename
     parts = name.split("/")
     is_link = member.external_attr >> 16 & 0o170000 == 0o120000
@@ -71,16 +73,16 @@ def _is_wanted(member: zipfile.ZipInfo) -> bool:
     return is_plain and ".." not in parts and "\0" not in name
 
 
-def _shared(names: list[str]) -> str:
-    """Return the folder that all names begin with, as ``folder/``.
+def _common_folder(names: list[str]) -> str:
+    """Return the deepest folder common to all names, as ``folder/``; empty if there is none.
 
-    >>> _shared(["a/b/c.txt", "a/b/d.txt"])
+    >>> _common_folder(["a/b/c.txt", "a/b/d.txt"])
     'a/b/'
     """
     folders = [name.split("/")[:-1] for name in names]
-    same = []
+    common = []
     for parts in zip(*folders, strict=False):
         if len(set(parts)) != 1:
             break
-        same.append(parts[0])
-    return "".join(f"{part}/" for part in same)
+        common.append(parts[0])
+    return "".join(f"{part}/" for part in common)

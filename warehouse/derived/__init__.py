@@ -1,1 +1,1 @@
-"""Derived objects as arrays: segmentations, structure sets, dose, waveforms."""
+"""Read derived objects as arrays: segmentations, structure sets, dose, waveforms."""

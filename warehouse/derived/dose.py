@@ -1,7 +1,7 @@
-"""Dose in a region: the dose-volume histogram.
+"""Compute the dose-volume histogram of a region.
 
-In: a mask, a dose grid in Gy. Out: dose of each voxel, and its histogram. Dose is interpolated
-linearly between the centers of the voxels of the dose grid, and is unknown beyond them.
+In: a mask, and a dose grid in Gy. Out: dose of each voxel, and its histogram. Dose is interpolated
+trilinearly between the voxel centers of the dose grid, and is unknown outside of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from warehouse.derived.structures import Mask
 
 _EDGE = 1e-6
-"""Of a voxel: what rounding may put beyond the outermost centers."""
+"""Fraction of a voxel by which points may lie outside of the outermost centers, by rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +35,10 @@ class DoseVolume:
     dose_gy
         (n,) float64, ascending: dose of each voxel that the dose grid covers.
     voxel_ml
-        Volume of each in ml.
+        Volume of a voxel in ml.
     uncovered_ml
-        Volume of the region that the dose grid does not cover: its dose is unknown, and it is in
-        no other number.
+        Volume of the region that the dose grid does not cover, in ml; it is not part of any other
+        quantity, as its dose is unknown.
     """
 
     dose_gy: np.ndarray
@@ -47,7 +47,7 @@ class DoseVolume:
 
     @property
     def volume_ml(self) -> float:
-        """Volume with a known dose in ml."""
+        """Volume that the dose grid covers, in ml."""
         return float(self.dose_gy.size * self.voxel_ml)
 
     @property
@@ -56,14 +56,14 @@ class DoseVolume:
         return float(self.dose_gy.mean()) if self.dose_gy.size else float("nan")
 
     def volume_at_least(self, dose_gy: float) -> float:
-        """Return the fraction of the volume, 0 to 1, that has at least this dose: V20 of 20 Gy."""
+        """Return the fraction of the volume, 0 to 1, with at least this dose: V20 for 20 Gy."""
         if not self.dose_gy.size:
             return float("nan")
         below = int(np.searchsorted(self.dose_gy, dose_gy, side="left"))
         return 1 - below / self.dose_gy.size
 
     def dose_at_least(self, fraction: float) -> float:
-        """Return the dose in Gy that this fraction of the volume has at least: D95 of 0.95."""
+        """Return the minimum dose in Gy of this fraction of the volume: D95 for 0.95."""
         if not self.dose_gy.size:
             return float("nan")
         return float(np.quantile(self.dose_gy, 1 - fraction, method="inverted_cdf"))
@@ -74,18 +74,18 @@ class DoseVolume:
         Parameters
         ----------
         bin_gy
-            Width of a bin in Gy; wider ones are taken where there would be more than 100,000.
+            Width of a bin in Gy; increased so that there are at most 100,000 bins.
 
         Returns
         -------
         polars.DataFrame
-            ``dose_gy``, lower end of each bin, and ``volume_ml`` that has at least that dose.
+            ``dose_gy``, lower edge of each bin, and ``volume_ml`` with at least that dose.
         """
-        top = float(self.dose_gy[-1]) if self.dose_gy.size else 0.0
-        count = min(int(np.ceil(max(top, 0.0) / bin_gy)) + 1, 100_000)
-        ends = np.arange(count) * max(bin_gy, top / max(count - 1, 1))
-        left = self.dose_gy.size - np.searchsorted(self.dose_gy, ends, side="left")
-        return pl.DataFrame({"dose_gy": ends, "volume_ml": left * self.voxel_ml})
+        max_dose = float(self.dose_gy[-1]) if self.dose_gy.size else 0.0
+        count = min(int(np.ceil(max(max_dose, 0.0) / bin_gy)) + 1, 100_000)
+        edges = np.arange(count) * max(bin_gy, max_dose / max(count - 1, 1))
+        counts = self.dose_gy.size - np.searchsorted(self.dose_gy, edges, side="left")
+        return pl.DataFrame({"dose_gy": edges, "volume_ml": counts * self.voxel_ml})
 
 
 def dose_volume(catalog: Catalog, mask: Mask, dose_series_uid: str) -> DoseVolume:
@@ -103,9 +103,11 @@ def dose_volume(catalog: Catalog, mask: Mask, dose_series_uid: str) -> DoseVolum
     Raises
     ------
     NoSingleUnit
-        The numbers of the dose are not Gy.
+        The dose is not in Gy.
     NotInGeometry
-        Dose and region are in different frames of reference, or planes lie in no space.
+        Dose and region are in different frames of reference, or the dose has no position in space.
+    WrongObject
+        The dose has several grids.
     SeriesNotFound, NoPixels, NotAVolume, SourceChanged, PixelsUnreadable
     """
     volume = open_volume(catalog, dose_series_uid, values=Values(rescale=True))
@@ -114,34 +116,36 @@ def dose_volume(catalog: Catalog, mask: Mask, dose_series_uid: str) -> DoseVolum
         raise NoSingleUnit(f"values of dose {dose_series_uid}", why)
     grid = grid_of_volume(volume)
     if grid is None:
-        raise NotInGeometry(dose_series_uid, "its planes lie in no space", "see frames")
+        raise NotInGeometry(
+            dose_series_uid, "its planes have no position in space", "see the view frames"
+        )
     if volume.leading:
         raise WrongObject(dose_series_uid, "dose", f"it has several grids, {volume.dims[0]}")
-    spaces = [spaces_of(catalog, one) for one in (dose_series_uid, mask.series_uid)]
+    spaces = [spaces_of(catalog, uid) for uid in (dose_series_uid, mask.series_uid)]
     if all(spaces) and spaces[0] != spaces[1]:
         why = "dose and region are in different frames of reference"
         raise NotInGeometry(dose_series_uid, why, "take a dose of that plan")
     values = volume.read()
-    found: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     for level in np.flatnonzero(mask.voxels.any(axis=(1, 2))).tolist():
         points = mask.grid.points_of_slice(level)[mask.voxels[level]]
-        found.append(interpolated(values, grid, points))
-    doses = np.concatenate(found) if found else np.empty(0)
-    # A nGy is beyond any grid: what sums of weights lose must not move a voxel below a limit.
+        parts.append(interpolated(values, grid, points))
+    doses = np.concatenate(parts) if parts else np.empty(0)
+    # Round to 1 nGy, so that rounding errors do not move a voxel below a dose limit.
     known = np.sort(np.round(doses[np.isfinite(doses)], 9))
     voxel_ml = mask.grid.voxel_ml
     return DoseVolume(known, voxel_ml, float((doses.size - known.size) * voxel_ml))
 
 
 def interpolated(values: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarray:
-    """Return values between the centers of voxels, linearly; NaN beyond the outermost.
+    """Interpolate values trilinearly at points; NaN outside of the outermost voxel centers.
 
     Parameters
     ----------
     values
         (slice, row, column) float64.
     grid
-        Where they lie.
+        Grid of the values.
     points
         (n, 3) mm, LPS.
     """
@@ -150,10 +154,10 @@ def interpolated(values: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarr
     outside = ((index < -_EDGE) | (index > last + _EDGE)).any(axis=1)
     index = np.clip(index, 0, last)
     low = np.minimum(np.floor(index).astype(np.int64), np.maximum(last - 1, 0))
-    part = index - low
-    made = np.zeros(len(points))
+    fraction = index - low
+    result = np.zeros(len(points))
     for corner in np.ndindex(2, 2, 2):
-        place = np.minimum(low + corner, last)
-        weight = np.where(np.array(corner) == 1, part, 1 - part).prod(axis=1)
-        made += weight * values[place[:, 0], place[:, 1], place[:, 2]]
-    return np.where(outside, np.nan, made)
+        neighbor = np.minimum(low + corner, last)
+        weight = np.where(np.array(corner) == 1, fraction, 1 - fraction).prod(axis=1)
+        result += weight * values[neighbor[:, 0], neighbor[:, 1], neighbor[:, 2]]
+    return np.where(outside, np.nan, result)

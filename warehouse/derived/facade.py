@@ -1,7 +1,7 @@
 """Methods of ``Warehouse`` for derived objects.
 
-In: an open warehouse. Out: segmentations, their volumes, structure sets, dose-volume histograms.
-Each function is a method of ``Warehouse``, which names it.
+In: an open warehouse. Out: segmentations, their volumes, structure sets, dose-volume histograms and
+waveforms. Each function is a method of ``Warehouse``.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def segmentation(
     wh: Opened, series_uid: str, *, sop_instance_uid: str | None = None, resample: bool = False,
     own_grid: bool = False,
 ) -> Segmentation:  # fmt: skip
-    """Return a segmentation as masks on the grid of the images that were segmented.
+    """Open a segmentation as masks on the grid of the segmented images.
 
-    Frames that lie on another grid are refused unless ``resample`` or ``own_grid`` is asked
-    for; see ``warehouse.derived.segmentation.open_segmentation``.
+    Frames on another grid are refused unless ``resample`` or ``own_grid`` is set; see
+    ``warehouse.derived.segmentation.open_segmentation``.
     """
     from warehouse.derived.segmentation import open_segmentation
 
@@ -41,10 +41,10 @@ def segmentation(
 
 @names_failures
 def measure_segments(wh: Opened, series: Iterable[str] | None = None) -> Measured:
-    """Count the frames of segmentations that are new or have changed; for ``segment_volumes``.
+    """Measure new and changed segmentations for the view ``segment_volumes``.
 
-    Reads pixels, of all segmentations or of those in ``series``; what was counted of the same
-    file and images is left alone. See ``warehouse.derived.volumes``.
+    Reads the pixels of all segmentations, or those in ``series``. Segmentations already measured
+    with the same file and images are skipped. See ``warehouse.derived.volumes``.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def measure_segments(wh: Opened, series: Iterable[str] | None = None) -> Measure
 
 @names_failures
 def structures(wh: Opened, series_uid: str, *, sop_instance_uid: str | None = None) -> Structures:
-    """Return the regions of an RT structure set; see ``warehouse.derived.structures``."""
+    """Open the regions of an RT structure set; see ``warehouse.derived.structures``."""
     from warehouse.derived.structures import open_structures
 
     return open_structures(wh.catalog, series_uid, sop_instance_uid=sop_instance_uid)
@@ -77,10 +77,11 @@ def structures(wh: Opened, series_uid: str, *, sop_instance_uid: str | None = No
 def dose_volume(
     wh: Opened, structures_uid: str, roi_number: int, dose_uid: str, *, on: str | None = None
 ) -> DoseVolume:
-    """Return the dose in a region of a structure set: its dose-volume histogram.
+    """Return the dose-volume histogram of a region of a structure set.
 
-    Voxels are those of the series ``on``, or of the images that the structure set is of; see
-    ``warehouse.derived.structures.Structures.mask`` and ``warehouse.derived.dose``.
+    The region is rasterized on the grid of the series ``on``, by default the images that the
+    structure set references; see ``warehouse.derived.structures.Structures.mask`` and
+    ``warehouse.derived.dose``.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def dose_volume(
 def waveform(
     wh: Opened, series_uid: str, *, group: int = 0, sop_instance_uid: str | None = None
 ) -> Waveform:
-    """Return a multiplex group of a waveform, such as an ECG, with its samples in a unit."""
+    """Open a multiplex group of a waveform, such as an ECG; ``read`` returns its samples."""
     from warehouse.derived.waveforms import open_waveform
 
     return open_waveform(wh.catalog, series_uid, group=group, sop_instance_uid=sop_instance_uid)

@@ -1,7 +1,7 @@
-"""A regular grid of voxels in space, and planes that may lie on it: ``Grid``, ``Plane``.
+"""Regular grids of voxels in space, and planes of frames: ``Grid``, ``Plane``.
 
-In: a volume, or planes of frames. Out: places. NumPy only. Distances are mm, LPS; an index is
-(slice, row, column), each from 0, at the center of a voxel.
+In: a volume, or the planes of frames. Out: grids, and indices on them. NumPy only. Coordinates are
+in mm, LPS; an index is (slice, row, column), from 0 at the center of the first voxel.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from warehouse.pixels.volume import LazyVolume
 
 TOLERANCE = 0.05
-"""Of a voxel: what writers lose when they round positions; more is another grid."""
+"""Fraction of a voxel by which positions may differ, as writers round them."""
 
 
 class OffGrid(ValueError):
-    """Planes make no grid, or lie on another one; the text says how."""
+    """Planes do not form a regular grid, or not the given one; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """Voxels at regular places.
+    """A regular grid of voxels.
 
     Attributes
     ----------
     affine
-        (4, 4) float64: (slice, row, column, 1) to mm in LPS.
+        (4, 4) float64: (slice, row, column, 1) to mm, LPS.
     shape
         Slices, rows, columns.
     """
@@ -47,36 +47,36 @@ class Grid:
     @property
     def inverse(self) -> np.ndarray:
         """(4, 4): mm in LPS to (slice, row, column, 1)."""
-        made: np.ndarray = np.linalg.inv(self.affine)
-        return made
+        matrix: np.ndarray = np.linalg.inv(self.affine)
+        return matrix
 
     def index_of(self, points: np.ndarray) -> np.ndarray:
-        """Return (n, 3) indices, with fractions, of (n, 3) points in mm."""
+        """Return (n, 3) fractional indices of (n, 3) points in mm."""
         inverse = self.inverse
-        made: np.ndarray = points @ inverse[:3, :3].T + inverse[:3, 3]
-        return made
+        index: np.ndarray = points @ inverse[:3, :3].T + inverse[:3, 3]
+        return index
 
     def points_of_slice(self, number: int) -> np.ndarray:
-        """Return (rows, columns, 3): the centers of the voxels of a slice in mm."""
+        """Return the voxel centers of a slice, (rows, columns, 3), in mm."""
         _, rows, columns = self.shape
         row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
         index = np.stack([np.full_like(row, number), row, column], axis=-1)
-        made: np.ndarray = index @ self.affine[:3, :3].T + self.affine[:3, 3]
-        return made
+        points: np.ndarray = index @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
-    """Where a frame lies.
+    """Position, orientation and size of a frame.
 
     Attributes
     ----------
     position
         (3,) mm: center of the first pixel.
     along_row, along_column
-        (3,) unit vectors: to the next column, to the next row.
+        (3,) unit vectors towards the next column and the next row.
     spacing
-        mm between rows, between columns.
+        Distance between rows and between columns, in mm.
     shape
         Rows, columns.
     """
@@ -89,11 +89,11 @@ class Plane:
 
     @property
     def normal(self) -> np.ndarray:
-        """(3,) unit vector of the direction in which slices are counted."""
+        """(3,) unit vector of the direction in which slices are numbered."""
         return np.cross(self.along_row, self.along_column)
 
     def steps(self) -> np.ndarray:
-        """Return (3, 2) mm: from a row to the next, from a column to the next."""
+        """Return (3, 2): the steps to the next row and to the next column, in mm."""
         return np.stack(
             [self.along_column * self.spacing[0], self.along_row * self.spacing[1]], axis=1
         )
@@ -103,12 +103,12 @@ def plane_of(
     position: Sequence[float] | None, orientation: Sequence[float] | None,
     spacing: Sequence[float] | None, shape: tuple[int, int],
 ) -> Plane:  # fmt: skip
-    """Return the plane that a frame states.
+    """Return the plane that the attributes of a frame describe.
 
     Raises
     ------
     OffGrid
-        Position, orientation or spacing is missing or means nothing.
+        Position, orientation or spacing is missing or invalid.
     """
     if position is None or len(position) != 3 or orientation is None or len(orientation) != 6:
         raise OffGrid("a frame has no position or orientation")
@@ -120,7 +120,7 @@ def plane_of(
         np.isfinite([*lengths, *map(float, position)]).all()
         and max(abs(n - 1) for n in lengths) < 1e-2
     ):
-        raise OffGrid("the directions of a frame are no unit vectors")
+        raise OffGrid("the directions of a frame are not unit vectors")
     if abs(row @ column) > 1e-2:
         raise OffGrid("rows and columns of a frame are not at right angles")
     return Plane(
@@ -130,7 +130,7 @@ def plane_of(
 
 
 def grid_of_volume(volume: LazyVolume) -> Grid | None:
-    """Return the grid of a volume; None if its frames lie in no space."""
+    """Return the grid of a volume; None if it has no affine or no slices, rows and columns."""
     if volume.affine is None or volume.dims[volume.leading : volume.leading + 3] != (
         "slice", "row", "column",
     ):  # fmt: skip
@@ -140,17 +140,17 @@ def grid_of_volume(volume: LazyVolume) -> Grid | None:
 
 
 def corner_on(grid: Grid, plane: Plane) -> tuple[int, int, int]:
-    """Return the index on a grid of the first pixel of a plane.
+    """Return the grid index of the first pixel of a plane.
 
     Raises
     ------
     OffGrid
-        The plane is turned, scaled or shifted against the grid by more than a twentieth of a
-        voxel, or reaches beyond it.
+        The plane is rotated, scaled or shifted against the grid by more than ``TOLERANCE``, or
+        extends outside of it.
     """
     steps = grid.inverse[:3, :3] @ plane.steps()
-    wrong = np.abs(steps - [[0, 0], [1, 0], [0, 1]])
-    if (wrong * (np.array(plane.shape) - 1)).max() > TOLERANCE:
+    deviation = np.abs(steps - [[0, 0], [1, 0], [0, 1]])
+    if (deviation * (np.array(plane.shape) - 1)).max() > TOLERANCE:
         raise OffGrid("its rows and columns have other directions or distances")
     index = grid.index_of(plane.position[None])[0]
     nearest = np.rint(index)
@@ -159,31 +159,32 @@ def corner_on(grid: Grid, plane: Plane) -> tuple[int, int, int]:
     corner = nearest.astype(int).tolist()
     ends = [corner[0] + 1, corner[1] + plane.shape[0], corner[2] + plane.shape[1]]
     if min(corner) < 0 or any(end > size for end, size in zip(ends, grid.shape, strict=True)):
-        raise OffGrid("frames reach beyond the grid")
+        raise OffGrid("frames extend outside of the grid")
     return corner[0], corner[1], corner[2]
 
 
 def grid_of_planes(planes: Sequence[Plane], stated_mm: float | None) -> Grid:
-    """Return the least regular grid on which planes lie; planes may be missing.
+    """Return the smallest regular grid that contains all planes; slices may be missing.
 
     Parameters
     ----------
     planes
         At least one.
     stated_mm
-        Distance of slices that the header states: taken where all distances of planes are
-        multiples of it, or there is one plane. Else the least distance of planes counts.
+        Slice distance stated in the header, in mm: used if all distances between planes are
+        multiples of it, or all planes coincide; else the smallest distance between planes is used.
 
     Raises
     ------
     OffGrid
+        The planes have different orientations or spacings, or irregular distances.
     """
     first = planes[0]
     positions = np.array([plane.position for plane in planes])
     for plane in planes:
-        turned = np.abs(plane.steps() - first.steps()).max(axis=0)
-        if (turned * (np.array(plane.shape) - 1)).max() > TOLERANCE * min(first.spacing):
-            raise OffGrid("frames have several directions or pixel spacings")
+        deviation = np.abs(plane.steps() - first.steps()).max(axis=0)
+        if (deviation * (np.array(plane.shape) - 1)).max() > TOLERANCE * min(first.spacing):
+            raise OffGrid("frames have different directions or pixel spacings")
     normal = first.normal
     gaps = np.diff(np.sort((positions - first.position) @ normal))
     gaps = gaps[gaps > 1e-3]
@@ -193,7 +194,7 @@ def grid_of_planes(planes: Sequence[Plane], stated_mm: float | None) -> Grid:
     if step is None or not step > 0:
         raise OffGrid("all frames lie in one plane, and no thickness is stated")
     if gaps.size and not _are_multiples(gaps, step):
-        raise OffGrid("distances between slices are no multiples of one distance")
+        raise OffGrid("distances between slices are not multiples of one distance")
     if gaps.size:
         step = float(gaps.sum() / np.rint(gaps / step).sum())
     matrix = np.column_stack([normal * step, first.steps()])

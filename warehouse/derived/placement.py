@@ -1,7 +1,7 @@
 """Place the frames of a segmentation on the grid of its images, or on their own grid.
 
-In: rows of ``segmentations`` and ``segment_frames``. Out: ``Placement``. No frame is read.
-Positions decide about geometry, not the distances that a header states beside them.
+In: rows of ``segmentations`` and ``segment_frames``. Out: ``Placement``. No pixels are read. The
+positions of frames take precedence over slice distances stated in the header.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ _FRAMES_ADVICE = "take its frames, wh.stack(…)"
 _ADVICE = "pass resample=True for the nearest voxels, or own_grid=True for its own"
 
 Corner = tuple[int, int, int]
-"""Slice, row and column of a grid at which a frame begins."""
+"""Grid index (slice, row, column) of the first pixel of a frame."""
 
 FrameOf = tuple[int, int]
-"""Number of a frame, from 0, and the segment that it is of."""
+"""Index of a frame, from 0, and the number of its segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where masks lie, and where on their grid each frame does."""
+    """The grid of masks, and the position of each frame on it."""
 
     grid: Grid
-    """That of the masks."""
+    """Grid of the masks."""
     source_uid: str | None
-    """SeriesInstanceUID of the images whose grid it is; None if it is that of the frames."""
+    """SeriesInstanceUID of the images that have this grid; None for the own grid of the frames."""
     own_grid_why: str | None
-    """Why it is that of the frames."""
+    """Why the own grid of the frames is used; None if it is not."""
     planes: list[Plane] | str
-    """Of each frame that is of a segment; or why there are none."""
+    """Planes of the frames that belong to a segment; or why they are unknown."""
     corners: list[Corner]
-    """Of each of these frames; none where frames have to be resampled."""
+    """Corners of these frames; empty if frames must be resampled."""
     resamples: bool
     own: Grid | str
-    """The least grid that holds the frames; or why there is none."""
+    """The smallest grid that contains the frames; or why there is none."""
     warnings: list[str]
 
     def voxel_ml(self) -> tuple[float | None, str | None]:
-        """Return the volume of a stored voxel, or None and why it is unknown."""
-        # On the grid of the images a frame is as thick as their slices.
+        """Return the volume of a stored voxel in ml and None, or None and why it is unknown."""
+        # On the grid of the images, frames have the slice distance of the images.
         grid = self.own if self.resamples or self.source_uid is None else self.grid
         if isinstance(grid, str):
             return None, grid
@@ -78,20 +78,20 @@ def place_frames(
     catalog: Catalog, series_uid: str, segments: pl.DataFrame, frames: pl.DataFrame,
     rows: Sequence[FrameOf], shape: tuple[int, int], *, resample: bool, own_grid: bool,
 ) -> Placement:  # fmt: skip
-    """Place frames of a shape (row, column) on the grid of the images that were segmented.
+    """Place frames of a shape (rows, columns) on the grid of the segmented images.
 
-    On a grid of their own if ``own_grid`` is asked for, or if no grid of images is known. Frames
-    that do not lie on that of the images are refused unless ``resample`` is asked for.
+    Their own grid is used if ``own_grid`` is set, or if no grid of images is known. Frames that are
+    not on the grid of the images are refused unless ``resample`` is set.
 
     Raises
     ------
     NotInGeometry
     WrongObject
-        Several frames are of one segment at one place.
+        Several frames of one segment have the same position.
     """
     planes = _planes(frames, rows, shape)
     own, warnings = _own_grid(planes, frames)
-    source = "own_grid was asked for" if own_grid else _source(catalog, series_uid, segments)
+    source = "own_grid was requested" if own_grid else _source_grid(catalog, series_uid, segments)
     if isinstance(source, Grid):
         corners, why = _corners_on(series_uid, source, planes, rows)
         if why and not resample:
@@ -109,39 +109,42 @@ def place_frames(
 def _planes(
     frames: pl.DataFrame, rows: Sequence[FrameOf], shape: tuple[int, int]
 ) -> list[Plane] | str:
+    """Return the planes of frames, or why they are unknown."""
     columns = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
-    known = frames.select(columns).rows()
-    stated = [known[frame] for frame, _ in rows]
+    attribute_rows = frames.select(columns).rows()
+    stated = [attribute_rows[frame] for frame, _ in rows]
     try:
-        return [plane_of(one[0], one[1], one[2], shape) for one in stated]
+        return [
+            plane_of(attributes[0], attributes[1], attributes[2], shape) for attributes in stated
+        ]
     except OffGrid as error:
         why = frames["position_why_not"].drop_nulls()
         return f"{error} ({why[0]})" if len(why) else str(error)
 
 
 def _own_grid(planes: list[Plane] | str, frames: pl.DataFrame) -> tuple[Grid | str, list[str]]:
-    """Return the least grid that holds the planes, or why there is none; and what is odd in it."""
+    """Return the smallest grid that contains the planes, or why there is none; and warnings."""
     if isinstance(planes, str):
         return planes, []
     if not planes:
-        return "no frame is of a segment", []
+        return "no frame belongs to a segment", []
     stated = frames["SpacingBetweenSlices"].drop_nulls().to_list()
     thickness = stated or frames["SliceThickness"].drop_nulls().to_list()
-    alone = len({round(float(p.position @ p.normal), 3) for p in planes}) == 1
+    is_one_plane = len({round(float(p.position @ p.normal), 3) for p in planes}) == 1
     try:
-        grid = grid_of_planes(planes, (thickness if alone else [*stated, None])[0])
+        grid = grid_of_planes(planes, (thickness if is_one_plane else [*stated, None])[0])
     except (OffGrid, IndexError) as error:
         return str(error) or "all frames lie in one plane, and no thickness is stated", []
     step = float(np.linalg.norm(grid.affine[:3, 0]))
     if stated and abs(stated[0] - step) > 0.01 * step:
-        return grid, ["Spacing Between Slices is not the distance of the positions"]
+        return grid, ["Spacing Between Slices differs from the distance of the positions"]
     return grid, []
 
 
 def _corners_on(
     series_uid: str, grid: Grid, planes: list[Plane] | str, rows: Sequence[FrameOf]
 ) -> tuple[list[Corner], str | None]:
-    """Return where frames begin on a grid; none of them and why if one does not lie on it."""
+    """Return the corners of frames on a grid; or none and why, if a frame is not on it."""
     if isinstance(planes, str):
         return [], planes
     try:
@@ -151,25 +154,31 @@ def _corners_on(
     seen: set[tuple[int, Corner]] = set()
     for (_, segment), corner in zip(rows, corners, strict=True):
         if (segment, corner) in seen:
-            why = "several frames are of one segment at one place"
+            why = "several frames of one segment have the same position"
             raise WrongObject(series_uid, "segmentation", why)
         seen.add((segment, corner))
     return corners, None
 
 
-def _source(catalog: Catalog, series_uid: str, segments: pl.DataFrame) -> Grid | str:
-    """Return the grid of the images that were segmented, or why it is not known."""
+def _source_grid(catalog: Catalog, series_uid: str, segments: pl.DataFrame) -> Grid | str:
+    """Return the grid of the segmented images, or why it is unknown.
+
+    Raises
+    ------
+    NotInGeometry
+        The frames of reference differ.
+    """
     uid = segments["segmented_SeriesInstanceUID"][0]
     if uid is None:
-        return "it names no series of images"
+        return "it references no series of images"
     try:
         grid = grid_of_volume(open_volume(catalog, uid))
     except (SeriesNotFound, NoPixels):
-        return "the warehouse has no images of the series that it names"
+        return "the warehouse has no images of the series that it references"
     except NotAVolume as error:
-        return f"the series that it names is no volume: {error.why}"
+        return f"the series that it references is not a volume: {error.why}"
     own, others = spaces_of(catalog, series_uid), spaces_of(catalog, uid)
     if own and others and own != others:
         why = "its frame of reference is not that of the images"
         raise NotInGeometry(series_uid, why, "pass own_grid=True for its own grid")
-    return grid or "the series that it names lies in no space"
+    return grid or "the series that it references has no position in space"

@@ -1,8 +1,7 @@
-"""A segmentation as masks on the grid of the images that were segmented: ``Segmentation``.
+"""A segmentation as masks on the grid of the segmented images: ``Segmentation``.
 
-In: a catalog and a series. Out: masks, a label map, volumes. Which frame is of which segment comes
-from the view ``segment_frames``, where it lies from ``placement``; frames are read when a mask is
-asked for.
+In: a catalog and a series. Out: masks, a label map, volumes. The view ``segment_frames`` has the
+segment of each frame, and ``placement`` its position; pixels are read when a mask is requested.
 """
 
 from __future__ import annotations
@@ -29,32 +28,35 @@ if TYPE_CHECKING:
 
 _SEGMENTS = "from segmentations where instance_id in ({}) order by instance_id, item"
 _FRAMES = "from segment_frames where instance_id in ({}) order by instance_id, frame_number"
-_LARGEST = "select max(\"integer\") from attribute('MaximumFractionalValue') where instance_id = $1"
-_AT_ONCE = 64
-"""Frames in memory beside what is made of them."""
+_MAX_FRACTIONAL_VALUE = (
+    "select max(\"integer\") from attribute('MaximumFractionalValue') where instance_id = $1"
+)
+_FRAMES_AT_ONCE = 64
+"""Maximum number of frames that are read at a time."""
 
 
 class Described(NamedTuple):
     """Header attributes of one segmentation."""
 
     segments: pl.DataFrame
-    """Its rows of the view ``segmentations``."""
+    """Rows of the view ``segmentations``."""
     frames: pl.DataFrame
-    """Its rows of the view ``segment_frames``."""
+    """Rows of the view ``segment_frames``."""
 
 
 def described(catalog: Catalog, instance_ids: Sequence[int]) -> dict[int, Described]:
-    """Return the header attributes of segmentations; many take little longer than one."""
-    listed = ", ".join(str(int(one)) for one in instance_ids)
+    """Query the header attributes of several segmentations at once, by instance id."""
+    id_list = ", ".join(str(int(instance_id)) for instance_id in instance_ids)
     segments, frames = (
-        catalog.connection.sql(query.format(listed)).pl() for query in (_SEGMENTS, _FRAMES)
+        catalog.connection.sql(query.format(id_list)).pl() for query in (_SEGMENTS, _FRAMES)
     )
-    of_each = [rows.partition_by("instance_id", as_dict=True) for rows in (segments, frames)]
+    by_instance = [rows.partition_by("instance_id", as_dict=True) for rows in (segments, frames)]
     return {
-        one: Described(
-            of_each[0].get((one,), segments.clear()), of_each[1].get((one,), frames.clear())
+        instance_id: Described(
+            by_instance[0].get((instance_id,), segments.clear()),
+            by_instance[1].get((instance_id,), frames.clear()),
         )
-        for one in instance_ids
+        for instance_id in instance_ids
     }
 
 
@@ -64,19 +66,21 @@ class Segmentation:
     Attributes
     ----------
     series_uid, sop_instance_uid
-        Which object it is.
+        UIDs of the object.
     kind
         ``BINARY``, ``FRACTIONAL`` or ``LABELMAP``.
     segments
-        Its rows of the view ``segmentations``.
+        Rows of the view ``segmentations``.
     frames
-        Its rows of the view ``segment_frames``.
+        Rows of the view ``segment_frames``.
     source_uid
-        SeriesInstanceUID of the images on whose grid masks lie; None if they lie on their own.
+        SeriesInstanceUID of the images whose grid the masks have; None for the own grid of the
+        frames.
     own_grid_why
-        Why masks lie on a grid of their own; None if they do not.
+        Why the own grid of the frames is used; None if it is not.
     warnings
-        What contradicts itself in the header, such as a distance of slices that positions refute.
+        Omitted frames and segments, and contradictions in the header, such as a slice distance that
+        differs from the positions.
 
     Examples
     --------
@@ -92,9 +96,9 @@ class Segmentation:
         description: Described | None = None,
     ) -> None:  # fmt: skip
         self.series_uid, self.sop_instance_uid = series_uid, image.SOPInstanceUID
-        found = description or described(catalog, [image.instance_id])[image.instance_id]
-        self.segments: pl.DataFrame = found.segments
-        self.frames: pl.DataFrame = found.frames
+        header = description or described(catalog, [image.instance_id])[image.instance_id]
+        self.segments: pl.DataFrame = header.segments
+        self.frames: pl.DataFrame = header.frames
         unread = self.segments["not_read"].drop_nulls()
         if len(unread):
             raise WrongObject(series_uid, "segmentation", unread[0])
@@ -106,9 +110,11 @@ class Segmentation:
                 series_uid, "segmentation", "its Segmentation Type is missing or unknown"
             )
         self._stack = Stack(series_uid, [image], Values())
-        self._largest = _largest(catalog, image, series_uid) if self.kind == "FRACTIONAL" else 1
-        self.warnings = list(self._problems())
-        self._rows = self._usable()
+        self._max_value = (
+            _max_fractional_value(catalog, image, series_uid) if self.kind == "FRACTIONAL" else 1
+        )
+        self.warnings = list(self._header_warnings())
+        self._rows = self._frames_of_segments()
         self._place = place_frames(
             catalog, series_uid, self.segments, self.frames, self._rows,
             (int(image.frame_shape[0]), int(image.frame_shape[1])), resample=resample,
@@ -122,11 +128,11 @@ class Segmentation:
         sizes = " x ".join(map(str, self.shape))
         return f"<Segmentation {self.kind} of {len(self.numbers)} segments on {sizes} voxels>"
 
-    # -- what is known -----------------------------------------------------------------------------
+    # -- header ------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Slices, rows, columns of the masks."""
+        """Number of slices, rows and columns of the masks."""
         return self.grid.shape
 
     @property
@@ -136,12 +142,12 @@ class Segmentation:
 
     @property
     def numbers(self) -> list[int]:
-        """Numbers of the segments that frames can state, in their order."""
+        """Segment numbers in their order, without segments of a missing or duplicate number."""
         sound = self.segments.filter(pl.col("segment_why_not").is_null())
         numbers: list[int] = sound["SegmentNumber"].to_list()
         return numbers
 
-    # -- what is read ------------------------------------------------------------------------------
+    # -- pixels ------------------------------------------------------------------------------------
 
     @checked
     def mask(self, number: int, *, threshold: float | None = None) -> np.ndarray:
@@ -152,7 +158,7 @@ class Segmentation:
         number
             Segment Number.
         threshold
-            Of a fractional segmentation: least fraction, 0 to 1, that belongs to the segment.
+            For fractional segmentations: minimum fraction, 0 to 1, that belongs to the segment.
 
         Raises
         ------
@@ -164,7 +170,7 @@ class Segmentation:
                 if threshold is None
                 else "only a fractional segmentation has a threshold"
             )
-        return self._filled(number, threshold)
+        return self._segment_array(number, threshold)
 
     @checked
     def fractions(self, number: int) -> np.ndarray:
@@ -174,11 +180,11 @@ class Segmentation:
         ------
         UnknownPart, NotInGeometry, SourceChanged, PixelsUnreadable
         """
-        made = self._filled(number, None).astype(np.float64)
-        return made / self._largest
+        stored = self._segment_array(number, None).astype(np.float64)
+        return stored / self._max_value
 
     def label_map(self) -> np.ndarray:
-        """Return all segments as (slice, row, column) uint16: segment number, 0 where none is.
+        """Return all segments as (slice, row, column) uint16: segment numbers, 0 for none.
 
         Raises
         ------
@@ -189,28 +195,28 @@ class Segmentation:
         NotInGeometry, SourceChanged, PixelsUnreadable
         """
         if self.kind == "FRACTIONAL":
-            raise UsageError("a fractional segmentation has no labels: take mask(…, threshold=…)")
-        made = allocated(self.series_uid, self.shape, np.dtype("u2"))
-        made[...] = 0
+            raise UsageError("a fractional segmentation has no labels: use mask(…, threshold=…)")
+        labels = allocated(self.series_uid, self.shape, np.dtype("u2"))
+        labels[...] = 0
         if self.kind == "LABELMAP":
-            for place, frame in self._filled_frames(None):
-                made[place] = frame
-            return made
-        pairs: set[tuple[int, int]] = set()
+            for index, frame in self._placed_frames(None):
+                labels[index] = frame
+            return labels
+        overlaps: set[tuple[int, int]] = set()
         for number in self.numbers:
-            mask = self._filled(number, None)
-            pairs |= {(int(other), number) for other in np.unique(made[mask]) if other}
-            made[mask] = number
-        if pairs:
-            raise SegmentsOverlap(self.series_uid, sorted(pairs))
-        return made
+            mask = self._segment_array(number, None)
+            overlaps |= {(int(other), number) for other in np.unique(labels[mask]) if other}
+            labels[mask] = number
+        if overlaps:
+            raise SegmentsOverlap(self.series_uid, sorted(overlaps))
+        return labels
 
     def volumes(self) -> pl.DataFrame:
-        """Return a row per segment: voxels, and their volume in ml.
+        """Return a row per segment: number of voxels, and their volume in ml.
 
-        ``voxel_count`` is a sum of fractions for a fractional segmentation. Frames are counted as
-        they are stored, in blocks: no mask is made. ``why_not`` says why a volume is null: frames
-        make no regular grid, or values occur that no segment describes.
+        ``voxel_count`` of a fractional segmentation is the sum of fractions. Stored frames are
+        counted in blocks, without creating masks. ``why_not`` is the reason for a null volume, such
+        as frames without a regular grid, or states that no segment describes the value.
 
         Raises
         ------
@@ -219,22 +225,22 @@ class Segmentation:
         counts: dict[int, float] = dict.fromkeys(self.numbers, 0)
         for rows, frames in self._blocks(list(range(len(self._rows)))):
             if self.kind == "LABELMAP":
-                labels, found = np.unique(frames, return_counts=True)
-                for label, count in zip(labels.tolist(), found.tolist(), strict=True):
+                labels, label_counts = np.unique(frames, return_counts=True)
+                for label, count in zip(labels.tolist(), label_counts.tolist(), strict=True):
                     if label or 0 in counts:
                         counts[label] = counts.get(label, 0) + count
                 continue
             sums = frames.reshape(len(frames), -1).sum(axis=1, dtype=np.int64)
             for row, total in zip(rows, sums.tolist(), strict=True):
-                counts[self._rows[row][1]] += total / self._largest
+                counts[self._rows[row][1]] += total / self._max_value
         voxel_ml, reason = self._place.voxel_ml()
-        known = dict(self.segments.select("SegmentNumber", "SegmentLabel").iter_rows())
+        label_of = dict(self.segments.select("SegmentNumber", "SegmentLabel").iter_rows())
         return pl.DataFrame(
             [
                 (
-                    number, known.get(number), float(count),
+                    number, label_of.get(number), float(count),
                     None if voxel_ml is None else count * voxel_ml,
-                    reason or (None if number in known else "no segment describes this value"),
+                    reason or (None if number in label_of else "no segment describes this value"),
                 )
                 for number, count in counts.items()
             ],
@@ -247,8 +253,11 @@ class Segmentation:
 
     # -- frames ------------------------------------------------------------------------------------
 
-    def _usable(self) -> list[tuple[int, int]]:
-        """Return number of the frame, from 0, and segment, of frames that are of a segment."""
+    def _frames_of_segments(self) -> list[tuple[int, int]]:
+        """Return frame index, from 0, and segment number of the frames that belong to a segment.
+
+        Of a label map, all frames with segment -1.
+        """
         rows = self.frames.filter(pl.col("frame_number") <= len(self._stack))
         if self.kind == "LABELMAP":
             return [(number - 1, -1) for number in rows["frame_number"].to_list()]
@@ -257,8 +266,8 @@ class Segmentation:
         pairs = rows.select("frame_number", "segment_number").iter_rows()
         return [(frame - 1, segment) for frame, segment in pairs if segment in known]
 
-    def _problems(self) -> Iterator[str]:
-        """Yield what is wrong with frames and segments, each reason once with its count."""
+    def _header_warnings(self) -> Iterator[str]:
+        """Yield each reason for which frames or segments are left out, with their number."""
         left_out = (self.kind != "LABELMAP") | (pl.col("frame_number") > len(self._stack))
         reasons = self.frames.filter(left_out)["segment_why_not"].drop_nulls()
         for reason, count in reasons.value_counts(sort=True).iter_rows():
@@ -268,40 +277,41 @@ class Segmentation:
             yield f"{count} segments are left out: {reason}"
 
     def _blocks(self, rows: list[int]) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Yield frames as they are stored, a block at a time, with their places among the rows."""
+        """Yield stored frames in blocks of consecutive frames, with their indices in ``_rows``."""
         start = 0
         while start < len(rows):
             first = self._rows[rows[start]][0]
             end = start + 1
-            last = min(len(rows), start + _AT_ONCE)
+            last = min(len(rows), start + _FRAMES_AT_ONCE)
             while end < last and self._rows[rows[end]][0] == first + end - start:
                 end += 1
             yield rows[start:end], self._stack[first : first + end - start]
             start = end
 
     def _rows_of(self, number: int | None) -> list[int]:
+        """Return the indices in ``_rows`` of the frames of a segment, or of all for None."""
         return [n for n, (_, segment) in enumerate(self._rows) if number in (None, segment)]
 
-    def _filled(self, number: int, threshold: float | None) -> np.ndarray:
-        """Return a segment: bool, or stored fractions if no threshold is given."""
+    def _segment_array(self, number: int, threshold: float | None) -> np.ndarray:
+        """Return the array of a segment: bool, or uint16 stored fractions without a threshold."""
         if number not in self.numbers:
             raise UnknownPart("segment", number, self.numbers)
         is_fraction = self.kind == "FRACTIONAL" and threshold is None
-        made = allocated(self.series_uid, self.shape, np.dtype("u2" if is_fraction else "?"))
-        made[...] = 0
-        for place, frame in self._filled_frames(None if self.kind == "LABELMAP" else number):
+        array = allocated(self.series_uid, self.shape, np.dtype("u2" if is_fraction else "?"))
+        array[...] = 0
+        for index, frame in self._placed_frames(None if self.kind == "LABELMAP" else number):
             if self.kind == "LABELMAP":
-                made[place] = frame == number
+                array[index] = frame == number
             elif threshold is not None:
-                made[place] = frame >= threshold * self._largest
+                array[index] = frame >= threshold * self._max_value
             else:
-                made[place] = frame if is_fraction else frame != 0
-        return made
+                array[index] = frame if is_fraction else frame != 0
+        return array
 
-    def _filled_frames(
+    def _placed_frames(
         self, number: int | None
     ) -> Iterator[tuple[tuple[slice | int, ...], np.ndarray]]:
-        """Yield what lies where on the grid, for the frames of a segment, or all."""
+        """Yield index on the grid and values of each frame of a segment, or of all segments."""
         rows = self._rows_of(number)
         if self._place.resamples:
             yield from self._resampled(rows)
@@ -313,7 +323,7 @@ class Segmentation:
                 yield (level, slice(top, top + height), slice(left, left + width)), frame
 
     def _resampled(self, rows: list[int]) -> Iterator[tuple[tuple[int], np.ndarray]]:
-        """Yield each slice of the grid with the nearest stored voxels, 0 outside of all frames."""
+        """Yield index and values of each slice, from the nearest stored voxels; 0 outside."""
         planes, own = self._place.planes, self._place.own
         if not rows or isinstance(planes, str) or isinstance(own, str):
             return
@@ -328,7 +338,7 @@ def open_segmentation(
     catalog: Catalog, series_uid: str, *, sop_instance_uid: str | None = None,
     resample: bool = False, own_grid: bool = False, description: Described | None = None,
 ) -> Segmentation:  # fmt: skip
-    """Return a segmentation; no frame is read.
+    """Open a segmentation; no pixels are read.
 
     Parameters
     ----------
@@ -337,21 +347,21 @@ def open_segmentation(
     series_uid
         SeriesInstanceUID of the segmentation.
     sop_instance_uid
-        Which object, where the series has several.
+        The object, if the series has several.
     resample
-        Where frames do not lie on the grid of the images: take the nearest voxel.
+        Use the nearest voxel if frames are not on the grid of the images.
     own_grid
-        Masks on the least grid that holds the frames, whatever the images.
+        Use the smallest grid that contains the frames instead of the grid of the images.
     description
-        What ``described`` says of the object, where that was asked already.
+        Result of ``described`` for the object, to avoid another query.
 
     Raises
     ------
     SeriesNotFound, NoPixels
     WrongObject
-        The series is no segmentation, or of several objects and none was chosen.
+        The series is not a segmentation, or has several objects and none is chosen.
     NotInGeometry
-        Frames do not lie on the grid of the images; the message says how.
+        Frames are not on the grid of the images; the message says why.
     """
     images = images_of_series(catalog, series_uid)
     if sop_instance_uid is not None:
@@ -359,7 +369,7 @@ def open_segmentation(
         if not images:
             raise WrongObject(series_uid, "segmentation", "it has no such instance")
     if len(images) > 1:
-        why = f"it has {len(images)} objects, name one (sop_instance_uid=…)"
+        why = f"it has {len(images)} objects; choose one (sop_instance_uid=…)"
         raise WrongObject(series_uid, "segmentation", why)
     return Segmentation(
         catalog,
@@ -371,9 +381,10 @@ def open_segmentation(
     )
 
 
-def _largest(catalog: Catalog, image: Image, series_uid: str) -> int:
-    found = catalog.connection.execute(_LARGEST, [image.instance_id]).fetchall()
-    if not found or not found[0][0]:
+def _max_fractional_value(catalog: Catalog, image: Image, series_uid: str) -> int:
+    """Return Maximum Fractional Value (0062,000E) of a fractional segmentation."""
+    rows = catalog.connection.execute(_MAX_FRACTIONAL_VALUE, [image.instance_id]).fetchall()
+    if not rows or not rows[0][0]:
         why = "it is fractional, and its Maximum Fractional Value is missing"
         raise WrongObject(series_uid, "segmentation", why)
-    return int(found[0][0])
+    return int(rows[0][0])

@@ -1,8 +1,8 @@
 """An RT structure set as masks on the grid of a series: ``Structures``.
 
-In: a catalog and a series. Out: masks. Contours come from the view ``rt_contours``; no file is
-opened. What a contour encloses is combined by XOR within a plane, whatever its type says, because
-writers draw holes so (PS3.3 C.8.8.6 leaves it to keyholes and CLOSEDPLANAR_XOR).
+In: a catalog and a series. Out: masks. Contours are read from the view ``rt_contours``; no file is
+opened. Contours of one plane are combined by XOR whatever their type, because many writers encode
+holes that way (PS3.3 C.8.8.6 provides keyholes and CLOSEDPLANAR_XOR for it).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CONTOURS = (
     "where instance_id = $1 and ROINumber = $2 order by roi_item, contour_item"
 )
 _PLANE_TOLERANCE = 0.01
-"""Of the distance of slices: contours closer than that lie in one plane."""
+"""Contours closer than this fraction of the slice distance are in one plane."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,11 +46,11 @@ class Mask:
     voxels
         (slice, row, column) bool.
     grid
-        Where the voxels lie.
+        Grid of the voxels.
     series_uid
-        Series whose grid it is.
+        SeriesInstanceUID of the series that has this grid.
     warnings
-        What was left out, and what lies beyond the grid.
+        Contours that are left out or outside of the grid.
     """
 
     voxels: np.ndarray
@@ -70,9 +70,9 @@ class Structures:
     Attributes
     ----------
     series_uid, sop_instance_uid
-        Which object it is.
+        UIDs of the object.
     rois
-        Its rows of the view ``rt_rois``.
+        Rows of the view ``rt_rois``.
 
     Examples
     --------
@@ -106,20 +106,20 @@ class Structures:
 
     @checked
     def mask(self, roi_number: int, *, on: str | None = None) -> Mask:
-        """Return a region on the grid of a series.
+        """Return the mask of a region on the grid of a series.
 
-        A voxel belongs to the region if its center does. A contour stands for the slab that
-        reaches half of the usual (median) distance of contour planes to both sides, so that
-        slices between two planes are filled by the nearer one; where all contours lie in one
-        plane, the slab is as thick as a slice. Contours of one plane are combined by XOR.
+        A voxel belongs to the region if its center does. A contour represents a slab that extends
+        by half of the median distance of contour planes to both sides, so that slices between two
+        planes are filled from the nearer one; if all contours are in one plane, the slab is as
+        thick as a slice. Contours of one plane are combined by XOR.
 
         Parameters
         ----------
         roi_number
             ROI Number.
         on
-            SeriesInstanceUID of the grid; None for the series that the structure set is of. A
-            dose has a grid, too.
+            SeriesInstanceUID of a series with the grid, such as a CT or dose; None for the series
+            that the structure set references.
 
         Raises
         ------
@@ -127,8 +127,8 @@ class Structures:
         WrongObject
             The region has no closed contour that can be read.
         NotInGeometry
-            The series is in another frame of reference, or contours do not lie in planes along
-            its slices.
+            The series is in another frame of reference or has no position in space, or contours
+            are not in planes parallel to its slices.
         SeriesNotFound, NoPixels, NotAVolume
         """
         series_uid, grid = self._grid(roi_number, on)
@@ -137,34 +137,35 @@ class Structures:
         planes = self._planes(indexed)
         heights = np.array(sorted(planes))
         gaps = np.diff(heights)
-        usual = float(np.quantile(gaps, 0.5, method="lower")) if gaps.size else 1.0
-        half = usual / 2
-        if gaps.size and (gaps.max() > 1.5 * usual or gaps.min() < 0.5 * usual):
-            warnings.append("contour planes lie at several distances: wide gaps are left empty")
+        median = float(np.quantile(gaps, 0.5, method="lower")) if gaps.size else 1.0
+        half = median / 2
+        if gaps.size and (gaps.max() > 1.5 * median or gaps.min() < 0.5 * median):
+            warnings.append("distances of contour planes differ: wide gaps are left empty")
         voxels = allocated(self.series_uid, grid.shape, np.dtype("?"))
         voxels[...] = False
         used: set[int] = set()
         for level in range(grid.shape[0]):
             nearest = int(np.abs(heights - level).argmin())
-            # A slice in the middle of two slabs belongs to one: the lower end is left out.
+            # A slice on the border of two slabs belongs to one of them: the lower end is exclusive.
             if -half < level - heights[nearest] + 1e-6 <= half + 2e-6:
                 used.add(nearest)
                 voxels[level] = filled(planes[float(heights[nearest])], grid.shape[1:])
-        beyond = [h for h in heights if h <= -0.5 - half or h >= grid.shape[0] - 0.5 + half]
-        if beyond:
-            warnings.append(f"{len(beyond)} contour planes lie beyond the slices")
-        skipped = len(heights) - len(used) - len(beyond)
+        outside = [h for h in heights if h <= -0.5 - half or h >= grid.shape[0] - 0.5 + half]
+        if outside:
+            warnings.append(f"{len(outside)} contour planes are outside of the slices")
+        skipped = len(heights) - len(used) - len(outside)
         if skipped > 0:
-            warnings.append(f"{skipped} contour planes lie between slices and fill none")
+            warnings.append(f"{skipped} contour planes are between slices and fill none")
         corners = np.concatenate(indexed)
-        ends = np.array(grid.shape[1:]) - 0.5
-        if (corners[:, 1:] < -0.5).any() or (corners[:, 1:] > ends).any():
-            warnings.append("contours reach beyond rows or columns, and are cut off there")
+        limits = np.array(grid.shape[1:]) - 0.5
+        if (corners[:, 1:] < -0.5).any() or (corners[:, 1:] > limits).any():
+            warnings.append("contours extend outside of rows or columns, and are clipped")
         return Mask(voxels, grid, series_uid, tuple(warnings))
 
     # -- contours ----------------------------------------------------------------------------------
 
     def _roi(self, number: int) -> dict[str, object]:
+        """Return the row of a region; refuse one without a volume."""
         rows = self.rois.filter(pl.col("ROINumber") == number).to_dicts()
         if not rows:
             raise UnknownPart("region", number, self.rois["ROINumber"].drop_nulls().to_list())
@@ -174,10 +175,10 @@ class Structures:
         return rows[0]
 
     def _outlines(self, number: int) -> tuple[list[np.ndarray], list[str]]:
-        """Return the points (n, 3) in mm of closed contours, and what was left out."""
+        """Return the points (n, 3), in mm, of each closed contour; and warnings."""
         self._roi(number)
-        asked = [self._instance_id, number]
-        rows = self._catalog.session().sql(_CONTOURS, params=asked).pl()
+        parameters = [self._instance_id, number]
+        rows = self._catalog.session().sql(_CONTOURS, params=parameters).pl()
         left_out = rows["why_not"].drop_nulls().value_counts(sort=True).iter_rows()
         warnings = [f"{count} contours are left out: {why}" for why, count in left_out]
         sound = rows.filter(pl.col("why_not").is_null())["points"]
@@ -188,13 +189,13 @@ class Structures:
         return outlines, warnings
 
     def _planes(self, indexed: Iterable[np.ndarray]) -> dict[float, list[np.ndarray]]:
-        """Return outlines in (row, column) by the slice, with fraction, in whose plane they lie."""
+        """Group outlines, as (row, column), by the fractional slice index of their plane."""
         planes: dict[float, list[np.ndarray]] = {}
         for points in sorted(indexed, key=lambda one: float(one[:, 0].mean())):
             level = float(points[:, 0].mean())
             if np.abs(points[:, 0] - level).max() > 0.05:
-                why = "contours do not lie in planes along its slices"
-                advice = "take a series whose slices they were drawn on (on=…)"
+                why = "contours are not in planes parallel to its slices"
+                advice = "choose the series on which they were drawn (on=…)"
                 raise NotInGeometry(self.series_uid, why, advice)
             nearest = next(reversed(planes), None)
             key = level if nearest is None or level - nearest > _PLANE_TOLERANCE else nearest
@@ -202,26 +203,29 @@ class Structures:
         return planes
 
     def _grid(self, number: int, on: str | None) -> tuple[str, Grid]:
+        """Return the series on whose grid to rasterize a region, and its grid."""
         roi = self._roi(number)
         series_uid = on or roi["referenced_SeriesInstanceUID"]
         if not isinstance(series_uid, str):
-            why = "it names no series of images, name one (on=…)"
+            why = "it references no series of images; choose one (on=…)"
             raise WrongObject(self.series_uid, "structure set on a grid", why)
         grid = grid_of_volume(open_volume(self._catalog, series_uid))
         if grid is None:
-            raise NotInGeometry(series_uid, "its frames lie in no space", "name another (on=…)")
+            raise NotInGeometry(
+                series_uid, "its frames have no position in space", "choose another (on=…)"
+            )
         spaces = spaces_of(self._catalog, series_uid)
         own = roi["ReferencedFrameOfReferenceUID"]
         if own and spaces and spaces != {own}:
             why = "the region is in another frame of reference"
-            raise NotInGeometry(series_uid, why, "name a series that shares it (on=…)")
+            raise NotInGeometry(series_uid, why, "choose a series in the same one (on=…)")
         return series_uid, grid
 
 
 def open_structures(
     catalog: Catalog, series_uid: str, *, sop_instance_uid: str | None = None
 ) -> Structures:
-    """Return the regions of an RT structure set; no file is opened.
+    """Open an RT structure set from its rows; no file is opened.
 
     Parameters
     ----------
@@ -230,20 +234,20 @@ def open_structures(
     series_uid
         SeriesInstanceUID of the structure set.
     sop_instance_uid
-        Which object, where the series has several.
+        The object, if the series has several.
 
     Raises
     ------
     SeriesNotFound
     WrongObject
-        The series is no structure set, or of several objects and none was chosen.
+        The series is not a structure set, or has several objects and none is chosen.
     """
     require_names(series_uid)
     objects = catalog.connection.execute(_OBJECTS, [series_uid]).fetchall()
     if not objects:
         raise SeriesNotFound(series_uid)
-    chosen = [one for one in objects if sop_instance_uid in (None, one[1])]
+    chosen = [row for row in objects if sop_instance_uid in (None, row[1])]
     if len(chosen) != 1:
-        why = f"{len(chosen)} of its objects are meant, name one (sop_instance_uid=…)"
+        why = f"{len(chosen)} of its objects match; choose one (sop_instance_uid=…)"
         raise WrongObject(series_uid, "structure set", why)
     return Structures(catalog, series_uid, *chosen[0])

@@ -1,8 +1,8 @@
 """Measure the volumes of segments that are new or have changed.
 
-In: a catalog, and what appends rows. Out: ``Measured``, and rows of ``measured_segments``. What is
-counted already, of the same file and the same images, is not counted again; the view
-``segment_volumes`` has the rows that hold.
+In: a catalog, and a function that appends rows. Out: ``Measured``, and rows of
+``measured_segments``. Segmentations that were measured with the same file and the same images are
+skipped; the view ``segment_volumes`` has the rows that are still valid.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 TABLE = "measured_segments"
 NO_NUMBER = -1
-"""Stands for an object none of whose segments has a number."""
-_AT_ONCE = 200
-"""Objects whose rows are appended together: what a run that is stopped has done stays."""
-_DESCRIBED_AT_ONCE = 20
-"""Objects whose headers are asked for together: some have a hundred thousand frames."""
+"""SegmentNumber in the row of an object without any segment number."""
+_OBJECTS_PER_APPEND = 200
+"""Number of objects whose rows are appended together; a stopped run keeps them."""
+_OBJECTS_PER_QUERY = 20
+"""Number of objects whose headers are queried together; some have 100,000 frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,106 +43,118 @@ class Measured:
     """Result of measuring segments."""
 
     objects: int
-    """Segmentations that have rows now and had none."""
+    """Number of segmentations that were measured."""
     segments: int
-    """Rows that were added."""
+    """Number of rows that were added."""
     without_volume: int
-    """Of these, rows whose volume is not known; ``segment_volumes.volume_why_not`` says why."""
+    """Added rows without a volume; the reason is ``segment_volumes.volume_why_not``."""
     failures: dict[str, str]
-    """SOPInstanceUID → why its frames could not be read; these are tried again the next time."""
+    """SOPInstanceUID → why its frames could not be read; retried by the next run."""
 
 
 def measure_segments(
     catalog: Catalog, append: Callable[[pa.Table], object], series: Iterable[str] | None = None
 ) -> Measured:
-    """Count the frames of segmentations that were not counted as they are now.
+    """Measure the segmentations that have no valid rows in ``measured_segments``.
 
     Parameters
     ----------
     catalog
         Open catalog.
     append
-        What appends rows to ``measured_segments``.
+        Function that appends rows to ``measured_segments``.
     series
-        SeriesInstanceUIDs of segmentations; None for all that the warehouse has.
+        SeriesInstanceUIDs of segmentations; None for all in the warehouse.
     """
     chosen = None if series is None else sorted(set(series))
-    found = catalog.connection.execute(statement("unmeasured", "runs"), [chosen]).fetchall()
-    objects = segments = unknown = 0
+    unmeasured = catalog.connection.execute(statement("unmeasured", "runs"), [chosen]).fetchall()
+    objects = segments = without_volume = 0
     failures: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
-    waiting = 0
-    for key, description, numbers in _described_objects(catalog, found):
+    pending = 0
+    for key, description, numbers in _described_objects(catalog, unmeasured):
         instance_key, state, series_uid, sop_instance_uid, _ = key
         try:
-            made = list(_rows(catalog, series_uid, sop_instance_uid, numbers, description))
+            new_rows = list(
+                _measured_rows(catalog, series_uid, sop_instance_uid, numbers, description)
+            )
         except WarehouseError as error:
-            # Of files that are away, or cannot be decoded here: that may be mended.
+            # Not stored: missing files or decoders may be available in the next run.
             failures[sop_instance_uid] = str(error)
             continue
-        rows += [row | {"instance_key": instance_key, "state": state} for row in made]
-        objects, segments, waiting = objects + 1, segments + len(made), waiting + 1
-        unknown += sum(row["volume_ml"] is None for row in made)
-        if waiting == _AT_ONCE:
+        rows += [row | {"instance_key": instance_key, "state": state} for row in new_rows]
+        objects, segments, pending = (
+            objects + 1,
+            segments + len(new_rows),
+            pending + 1,
+        )
+        without_volume += sum(row["volume_ml"] is None for row in new_rows)
+        if pending == _OBJECTS_PER_APPEND:
             append(_table(rows))
-            rows, waiting = [], 0
+            rows, pending = [], 0
     if rows:
         append(_table(rows))
-    return Measured(objects, segments, unknown, failures)
+    return Measured(objects, segments, without_volume, failures)
 
 
 def _described_objects(
-    catalog: Catalog, found: list[tuple[Any, ...]]
+    catalog: Catalog, unmeasured: list[tuple[Any, ...]]
 ) -> Iterator[tuple[tuple[Any, ...], Described, list[int]]]:
-    """Yield each object, what its header says, and the numbers of its segments."""
-    objects = [(key, list(rows)) for key, rows in groupby(found, itemgetter(0, 1, 2, 3, 4))]
-    for begin in range(0, len(objects), _DESCRIBED_AT_ONCE):
-        some = objects[begin : begin + _DESCRIBED_AT_ONCE]
-        descriptions = described(catalog, [key[4] for key, _ in some])
-        for key, rows in some:
+    """Yield key, header attributes and segment numbers of each object."""
+    objects = [(key, list(rows)) for key, rows in groupby(unmeasured, itemgetter(0, 1, 2, 3, 4))]
+    for start in range(0, len(objects), _OBJECTS_PER_QUERY):
+        portion = objects[start : start + _OBJECTS_PER_QUERY]
+        descriptions = described(catalog, [key[4] for key, _ in portion])
+        for key, rows in portion:
             yield key, descriptions[key[4]], sorted({row[5] for row in rows if row[5] is not None})
 
 
-def _rows(
+def _measured_rows(
     catalog: Catalog,
     series_uid: str,
     sop_instance_uid: str,
     numbers: list[int],
     description: Described,
 ) -> Iterator[dict[str, Any]]:
+    """Yield a row per segment of one object, or rows with the reason if it has no volumes."""
     try:
-        found, warnings = _opened(catalog, series_uid, sop_instance_uid, description)
-        volumes = found.volumes().iter_rows(named=True)
+        segmentation, warnings = _open_on_grid(catalog, series_uid, sop_instance_uid, description)
+        volumes = segmentation.volumes().iter_rows(named=True)
     except (WrongObject, NotInGeometry, NoPixels, NotAVolume) as error:
         for number in numbers or [NO_NUMBER]:
             yield _row(number, None, None, None, str(error), [])
         return
-    counted = False
+    has_rows = False
     for row in volumes:
-        counted = True
+        has_rows = True
         yield _row(
-            row["SegmentNumber"], row["voxel_count"], row["volume_ml"], found.source_uid,
+            row["SegmentNumber"], row["voxel_count"], row["volume_ml"], segmentation.source_uid,
             row["why_not"], warnings,
         )  # fmt: skip
-    if not counted:
-        yield _row(NO_NUMBER, None, None, found.source_uid, "no segment has a number", warnings)
+    if not has_rows:
+        yield _row(
+            NO_NUMBER, None, None, segmentation.source_uid, "no segment has a number", warnings
+        )
 
 
-def _opened(
+def _open_on_grid(
     catalog: Catalog, series_uid: str, uid: str, description: Described
 ) -> tuple[Segmentation, list[str]]:
-    """Open an object on the grid of its images; on its own if frames do not lie on that one."""
+    """Open an object on the grid of its images, or else on its own grid; return warnings too."""
     try:
-        found = open_segmentation(
+        segmentation = open_segmentation(
             catalog, series_uid, sop_instance_uid=uid, description=description
         )
     except NotInGeometry as error:
-        found = open_segmentation(
+        segmentation = open_segmentation(
             catalog, series_uid, sop_instance_uid=uid, own_grid=True, description=description
         )
-        return found, [*found.warnings, f"measured on its own grid: {error.why}"]
-    why = found.own_grid_why
-    return found, [*found.warnings, *([f"measured on its own grid: {why}"] if why else [])]
+        return segmentation, [*segmentation.warnings, f"measured on its own grid: {error.why}"]
+    why = segmentation.own_grid_why
+    return segmentation, [
+        *segmentation.warnings,
+        *([f"measured on its own grid: {why}"] if why else []),
+    ]
 
 
 def _row(

@@ -1,7 +1,7 @@
 """Samples of a waveform, such as an ECG, in the unit of each channel.
 
-In: a catalog and a series. Out: an array, read when it is asked for. What a channel is comes from
-the view ``waveform_channels``; samples lie in `blobs`, or in the file where they are too long.
+In: a catalog and a series. Out: an array, read on request. Channels are described by the view
+``waveform_channels``; samples are stored in `blobs`, or remain in the file if they are too long.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _CHANNELS = (
 _KNOWN = "select 1 from instances where series_key = $1 limit 1"
 _SYNTAX = "select distinct TransferSyntaxUID from instances where SOPInstanceUID = $1"
 _PADDING = "from elements select bytes where instance_id = $1 and path = $2 and tag = '5400100A'"
-"""Waveform Padding Value: what is stored where nothing was measured (PS3.3 C.10.9)."""
+"""Waveform Padding Value: stored for samples without a measurement (PS3.3 C.10.9)."""
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _TYPES = {
     ("SB", 8): "i1", ("UB", 8): "u1", ("SS", 16): "<i2", ("US", 16): "<u2", ("SL", 32): "<i4",
     ("UL", 32): "<u4", ("SV", 64): "<i8", ("UV", 64): "<u8",
 }  # fmt: skip
-"""Sample interpretation and bits → how samples are stored (PS3.3 C.10.9.1.5)."""
+"""Sample interpretation and bits → NumPy type of stored samples (PS3.3 C.10.9.1.5)."""
 
 
 class Waveform:
-    """One multiplex group of a waveform: channels that were sampled together.
+    """One multiplex group of a waveform: channels with common sampling.
 
     Attributes
     ----------
     channels
-        Its rows of the view ``waveform_channels``.
+        Rows of the view ``waveform_channels``.
     """
 
     def __init__(self, catalog: Catalog, series_uid: str, channels: pl.DataFrame) -> None:
@@ -54,39 +54,39 @@ class Waveform:
 
     @property
     def units(self) -> list[str | None]:
-        """Unit of each channel, a code of UCUM; None where its numbers are as stored."""
+        """UCUM code of the unit of each channel; None if its samples are stored values."""
         stated = self.channels.select("unit", "ChannelSensitivity").rows()
         return [None if sensitivity is None else unit for unit, sensitivity in stated]
 
     def read(self) -> np.ndarray:
         """Return (sample, channel) float64, in the unit of each channel.
 
-        That is stored * sensitivity * correction factor + baseline; as stored where a channel
-        states no sensitivity; NaN where the padding value stands, which is no signal.
+        That is stored * sensitivity * correction factor + baseline; stored values for a channel
+        without a sensitivity; NaN for samples with the padding value.
 
         Raises
         ------
         WrongObject
-            Samples are coded in a way that is not read, or are not as many as promised.
+            The encoding of samples is not supported, or their number differs from the header.
         ValueNotFound
-            The file that held them is gone.
+            The file with the samples is missing.
         """
         first = self.channels.row(0, named=True)
         key = (first["WaveformSampleInterpretation"], first["WaveformBitsAllocated"])
         syntax = self._catalog.connection.execute(_SYNTAX, [first["SOPInstanceUID"]]).fetchall()
         if key not in _TYPES or syntax[0][0] == _BIG_ENDIAN or first["samples_sha256"] is None:
-            why = "its samples are coded in a way that is not read, or missing"
+            why = "the encoding of its samples is not supported, or they are missing"
             raise WrongObject(self.series_uid, "waveform", why)
         with open_value(self._catalog, first["samples_sha256"]) as opened:
             content = opened.read()
         shape = (int(first["NumberOfWaveformSamples"] or 0), len(self.channels))
         dtype = np.dtype(_TYPES[key])
-        wanted = shape[0] * shape[1] * dtype.itemsize
-        if not wanted <= len(content) <= wanted + 1:  # samples of 8 bits may be padded
-            # Of more channels than are described, these are not the first: channels alternate.
-            number = "fewer" if len(content) < wanted else "more"
+        expected = shape[0] * shape[1] * dtype.itemsize
+        if not expected <= len(content) <= expected + 1:  # samples of 8 bits may be padded
+            # Channels are interleaved, so extra samples cannot be dropped at the end.
+            number = "fewer" if len(content) < expected else "more"
             raise WrongObject(
-                self.series_uid, "waveform", f"it has {number} samples than it promises"
+                self.series_uid, "waveform", f"it has {number} samples than its header states"
             )
         stored = np.frombuffer(content, dtype, shape[0] * shape[1]).reshape(shape)
         names = ["ChannelSensitivity", "ChannelSensitivityCorrectionFactor", "ChannelBaseline"]
@@ -94,15 +94,16 @@ class Waveform:
         is_stated = sensitivity.is_not_null()
         slope = (sensitivity * correction.fill_null(1)).fill_null(1).to_numpy()
         offset = np.where(is_stated, baseline.fill_null(0).to_numpy(), 0)
-        made: np.ndarray = stored * slope + offset
+        samples: np.ndarray = stored * slope + offset
         padding = self._padding(dtype)
-        return made if padding is None else np.where(stored == padding, np.nan, made)
+        return samples if padding is None else np.where(stored == padding, np.nan, samples)
 
     def _padding(self, dtype: np.dtype) -> np.generic | None:
+        """Return the padding value of the samples, or None."""
         first = self.channels.row(0, named=True)
-        asked = [first["instance_id"], f"WaveformSequence[{first['group_item']}]"]
-        found = self._catalog.connection.execute(_PADDING, asked).fetchall()
-        stated = found[0][0] if found else None
+        parameters = [first["instance_id"], f"WaveformSequence[{first['group_item']}]"]
+        rows = self._catalog.connection.execute(_PADDING, parameters).fetchall()
+        stated = rows[0][0] if rows else None
         if stated is None or len(stated) < dtype.itemsize:
             return None
         value: np.generic = np.frombuffer(stated, dtype, 1)[0]
@@ -112,7 +113,7 @@ class Waveform:
 def open_waveform(
     catalog: Catalog, series_uid: str, *, group: int = 0, sop_instance_uid: str | None = None
 ) -> Waveform:
-    """Return a multiplex group of a waveform; samples are read by ``read``.
+    """Open a multiplex group of a waveform; ``read`` returns the samples.
 
     Parameters
     ----------
@@ -121,15 +122,15 @@ def open_waveform(
     series_uid
         SeriesInstanceUID.
     group
-        Place in the Waveform Sequence, from 0.
+        Index in the Waveform Sequence, from 0.
     sop_instance_uid
-        Which object, where the series has several.
+        The object, if the series has several.
 
     Raises
     ------
     SeriesNotFound, UnknownPart
     WrongObject
-        The series is no waveform, or of several objects and none was chosen.
+        The series is not a waveform, or has several objects and none is chosen.
     """
     require_names(series_uid)
     rows = catalog.session().sql(_CHANNELS, params=[series_uid]).pl()
@@ -142,7 +143,7 @@ def open_waveform(
     if sop_instance_uid is not None:
         rows = rows.filter(pl.col("SOPInstanceUID") == sop_instance_uid)
     if rows["SOPInstanceUID"].n_unique() != 1:
-        why = f"{rows['SOPInstanceUID'].n_unique()} of its objects are meant, name one"
+        why = f"{rows['SOPInstanceUID'].n_unique()} of its objects match; choose one"
         raise WrongObject(series_uid, "waveform", why)
     chosen = rows.filter((pl.col("group_item") == group) & pl.col("channel_item").is_not_null())
     if not len(chosen):
