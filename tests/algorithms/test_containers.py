@@ -257,10 +257,12 @@ def test_an_engine_that_knows_an_image_by_another_id(
 @pytest.mark.slow
 @pytest.mark.acceptance("G41")
 def test_memory_and_processes_are_bounded(
-    tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+    tiny: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed("podman")
     needed("runc")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(engines, "MB_PER_GB", 64)  # a GiB of the request are 64 MiB here
     modes(tiny, "s", "memory", "fork")
     tiny.algorithms.run("look-exec", of_set="s", runner="podman", workers=2, seconds=30)
@@ -272,6 +274,7 @@ def test_memory_and_processes_are_bounded(
     )
     assert end["fork"][0] == "Succeeded"
     assert found(tiny, "fork")["forks"] < engines.PIDS
+    assert list((tmp_path / "here").iterdir()) == []  # conmon writes `oom` where it is started
 
 
 def test_a_job_that_is_cancelled_is_stopped(

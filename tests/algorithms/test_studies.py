@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +12,13 @@ import pytest
 
 import warehouse
 from tests.algorithms.conftest import CT, CT2, MR, function, put_volume, voxels
+from tests.dicom_files import image, write
 from warehouse.algorithms import matching
 from warehouse.algorithms.registry import find_algorithm
 from warehouse.algorithms.studies import cases_of_studies
 from warehouse.catalog.connect import Catalog
 from warehouse.cohorts.guard import locked_catalog
-from warehouse.errors import AlgorithmError
+from warehouse.errors import AlgorithmError, JobRefused
 from warehouse.store import delta
 
 PET, PET2, FLAIR = "1.2.50", "1.2.60", "1.2.70"
@@ -167,6 +169,37 @@ def test_a_condition_that_cannot_be_one_is_refused(
     with pytest.raises(AlgorithmError, match=said):
         untouched.algorithms.create("x", interface, function=function("pair"), matching=conditions)
     assert untouched.sql("select count(*) from algorithm_versions").fetchall() == [(0,)]
+
+
+def test_a_submitted_job_is_that_of_a_run_until_the_series_has_other_instances(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=BOTH)
+    wanted = {"other": PET, "ct": CT}
+    job = wh.algorithms.submit("both", {}, series=wanted)
+    report = wh.algorithms.run("both", [CT, PET], workers=0)
+    assert (report.cases, report.succeeded) == (1, 1)
+    assert wh.sql("select job_id, label from jobs").fetchall() == [(job.job_id, "Succeeded")]
+    with pytest.raises(JobRefused, match="same algorithm and inputs"):
+        wh.algorithms.submit("both", {}, series=wanted)
+    later = image(
+        f"{PET}.9", Modality="PT", SeriesInstanceUID=PET, PatientID="P1", StudyInstanceUID=STUDY
+    )
+    assert wh.ingest(write(tmp_path / "later", later), workers=1).created == 1
+    assert wh.algorithms.submit("both", {}, series=wanted).job_id != job.job_id
+
+
+def test_a_series_that_cannot_be_an_input_cancels_the_job(wh: warehouse.Warehouse) -> None:
+    wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=BOTH)
+    wh.algorithms.create("aged", "age -> voxel-count", function=function("by_age"))
+    for name, series, details in (
+        ("both", {"other": "1.2.404", "ct": CT}, {"Other": "the series is not in the warehouse"}),
+        ("aged", {"age": CT}, {"Age": "the socket takes a value, not a series"}),
+    ):
+        job = wh.algorithms.submit(name, {}, series=series)
+        query = "select label, detailed_error_message from jobs where job_id = $1"
+        ((label, stated),) = wh.sql(query, params=[job.job_id]).fetchall()
+        assert (label, json.loads(stated)) == ("Cancelled", details)
 
 
 def test_a_person_asks_for_a_pair(wh: warehouse.Warehouse) -> None:

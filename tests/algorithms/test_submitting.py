@@ -230,7 +230,7 @@ def test_a_failed_job_fails_the_evaluation(wh: warehouse.Warehouse) -> None:
         function="warehouse.algorithms.methods:classification",
     )  # fmt: skip
     parts.run("measure", [CT, "1.2.40"], workers=0)
-    with pytest.raises(AlgorithmError, match="1 jobs of measure have failed"):
+    with pytest.raises(AlgorithmError, match="1 job of measure failed"):
         parts.evaluate("right", "measure", truth="reader")
     rows = wh.sql(
         "select what, job_times.label from job_times join jobs using (job_id) where kind = 'evaluation' order by event"
@@ -240,6 +240,10 @@ def test_a_failed_job_fails_the_evaluation(wh: warehouse.Warehouse) -> None:
         ("waiting", "Executing Algorithm"),
         ("not predicted", "Failed"),
     ]
+    (failed,) = wh.sql("select job_id from jobs where series_key = '1.2.40'").fetchall()
+    assert wh.sql(
+        "select value_id, job_inputs.series_key, prefix from job_inputs join jobs using (job_id) where kind = 'evaluation'"
+    ).fetchall() == [(None, None, f"{failed[0]}/output/")]
 
 
 def test_metrics_equal_what_is_computed_otherwise() -> None:

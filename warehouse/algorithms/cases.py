@@ -45,9 +45,7 @@ def cases_of_series(
     series_keys = sorted(set(keys))
     interfaces = interfaces_of(root, algorithm, catalog.snapshot)
     sockets = known_sockets(root, catalog.snapshot)
-    states: dict[str, str] = dict(
-        catalog.connection.execute(statement("case_series", "components"), [series_keys]).fetchall()
-    )
+    states = series_states(catalog, series_keys)
     needing_values = [interface for interface in interfaces if _needs_values(interface, sockets)]
     values = newest_values(catalog, series_keys, needing_values)
     found = Found()
@@ -63,6 +61,12 @@ def cases_of_series(
         else:
             found.cases.append(case)
     return found
+
+
+def series_states(catalog: Catalog, keys: Sequence[str]) -> dict[str, str]:
+    """Return series key → digest of its instances, for the series that are in the warehouse."""
+    rows = catalog.connection.execute(statement("case_series", "components"), [list(keys)])
+    return dict(rows.fetchall())
 
 
 def newest_values(

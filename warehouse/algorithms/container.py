@@ -225,6 +225,7 @@ def start(task: Task, loaded: Loaded, mounts: Mounts) -> Running:
             [sys.executable, "-I", "-S", supervisor, json.dumps(options), *words],
             stdin=theirs.fileno(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True, pass_fds=inherited,
+            cwd=task.folder,  # conmon writes a file `oom` there when memory runs out
         )  # fmt: skip
     except BaseException:
         ours.close()

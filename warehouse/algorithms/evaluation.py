@@ -19,6 +19,7 @@ from warehouse.components import ledger
 from warehouse.components.checking import now
 from warehouse.components.socket_store import known_sockets
 from warehouse.components.values import Given, add_values
+from warehouse.counted import counted
 from warehouse.errors import AlgorithmError, JobRefused
 from warehouse.sqlfiles import statement
 
@@ -137,7 +138,7 @@ def _wait_or_fail(
     """
     failed = [row["job_id"] for row in unfinished if statuses()[row["status"]].is_final]
     item = f"{algorithm.algorithm}@{algorithm.version}"
-    waits_for = tuple(Input(PREDICTIONS, series_key=row["job_id"]) for row in unfinished)
+    waits_for = tuple(Input(PREDICTIONS, prefix=f"{row['job_id']}/output/") for row in unfinished)
     spec = spec_of(method, Case(method.interfaces[0], waits_for, None, item))
     jobs.add_jobs(root, [spec])
     state = jobs.states(root, [spec.job_id])[spec.job_id]
@@ -148,7 +149,7 @@ def _wait_or_fail(
             f"{len(unfinished)} jobs of {algorithm.algorithm} have not ended; run them first: "
             f"evaluation {spec.job_id} waits"
         )
-    reason = f"{len(failed)} jobs of {algorithm.algorithm} have failed, such as {min(failed)}"
+    reason = f"{counted(len(failed), 'job')} of {algorithm.algorithm} failed, such as {min(failed)}"
     if state.status != FAILED:
         events.append(Event(spec.job_id, "not predicted", now(), "", {"error_message": reason}))
         record(root, events)

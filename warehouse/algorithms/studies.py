@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from warehouse.algorithms.cases import Found, newest_values
+from warehouse.algorithms.cases import Found, newest_values, series_states
 from warehouse.algorithms.jobs import Case, Input
 from warehouse.algorithms.matching import series_by_slug
 from warehouse.algorithms.registry import interfaces_of
-from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,9 +39,7 @@ def cases_of_studies(
             [series_keys],
         ).fetchall()
     )
-    states: dict[str, str] = dict(
-        catalog.connection.execute(statement("case_series", "components"), [series_keys]).fetchall()
-    )
+    states = series_states(catalog, series_keys)
     found = Found()
     for series in series_keys:
         if series not in states:

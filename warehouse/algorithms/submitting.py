@@ -17,12 +17,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms import jobs
-from warehouse.algorithms.cases import require_complete
+from warehouse.algorithms.cases import require_complete, series_states
 from warehouse.algorithms.jobs import Case, Event, Input, Spec, record, spec_of
 from warehouse.algorithms.output_folder import collected
 from warehouse.algorithms.registry import interfaces_of, known_algorithms
 from warehouse.algorithms.states import CLAIMED
 from warehouse.algorithms.tasks import Done, Task, tasks_of
+from warehouse.catalog.connect import open_catalog
 from warehouse.components import ledger
 from warehouse.components.checking import now, recheck
 from warehouse.components.interfaces import chosen, known_interfaces
@@ -31,7 +32,7 @@ from warehouse.errors import AlgorithmError, JobRefused, OutputRefused
 from warehouse.store import delta, locks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from warehouse.algorithms.registry import Algorithm
@@ -75,13 +76,18 @@ def submit(
     provided = {slug: value is not None for slug, value in values.items()}
     require_complete(interface, sockets, provided | dict.fromkeys(series_by_slug, True))
     inputs = [Input(slug, value) for slug, value in values.items() if value is not None]
-    inputs += [Input(slug, series_key=key) for slug, key in series_by_slug.items()]
+    keys = list(series_by_slug.values())
+    states = series_states(open_catalog(root), keys) if keys else {}
+    inputs += [
+        Input(slug, series_key=key, state=states.get(key, ""))
+        for slug, key in series_by_slug.items()
+    ]
     about_series = next(iter(series_by_slug.values())) if len(series_by_slug) == 1 else None
     if algorithm.matching:
         about_series = series_by_slug.get(algorithm.matching[0][0])
     case = Case(interface.interface_id, tuple(inputs), about_series)
     (spec,) = jobs.add_jobs(root, [spec_of(algorithm, case, by=by)], as_system=False)
-    details = _input_errors(root, spec)
+    details = _input_errors(root, spec, states)
     fields: dict[str, Any] = {}
     if details:
         fields["error_message"] = "One or more of the inputs failed validation."
@@ -90,8 +96,11 @@ def submit(
     return spec
 
 
-def _input_errors(root: Path, spec: Spec) -> dict[str, str]:
-    """Return the errors of the input values of a job, by title of socket."""
+def _input_errors(root: Path, spec: Spec, series_keys: Container[str]) -> dict[str, str]:
+    """Return the errors of the inputs of a job, by title of socket.
+
+    ``series_keys`` has the series that are in the warehouse.
+    """
     sockets = known_sockets(root)
     value_ids = [value for value in spec.input_values if value]
     with ledger.connected(root) as connection:
@@ -103,9 +112,14 @@ def _input_errors(root: Path, spec: Spec) -> dict[str, str]:
     stored = {row["value_id"]: row for row in rows}
     details = {}
     for job_input in spec.inputs:
+        socket = sockets[job_input.slug]
         if not job_input.value_id:
+            if not socket.of_kind.is_image:
+                details[socket.title] = "the socket takes a value, not a series"
+            elif job_input.series_key not in series_keys:
+                details[socket.title] = "the series is not in the warehouse"
             continue
-        row, socket = stored.get(job_input.value_id), sockets[job_input.slug]
+        row = stored.get(job_input.value_id)
         if row is None or row["slug"] != job_input.slug:
             details[socket.title] = "the socket has no value with this id"
         elif why := recheck(root, socket, row).why_not:
