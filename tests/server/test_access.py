@@ -137,7 +137,7 @@ def test_a_file_of_tokens_keeps_no_secret(tmp_path: Path) -> None:
     assert run("token", "revoke", "viewer", "-w", str(tmp_path / "w")).returncode == 0
     assert read_tokens(path) == []
     path.write_text("{}")
-    with pytest.raises(UsageError, match="no file of tokens"):
+    with pytest.raises(UsageError, match="is not a token file"):
         read_tokens(path)
 
 
@@ -182,7 +182,7 @@ def test_a_spoilt_file_of_tokens_lets_nobody_in(
     (tmp_path / "tokens").write_text(good)
     assert client.get("/api/v1/studies", **bearer(secrets["read"])).status_code == 200
     (tmp_path / "other").write_text("{")
-    with pytest.raises(UsageError, match="no file of tokens"):
+    with pytest.raises(UsageError, match="is not a token file"):
         Gate(tmp_path / "other")
 
 

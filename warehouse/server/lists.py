@@ -144,7 +144,7 @@ def rows(
     kept = columns
     if not principal.may("read"):
         kept = deidentified.allowed(
-            version.catalog, view, asked=asked, columns=columns, order=order, search=search,
+            version.catalog, view, conditions=asked, columns=columns, order=order, search=search,
             cursor=given.get("cursor"),
         )  # fmt: skip
     size = limit or _size(given.get("page_size"))
@@ -251,7 +251,7 @@ class _Sent(StreamingResponse):
 def distinct(request: Request, version: Shown, table: Table, attribute: str) -> dict[str, Any]:
     """Return the distinct values of an attribute."""
     if not request.state.principal.may("read"):
-        deidentified.allowed(version.catalog, VIEWS[table], asked={attribute: ""})
+        deidentified.allowed(version.catalog, VIEWS[table], conditions={attribute: ""})
     try:
         found = filters.values(version.catalog, VIEWS[table], attribute)
     except UnknownFilter as error:
@@ -272,7 +272,7 @@ def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]
         if column.type in {"BIGINT", "INTEGER", "DOUBLE", "DATE", "TIME", "TIMESTAMP"}
     ]  # fmt: skip
     if not request.state.principal.may("read"):
-        known = deidentified.allowed(catalog, view, asked=asked)
+        known = deidentified.allowed(catalog, view, conditions=asked)
         shown = [name for name in shown if name in known]
     query = filters.narrowed(catalog, view, asked)
     both = ", ".join(f'min("{name}"), max("{name}")' for name in shown)
