@@ -336,8 +336,8 @@ def test_questions_that_wait_keep_nobody_else_waiting(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More questions than there are threads (40 of anyio), of which none has its turn."""
-    monkeypatch.setattr(questions, "_AT_A_TIME", threading.Semaphore(0))
-    monkeypatch.setattr(questions, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(questions, "_SLOTS", threading.Semaphore(0))
+    monkeypatch.setattr(questions, "_WAIT_SECONDS", 0.2)
     told = []
 
     def ask() -> None:

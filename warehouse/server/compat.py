@@ -80,7 +80,7 @@ def translated(table: str, parameters: dict[str, Any]) -> dict[str, Any]:
     ----------
     table
         `patients`, `studies`, `series` or `instances`; others are not translated.
-    given
+    parameters
         Names and values; a list where a name is repeated.
 
     Raises

@@ -1,5 +1,5 @@
 // The built-in viewer: patients, their studies, series with thumbnails, a header, three planes.
-// It asks /api/v1 and /dicomweb of its own server and nobody else. ?token=… is sent as a bearer token.
+// It requests /api/v1 and /dicomweb of its own server only. ?token=… is sent as a bearer token.
 "use strict";
 
 const address = new URL(location.href);
