@@ -62,7 +62,7 @@ def test_a_cohort_that_cannot_be_asked_fails_the_night_and_is_named(run, stored)
     done = run("nightly", raise_on_error=False)
     assert not done.success
     [failure] = [e for e in done.all_events if e.is_step_failure]
-    assert "cannot be asked: bad" in str(failure.step_failure_data.error)
+    assert "whose query failed: bad" in str(failure.step_failure_data.error)
     assert (Path(stored) / "cohorts/runs/mr-0001").is_dir()
 
 
