@@ -47,8 +47,8 @@ def new_files(
     others = [key for key in stored_batches(intake.root) if key not in known and key not in planned]
     return dg.SensorResult(
         cursor=state if settled else "",
-        # A batch whose run failed stays planned: its run key prevents that it is started again. The
-        # key has the ID of the warehouse, because a new warehouse counts from 1 again.
+        # A batch whose run failed stays planned: its run key prevents another start. The key has
+        # the ID of the warehouse, because a new warehouse counts from 1 again.
         run_requests=[
             dg.RunRequest(run_key=f"{warehouse_id}/{key}", partition_key=key) for key in planned
         ],

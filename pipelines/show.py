@@ -45,7 +45,7 @@ def batch_metadata(report: IngestReport, batch: BatchReport, table: str) -> dict
         "version": report.version,
         "rejects": dg.MetadataValue.table(rejects, paths),
         "reject_reasons": dg.MetadataValue.md(_table(["reason", "files", "first"], batch.rejects)),
-        "arrivals": dg.MetadataValue.md(_plot(batch.arrivals)),
+        "arrivals": dg.MetadataValue.md(_bar_table(batch.arrivals)),
     }
 
 
@@ -104,7 +104,7 @@ def _cell(value: object) -> str:
     return markdown(value)
 
 
-def _plot(days: Sequence[tuple[dt.date, int]]) -> str:
+def _bar_table(days: Sequence[tuple[dt.date, int]]) -> str:
     """Return a table of instances per day with bars, scaled to the busiest day."""
     max_count = max((count for _, count in days), default=0)
     rows = [(f"{day}", count, "█" * max(1, round(BAR * count / max_count))) for day, count in days]

@@ -122,8 +122,8 @@ def export_bids(
     Returns
     -------
     dict
-        Provenance as of every export, and ``bids``: the numbers of series that were written and not
-        written, and of images.
+        Provenance, as of every export, and ``bids``: the numbers of written series, of other series
+        and of images.
 
     Raises
     ------
@@ -157,11 +157,11 @@ def write_data_set(
         catalog.connection.execute(f"create temp table diffusion_frames as {weighted}")
         for view in ("sequence_facts", "sequence_types"):
             catalog.connection.execute(f"create temp table {view} as from {view}")
-        series = _rows(catalog, "series")
+        series = _query_rows(catalog, "series")
         refused = account.refused if account else {}
         for row in series:
             row["why_not"] = row["why_not"] or refused.get(row["series_key"])
-        facts_by_key = {row["series_key"]: row for row in _rows(catalog, "sidecars")}
+        facts_by_key = {row["series_key"]: row for row in _query_rows(catalog, "sidecars")}
         images: list[Written] = []
         used_names: set[str] = set()
         shows_paths = options.identifiers and account is None
@@ -197,11 +197,11 @@ def write_data_set(
             "series_written": written, "series_not_written": len(report) - written,
             "images": len(images),
         }  # fmt: skip
-        _manifest(descriptor, images, contents, facts)
+        _write_manifest(descriptor, images, contents, facts)
     return facts
 
 
-def _rows(catalog: Catalog, name: str) -> list[dict[str, Any]]:
+def _query_rows(catalog: Catalog, name: str) -> list[dict[str, Any]]:
     # Executed directly: a relation would plan this large query a second time.
     result = catalog.connection.execute(statement(name, "bids"))
     names = [column[0] for column in result.description or ()]
@@ -258,7 +258,7 @@ def _write_images(
         notes = _notes_on_b_values(weighting)
     kept = None if weighting is None else weighting.volumes
     planned = pieces(volume, row["path"], suffix, row["labels"], kept)
-    marks, mark_notes = _marks(volume)
+    marks, mark_notes = _volume_marks(volume)
     notes += mark_notes
     fields = marks | facts["fields"] | (facts["identifiers"] if options.identifiers else {})
     if not options.identifiers:
@@ -295,14 +295,14 @@ def _write_images(
         is_series = len(piece.volumes) > 1 or suffix in {"bold", "dwi"}
         content = packed(
             nifti_image, piece.volumes, is_series=is_series,
-            step_s=image.sidecar.get("RepetitionTime"), axis=_axis(image.sidecar),
+            step_s=image.sidecar.get("RepetitionTime"), axis=_phase_encoding_axis(image.sidecar),
         )  # fmt: skip
         folder.write(descriptor, f"{piece.name}.nii.gz", content)
     used_names.update(piece.name.lower() for piece in planned)
     return images, notes
 
 
-def _marks(volume: LazyVolume) -> tuple[dict[str, Any], list[str]]:
+def _volume_marks(volume: LazyVolume) -> tuple[dict[str, Any], list[str]]:
     """Return sidecar fields and notes about missing and resampled slices."""
     marks: dict[str, Any] = {}
     notes = []
@@ -347,12 +347,12 @@ def _gradient_files(weighting: Gradients, piece: Piece) -> dict[str, bytes]:
     return {".bval": of_piece.bval.encode(), ".bvec": of_piece.bvec.encode()}
 
 
-def _axis(fields: dict[str, Any]) -> str | None:
+def _phase_encoding_axis(fields: dict[str, Any]) -> str | None:
     direction = fields.get("PhaseEncodingDirection") or fields.get("PhaseEncodingAxis")
     return None if direction is None else str(direction)[0]
 
 
-def _manifest(
+def _write_manifest(
     descriptor: int, images: list[Written], contents: dict[str, bytes], facts: dict[str, Any]
 ) -> None:
     """Write the manifest with the digests of all files, and the provenance with its digest."""

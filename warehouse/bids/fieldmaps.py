@@ -51,7 +51,7 @@ def links(images: Iterable[Written]) -> dict[str, dict[str, Any]]:
         for position, target in targets:
             sources = []
             for kind in dict.fromkeys(field_map.kind for field_map in maps):
-                fitting = [m for m in maps if m.kind == kind and _fits(m.acq, target)]
+                fitting = [m for m in maps if m.kind == kind and _applies_to(m.acq, target)]
                 earlier = [m for m in fitting if m.position < position]
                 if chosen := (earlier[-1:] or fitting[:1]):
                     sources.append(_identifier(subject, session, chosen[0], maps))
@@ -77,7 +77,7 @@ def _maps_and_targets(images: list[Written]) -> tuple[list[_Map], list[tuple[int
     is_open = False
     for position, image in enumerate(order):
         if image.data_type == "fmap":
-            kind, acq = _KIND_OF_SUFFIX[image.suffix], _label(image.name, "acq")
+            kind, acq = _KIND_OF_SUFFIX[image.suffix], _label_of_name(image.name, "acq")
             role = re.sub(r"_run-\d+", "", image.name)
             latest = next((m for m in reversed(maps) if (m.kind, m.acq) == (kind, acq)), None)
             known = {re.sub(r"_run-\d+", "", name) for name in latest.names} if latest else set()
@@ -92,7 +92,7 @@ def _maps_and_targets(images: list[Written]) -> tuple[list[_Map], list[tuple[int
     return maps, targets
 
 
-def _fits(acq: str, target: Written) -> bool:
+def _applies_to(acq: str, target: Written) -> bool:
     if acq == "rest":
         return target.task == "rest"
     if acq == "task":
@@ -105,6 +105,6 @@ def _identifier(subject: str, session: str, field_map: _Map, maps: list[_Map]) -
     return f"{field_map.kind}_sub{subject}_ses{session}_{number}"
 
 
-def _label(name: str, label: str) -> str:
+def _label_of_name(name: str, label: str) -> str:
     match = re.search(rf"_{label}-([A-Za-z0-9]+)", name)
     return match[1] if match else ""

@@ -65,38 +65,38 @@ def sidecar(
     Refused
         A field that BIDS requires is not stated.
     """
-    written = {name: value for name, value in fields.items() if value not in (None, "", [])}
+    content = {name: value for name, value in fields.items() if value not in (None, "", [])}
     values = piece.values
     if "echo" in values:
-        written["EchoTime"] = values["echo"] / 1000
+        content["EchoTime"] = values["echo"] / 1000
     if "inv" in values:
-        written["InversionTime"] = values["inv"] / 1000
+        content["InversionTime"] = values["inv"] / 1000
     if "flip" in values:
-        written["FlipAngle"] = values["flip"]
+        content["FlipAngle"] = values["flip"]
     notes = []
     for name, (low, high) in _RANGES.items():
-        if name in written and not low < written[name] <= high:
-            notes.append(f"{name}: {written.pop(name):g} is out of range")
+        if name in content and not low < content[name] <= high:
+            notes.append(f"{name}: {content.pop(name):g} is out of range")
     if suffix == "bold":
-        written["TaskName"] = task
-        notes += _set_repetition_time(written, times)
-        if "RepetitionTime" not in written:
+        content["TaskName"] = task
+        notes += _set_repetition_time(content, times)
+        if "RepetitionTime" not in content:
             raise Refused("BIDS requires RepetitionTime for a bold, which is not stated")
-    if suffix in {"phase1", "phase2"} and "EchoTime" not in written:
+    if suffix in {"phase1", "phase2"} and "EchoTime" not in content:
         raise Refused("BIDS requires EchoTime for a phase image, which is not stated")
-    if suffix == "epi" and "PhaseEncodingDirection" not in written:
+    if suffix == "epi" and "PhaseEncodingDirection" not in content:
         raise Refused("BIDS requires PhaseEncodingDirection for an epi, which is not stated")
-    if suffix == "epi" and not {"TotalReadoutTime", "EffectiveEchoSpacing"} & written.keys():
+    if suffix == "epi" and not {"TotalReadoutTime", "EffectiveEchoSpacing"} & content.keys():
         raise Refused("BIDS requires TotalReadoutTime for an epi, which is not stated")
-    if written.get("ParallelReductionFactorInPlane", 2) < 1:
+    if content.get("ParallelReductionFactorInPlane", 2) < 1:
         notes.append("ParallelReductionFactorInPlane: it is less than 1")
-        del written["ParallelReductionFactorInPlane"]
-    written["ConversionSoftware"] = "dicom-warehouse"
-    written["ConversionSoftwareVersion"] = package_version()
-    return {name: rounded(value) for name, value in written.items()}, notes
+        del content["ParallelReductionFactorInPlane"]
+    content["ConversionSoftware"] = "dicom-warehouse"
+    content["ConversionSoftwareVersion"] = package_version()
+    return {name: rounded(value) for name, value in content.items()}, notes
 
 
-def _set_repetition_time(written: dict[str, Any], times: Sequence[float] | None) -> list[str]:
+def _set_repetition_time(content: dict[str, Any], times: Sequence[float] | None) -> list[str]:
     """Replace a repetition time that differs from the step between volumes; return notes.
 
     BIDS: "The time in seconds between the beginning of an acquisition of one volume and the
@@ -107,7 +107,7 @@ def _set_repetition_time(written: dict[str, Any], times: Sequence[float] | None)
         return []
     steps = [b - a for a, b in pairwise(times)]
     step = (times[-1] - times[0]) / len(steps)
-    stated = written.get("RepetitionTime")
+    stated = content.get("RepetitionTime")
     if stated is not None and abs(stated - step) <= max(_JITTER_S, _TIME_TOLERANCE * step):
         return []
     is_regular = max(abs(each - step) for each in steps) <= max(_JITTER_S, _JITTER * step)
@@ -115,13 +115,13 @@ def _set_repetition_time(written: dict[str, Any], times: Sequence[float] | None)
         # Volumes may be missing, or the first a reference: one step, or uneven ones, prove nothing.
         return ["RepetitionTime: it contradicts the times of volumes"]
     if stated is not None:
-        written["RepetitionTimeExcitation"] = stated
-    written["RepetitionTime"] = round(step, 4)
+        content["RepetitionTimeExcitation"] = stated
+    content["RepetitionTime"] = round(step, 4)
     return ["RepetitionTime: the step between volumes, which differs from that of the header"]
 
 
 def of_field_map(
-    written: dict[str, Any], suffix: str, echo_times_s: Sequence[float] | None, unit: str | None
+    content: dict[str, Any], suffix: str, echo_times_s: Sequence[float] | None, unit: str | None
 ) -> None:
     """Add the fields that BIDS requires for a phase difference or a field map.
 
@@ -134,28 +134,28 @@ def of_field_map(
         if echo_times_s is None:
             requirement = "BIDS requires both echo times for a phase difference"
             raise Refused(f"{requirement}, and no magnitudes of its study state two")
-        written["EchoTime1"], written["EchoTime2"] = (rounded(time) for time in echo_times_s)
+        content["EchoTime1"], content["EchoTime2"] = (rounded(time) for time in echo_times_s)
     if suffix == "fieldmap":
         if (unit or "").upper() != "HZ":
             raise Refused("BIDS requires the unit of a field map, and Rescale Type is not Hz")
-        written["Units"] = "Hz"
+        content["Units"] = "Hz"
 
 
-def sliced(written: dict[str, Any], times: Sequence[float] | None, depth: int) -> list[str]:
+def sliced(content: dict[str, Any], times: Sequence[float] | None, depth: int) -> list[str]:
     """Add SliceTiming, in s from the start of a volume; return notes if it is omitted."""
     if times is None:
         return []
     if len(times) != depth:
         return [f"SliceTiming: {len(times)} times for {depth} slices"]
-    longest = written.get("RepetitionTime")
+    longest = content.get("RepetitionTime")
     if longest is None or not all(0 <= time < longest for time in times):
         return ["SliceTiming: times exceed the repetition time"]
-    written["SliceTiming"] = [rounded(time) for time in times]
-    counts = set(Counter(written["SliceTiming"]).values())
+    content["SliceTiming"] = [rounded(time) for time in times]
+    counts = set(Counter(content["SliceTiming"]).values())
     if len(counts) == 1 and max(counts) > 1:
         # Equally many slices at each time were excited simultaneously.
-        written.setdefault("MultibandAccelerationFactor", max(counts))
-    written["SliceEncodingDirection"] = "k"
+        content.setdefault("MultibandAccelerationFactor", max(counts))
+    content["SliceEncodingDirection"] = "k"
     return []
 
 

@@ -31,7 +31,7 @@ _SPLITS = {
     "part": "image_type",
 }
 """Label of a name → the label of volumes that it is derived from."""
-_NUMBERED = {"magnitude1": "magnitude", "phasediff": "phase"}
+_ECHO_SUFFIXES = {"magnitude1": "magnitude", "phasediff": "phase"}
 """Suffix → the suffix to which the echo number is appended, if a series has several echoes."""
 _COMPONENTS = {
     "M": "mag", "MAGNITUDE": "mag", "P": "phase", "PHASE": "phase", "PHASE MAP": "phase",
@@ -84,21 +84,15 @@ def pieces(
     """
     count = int(np.prod(volume.shape[: volume.leading], dtype=np.int64))
     numbers = list(range(count)) if kept is None else list(kept)
-    stated = {
-        name: along_volumes
-        for name, label in _SPLITS.items()
-        if (along_volumes := along(volume, label))
-    }
+    stated = {name: values for name, label in _SPLITS.items() if (values := along(volume, label))}
     if "echo" not in stated and along(volume, "echo_number"):
-        raise Refused(
-            "it has volumes of several echoes, and they do not state different echo times"
-        )
+        raise Refused("it has several echoes, which do not differ in the stated echo time")
     if "part" in stated:
         stated["part"] = _complex_parts(stated["part"], numbers)
     keys: dict[str, list[Any]] = {}
     for name, values in stated.items():
         if len({values[number] for number in numbers}) > 1:
-            if name == "echo" and suffix in _NUMBERED:
+            if name == "echo" and suffix in _ECHO_SUFFIXES:
                 keys[name] = values
                 continue
             if name not in labels:
@@ -121,10 +115,10 @@ def pieces(
             name: _label_value(name, value, keys[name], numbers)
             for name, value in distinguishing.items()
         }
-        if suffix in _NUMBERED and (echo := entities.pop("echo", None)):
+        if suffix in _ECHO_SUFFIXES and (echo := entities.pop("echo", None)):
             where, _, _ = path.rpartition("_")
             result.append(
-                Piece(f"{where}_{_NUMBERED[suffix]}{echo}", tuple(members), distinguishing)
+                Piece(f"{where}_{_ECHO_SUFFIXES[suffix]}{echo}", tuple(members), distinguishing)
             )
             continue
         result.append(Piece(_with_labels(path, entities), tuple(members), distinguishing))
@@ -160,7 +154,7 @@ def _complex_parts(kinds: Sequence[Any], numbers: Sequence[int]) -> list[str]:
     for number in numbers:
         others = tuple(word for word in kinds[number] if word not in _COMPONENTS)
         types_of_part.setdefault(parts[number], set()).add(others)
-    if any(len(components) > 1 for components in types_of_part.values()):
+    if any(len(types) > 1 for types in types_of_part.values()):
         raise Refused("it has volumes of several image types")
     return parts
 

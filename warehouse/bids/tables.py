@@ -70,9 +70,9 @@ def root_files(run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     """Return the top-level files that do not depend on patients."""
     readme = _README.format(version=package_version(), run=run.run, cohort=run.cohort)
     return {
-        "dataset_description.json": _description(f"{run.cohort}, run {run.run}", run),
+        "dataset_description.json": _dataset_description(f"{run.cohort}, run {run.run}", run),
         "README": readme.encode(),
-        ".bidsignore": _ignored(),
+        ".bidsignore": _bidsignore(),
         SERIES: tsv(("series_key", "files", "why_not", "notes"), rows),
     }
 
@@ -80,13 +80,13 @@ def root_files(run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
 def descriptions_without(run: Run, readme: str, beside: Iterable[str]) -> dict[str, bytes]:
     """Return the top-level files that describe the run, without its name and cohort."""
     return {
-        "dataset_description.json": _description("De-identified images", run),
+        "dataset_description.json": _dataset_description("De-identified images", run),
         "README": readme.encode(),
-        ".bidsignore": _ignored(*beside),
+        ".bidsignore": _bidsignore(*beside),
     }
 
 
-def _description(name: str, run: Run) -> bytes:
+def _dataset_description(name: str, run: Run) -> bytes:
     return json_bytes({
         "Name": name,
         "BIDSVersion": VERSION,
@@ -96,7 +96,7 @@ def _description(name: str, run: Run) -> bytes:
     })  # fmt: skip
 
 
-def _ignored(*beside: str) -> bytes:
+def _bidsignore(*beside: str) -> bytes:
     return "".join(f"/{name}\n" for name in (ABOUT, MANIFEST, SERIES, *beside)).encode()
 
 
@@ -126,19 +126,15 @@ def patient_files(
             "sex": _SEXES.get(facts["sex"]),
         })  # fmt: skip
         sessions[image.subject].setdefault(image.session, {
-            "session_id": f"ses-{image.session}", "acq_time": _time(facts["study_at"]),
+            "session_id": f"ses-{image.session}", "acq_time": _iso_time(facts["study_at"]),
         })  # fmt: skip
         name = image.name.split("/", 2)[2]
-        row = {"filename": f"{name}.nii.gz", "acq_time": _time(image.acquired_at)}
+        row = {"filename": f"{name}.nii.gz", "acq_time": _iso_time(image.acquired_at)}
         scans[image.subject, image.session].append(row)
-    columns_of_participants = (
-        ("participant_id", "age", "sex") if identifiers else ("participant_id",)
-    )
+    person_columns = ("participant_id", "age", "sex") if identifiers else ("participant_id",)
     files = {
-        "participants.tsv": tsv(columns_of_participants, list(participants.values())),
-        "participants.json": json_bytes(
-            {name: _PARTICIPANTS[name] for name in columns_of_participants}
-        ),
+        "participants.tsv": tsv(person_columns, list(participants.values())),
+        "participants.json": json_bytes({name: _PARTICIPANTS[name] for name in person_columns}),
     }
     for subject, of_subject in sessions.items():
         columns = ("session_id", "acq_time") if identifiers else ("session_id",)
@@ -171,5 +167,5 @@ def _cell(value: Any) -> str:
     return " ".join(str(value).split())
 
 
-def _time(moment: dt.datetime | None) -> str | None:
+def _iso_time(moment: dt.datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()

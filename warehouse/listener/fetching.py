@@ -95,7 +95,7 @@ def fetch(
     ------
     UsageError, CannotListen, SpoolInUse, PeerFailed
     """
-    identifier = _identifier(studies, series)
+    identifier = _make_identifier(studies, series)
     # The whole study is ingested at the end, in one commit.
     quiet = replace(settings, ingest=False, network_seconds=max(seconds, settings.network_seconds))
     if to:
@@ -111,7 +111,7 @@ def fetch(
     return Fetched(*counts, received=received, report=report)
 
 
-def _identifier(studies: Sequence[str], series: Sequence[str]) -> Dataset:
+def _make_identifier(studies: Sequence[str], series: Sequence[str]) -> Dataset:
     for uid in (*studies, *series):
         if not (uid.replace(".", "").isdecimal() and len(uid) <= 64):
             raise UsageError(f"{uid!r} is not a UID: it has at most 64 digits and dots")
@@ -126,7 +126,7 @@ def _identifier(studies: Sequence[str], series: Sequence[str]) -> Dataset:
 
 
 @contextmanager
-def _associated(
+def _association(
     peer: Peer, settings: ListenerSettings, seconds: float, contexts: list[PresentationContext],
     store: Sequence[object] = (),
 ) -> Iterator[Association]:  # fmt: skip
@@ -164,7 +164,7 @@ def _request_move(
     peer: Peer, identifier: Dataset, settings: ListenerSettings, seconds: float, to: str
 ) -> tuple[int, int, int]:
     """Request a C-MOVE to an AE title; return completed, failed and warned."""
-    with _associated(peer, settings, seconds, [build_context(MOVE)]) as association:
+    with _association(peer, settings, seconds, [build_context(MOVE)]) as association:
         responses = association.send_c_move(identifier, to, MOVE)
         return _suboperation_counts(peer, settings, (status for status, _ in responses))
 
@@ -182,7 +182,7 @@ def _request_get(
             for each in StoragePresentationContexts[:_MAX_SOP_CLASSES]
         ]
         store = [(evt.EVT_C_STORE, partial(_store, spool, peer.aet, stored))]
-        with _associated(peer, settings, seconds, contexts, store) as association:
+        with _association(peer, settings, seconds, contexts, store) as association:
             responses = association.send_c_get(identifier, GET)
             counts = _suboperation_counts(peer, settings, (status for status, _ in responses))
         report = wh.ingest(spool.files, mode=settings.mode, workers=settings.workers)
@@ -214,7 +214,7 @@ def _store(spool: Spool, aet: str, stored: list[Path], event: Event) -> int | Da
 def _suboperation_counts(
     peer: Peer, settings: ListenerSettings, responses: Iterable[Dataset]
 ) -> tuple[int, int, int]:
-    """Read all responses; return the completed, failed and warned of the last one.
+    """Read all responses; return the counts of the last: completed, failed, warned.
 
     Raises
     ------

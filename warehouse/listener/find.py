@@ -71,14 +71,14 @@ def read_query(identifier: Dataset, sop_class: str) -> Query:
     QueryRefused
         The level is missing, or the SOP class does not have it.
     """
-    charset_names = _raw(identifier, 0x00080005).decode("ascii", "replace")
+    charset_names = _raw_value(identifier, 0x00080005).decode("ascii", "replace")
     charsets = encodings_of(tuple(name.strip(" \0") for name in charset_names.split("\\")))
     keys = {}
     for tag in identifier.keys():  # noqa: SIM118 - a Dataset yields elements
         keyword = keyword_for_tag(tag)
         if keyword:
             ends = DELIMITERS.get(dictionary_VR(tag), b"")
-            keys[keyword] = decode_text(_raw(identifier, tag), charsets, ends).strip(" \0")
+            keys[keyword] = decode_text(_raw_value(identifier, tag), charsets, ends).strip(" \0")
     level = keys.get("QueryRetrieveLevel", "")
     if level not in LEVELS or (level == "PATIENT" and sop_class.startswith(STUDY_ROOT)):
         raise QueryRefused("QueryRetrieveLevel is invalid for this SOP class")
@@ -86,7 +86,7 @@ def read_query(identifier: Dataset, sop_class: str) -> Query:
     return Query(level, matching_keys, tuple(int(tag) for tag in identifier.keys()))  # noqa: SIM118
 
 
-def _raw(identifier: Dataset, tag: int) -> bytes:
+def _raw_value(identifier: Dataset, tag: int) -> bytes:
     """Return the bytes of a value; none of a sequence or a missing element."""
     element = identifier.get_item(tag)
     value = element.value if isinstance(element, RawDataElement) else None

@@ -106,7 +106,7 @@ class Listener:
         where = Path(spool) if spool else default_spool(wh.root, settings.aet)
         root = Path(os.path.abspath(wh.root))
         if root in (absolute := Path(os.path.abspath(where))).parents or absolute == root:
-            raise UsageError(f"{where} lies in the warehouse, which never ingests its own folder")
+            raise UsageError(f"{where} is in the warehouse, which never ingests its own folder")
         try:
             self._spool = Spool(absolute)
         except OSError as error:
@@ -145,7 +145,7 @@ class Listener:
         return self._spool.root
 
     def state(self) -> State:
-        """Return the counts so far."""
+        """Return the current state: counts and last error."""
         with self._guard:
             counts, running = self._counts, not self._stopping.is_set()
             return State(
@@ -180,7 +180,7 @@ class Listener:
         self._write_state()
         self._spool.close()
 
-    # -- the port -------------------------------------------------------------------------------
+    # -- server ---------------------------------------------------------------------------------
 
     def _bind(self) -> Server:
         settings = self.settings
@@ -244,7 +244,7 @@ class Listener:
         with self._guard:
             self._last_error = f"{_now()} {why}"
 
-    # -- the hand-over --------------------------------------------------------------------------
+    # -- ingest ---------------------------------------------------------------------------------
 
     def hand_over(self, *, everything: bool = False) -> bool:
         """Ingest what was received since the last call; return whether that succeeded.

@@ -64,7 +64,7 @@ class Stored(Dataset):
 
 
 def nodelay(event: Event) -> None:
-    """Set TCP_NODELAY: otherwise messages wait up to 40 ms for an acknowledgement."""
+    """Set TCP_NODELAY; otherwise messages wait up to 40 ms for an acknowledgment."""
     connection = event.assoc.dul.socket
     if connection and connection.socket:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -147,9 +147,9 @@ class Spool:
         A file that is being moved to one of these folders makes the folder wait again.
         """
         with self._guard:
-            taken, self._waiting = self._waiting, {}
+            folders, self._waiting = self._waiting, {}
             self._begin_batch()
-            return taken
+            return folders
 
     def put_back(self, folders: Iterable[tuple[Path, int]]) -> None:
         """Return folders to the queue, because their ingest failed."""

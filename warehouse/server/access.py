@@ -184,7 +184,7 @@ class Gate:
             status = os.stat(self._path)
             state = (status.st_mtime_ns, status.st_size, status.st_ino)
         except OSError:
-            # A file that was deleted admits nobody.
+            # If the file was deleted, no token is valid.
             self._tokens = []
             return
         with self._lock:
@@ -192,7 +192,7 @@ class Gate:
                 try:
                     self._tokens, self._state = read_tokens(self._path), state
                 except UsageError:
-                    # A damaged file admits nobody.
+                    # If the file is damaged, no token is valid.
                     self._tokens, self._state = [], state
 
     def principal(self, authorization: str) -> Principal | None:

@@ -69,12 +69,12 @@ def version(request: Request) -> Version:
     ------
     NotModified
     """
-    shown = serving(request).version()
-    request.state.version = shown.number
+    newest = serving(request).version()
+    request.state.version = newest.number
     # The meaning of a condition such as `during=today` changes with the day and the release.
     identity = (
-        shown.catalog.snapshot.root, shown.number, request.state.principal.role, base_url(request),
-        request.url.path, request.url.query, request.headers.get("accept"),
+        newest.catalog.snapshot.root, newest.number, request.state.principal.role,
+        base_url(request), request.url.path, request.url.query, request.headers.get("accept"),
         dt.date.today(), _release(),  # noqa: DTZ011 - as conditions do
     )  # fmt: skip
     tag = f'"{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}"'
@@ -86,7 +86,7 @@ def version(request: Request) -> Version:
     # `If-None-Match: *` matches any existing resource; whether it exists is not known yet.
     if request.method == "GET" and tag in client_tags:
         raise NotModified
-    return shown
+    return newest
 
 
 def base_url(request: Request) -> str:

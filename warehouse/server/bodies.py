@@ -37,7 +37,7 @@ class Part(NamedTuple):
     content: Iterable[bytes]
 
 
-def _body(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
+def _multipart_body(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     for part in parts:
         head = f"\r\n--{boundary}\r\nContent-Type: {part.content_type}\r\n"
         if part.location:
@@ -61,7 +61,7 @@ def related(parts: Iterable[Part], media: str, *, at_once: bool = False) -> Resp
     """
     boundary = f"dicom-warehouse-{uuid.uuid4().hex}"
     content_type = f'multipart/related; type="{media}"; boundary={boundary}'
-    body = _body(parts, boundary)
+    body = _multipart_body(parts, boundary)
     if at_once:
         return Response(b"".join(body), media_type=content_type)
     return StreamingResponse(_with_first_part(body), media_type=content_type)
@@ -85,7 +85,7 @@ def whole_file(instance: Instance) -> Iterator[bytes]:
     ------
     SourceChanged
     """
-    with _opened(instance) as file:
+    with _SourceFile(instance) as file:
         size = 0
         while chunk := file.read(_CHUNK):
             size += len(chunk)
@@ -101,11 +101,11 @@ def require_source(instance: Instance) -> None:
     ------
     SourceChanged
     """
-    _opened(instance).close()
+    _SourceFile(instance).close()
 
 
-class _opened:  # noqa: N801 - used as a function
-    """An open source file."""
+class _SourceFile:
+    """The open source file of an instance."""
 
     def __init__(self, instance: Instance) -> None:
         access = S3Access.from_variables(os.environ)

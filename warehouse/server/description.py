@@ -58,7 +58,7 @@ def add(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(_page(schema()), headers={"Content-Security-Policy": _CSP})
+        return HTMLResponse(_html_page(schema()), headers={"Content-Security-Policy": _CSP})
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:
@@ -95,13 +95,13 @@ def _schema(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _page(spec: dict[str, Any]) -> str:
+def _html_page(spec: dict[str, Any]) -> str:
     sections: dict[str, list[str]] = {}
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
             if method in _METHODS:
                 tag = (operation.get("tags") or ["service"])[0]
-                sections.setdefault(tag, []).append(_operation(method, path, operation))
+                sections.setdefault(tag, []).append(_html_operation(method, path, operation))
     body = "".join(
         f"<h2>{html.escape(tag)}</h2>{''.join(shown)}" for tag, shown in sections.items()
     )
@@ -113,7 +113,7 @@ def _page(spec: dict[str, Any]) -> str:
     )
 
 
-def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+def _html_operation(method: str, path: str, operation: dict[str, Any]) -> str:
     rows = "".join(
         f"<tr><td><code>{html.escape(parameter['name'])}</code><td>{parameter['in']}"
         f"<td>{html.escape(str(parameter.get('description') or ''))}</tr>"

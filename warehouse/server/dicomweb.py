@@ -121,20 +121,20 @@ def _metadata_response(
     media = choose(request.headers.get("accept"), [DICOM_JSON, "application/json"])
     base = f"{base_url(request)}/dicomweb"
     if len(instances) <= _PORTION:
-        return Response(f"[{_headers(version, instances, base)}]", media_type=media)
+        return Response(f"[{_metadata_objects(version, instances, base)}]", media_type=media)
 
     def pieces() -> Iterator[str]:
         yield "["
         for begin in range(0, len(instances), _PORTION):
             with version.limit():
-                members = _headers(version, instances[begin : begin + _PORTION], base)
+                members = _metadata_objects(version, instances[begin : begin + _PORTION], base)
             yield f",{members}" if begin else members
         yield "]"
 
     return StreamingResponse(pieces(), media_type=media)
 
 
-def _headers(version: Version, instances: Sequence[Instance], base: str) -> str:
+def _metadata_objects(version: Version, instances: Sequence[Instance], base: str) -> str:
     ids = [instance.instance_id for instance in instances]
     models_by_id = models(session_about(version.catalog, ids), ids)
     rows = []

@@ -112,7 +112,7 @@ def status_of(error: errors.WarehouseError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def _methods(app: FastAPI, request: Request) -> set[str]:
+def _path_methods(app: FastAPI, request: Request) -> set[str]:
     """Return the methods of all routes that match the path of a request."""
     methods = {
         method for route in app.state.routes if _is_match(route, request.scope)
@@ -146,7 +146,7 @@ def handle(app: FastAPI, root: Path) -> None:
 
     def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        methods = _methods(app, request)
+        methods = _path_methods(app, request)
         if methods and request.method not in methods:
             # `/{table}` matched and failed, but the path has a route with other methods.
             allow = ", ".join(sorted(methods))
@@ -159,7 +159,7 @@ def handle(app: FastAPI, root: Path) -> None:
         assert isinstance(error, HTTPException)
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            headers = {"Allow": ", ".join(sorted(_methods(app, request)))} if headers else {}
+            headers = {"Allow": ", ".join(sorted(_path_methods(app, request)))} if headers else {}
         return problem(error.status_code, "HTTPException", str(error.detail), **headers)
 
     def unexpected(_: Request, error: Exception) -> JSONResponse:

@@ -144,9 +144,9 @@ def header(request: Request, version: Shown, key: str) -> list[dict[str, Any]]:
         elements = header_of_key(version.catalog, key)
     except InstanceNotFound:
         raise NotFound("instances has no such row") from None
-    return list(_as_objects(elements.frame().rows()))
+    return list(_element_objects(elements.frame().rows()))
 
 
-def _as_objects(rows: Sequence[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+def _element_objects(rows: Sequence[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     for tag, keyword, vr, vm, value in rows:
         yield {"tag": tag, "keyword": keyword, "vr": vr, "vm": vm, "value": value}

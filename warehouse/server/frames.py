@@ -90,7 +90,7 @@ def native_pixels(image: Image) -> Iterator[bytes]:
 
 
 def _single_bits(opened: OpenPixels, number: int) -> bytes:
-    """Return a frame of single bits, padded to start at a byte (PS3.18 8.7.3)."""
+    """Return a frame of single bits, packed to start at a byte (PS3.18 8.7.3)."""
     image = opened.image
     count = math.prod(image.frame_shape)
     if count % 8 == 0:

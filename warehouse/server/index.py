@@ -66,19 +66,19 @@ class StudyIndex:
     def _json_members(
         self, connection: duckdb.DuckDBPyConnection, table: str, level: str, tags: tuple[str, ...]
     ) -> dict[int, str]:
-        """Return the returned attributes of all studies or series as JSON, by first instance."""
+        """Return the attributes of all studies or series as JSON members, by first instance."""
         uid = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}[level]
         sql = f"select holder, {level}_key, coalesce({uid}, '') = {level}_key from qido_{table}"
         rows = connection.execute(sql).fetchall()
-        shown = models(connection, [row[0] for row in rows], tags)
+        members = models(connection, [row[0] for row in rows], tags)
         tag = {"study": "0020000D", "series": "0020000E"}[level]
         for holder, key, is_uid in rows:
             if not is_uid:
                 # Without a UID, return the key, by which the entity is requested.
-                others = re.sub(rf',?"{tag}":{{"vr":"UI"[^}}]*}}', "", shown.get(holder, ""))
+                others = re.sub(rf',?"{tag}":{{"vr":"UI"[^}}]*}}', "", members.get(holder, ""))
                 uid_member = f'"{tag}":{{"vr":"UI","Value":[{json.dumps(key)}]}}'
-                shown[holder] = ",".join(part for part in (others.strip(","), uid_member) if part)
-        return shown
+                members[holder] = ",".join(part for part in (others.strip(","), uid_member) if part)
+        return members
 
     def study(self, holder: int) -> str:
         """Return the attributes of a study as members of a JSON object, by its first instance."""

@@ -138,8 +138,8 @@ def rows(
     params = request.query_params
     view = VIEWS[table]
     wanted = conditions(request, table)
-    columns = _names(params.get("columns", ""))
-    order = _names(params.get("order", params.get("ordering", "")))
+    columns = _split_names(params.get("columns", ""))
+    order = _split_names(params.get("order", params.get("ordering", "")))
     principal = request.state.principal
     visible = columns
     if not principal.may("read"):
@@ -147,7 +147,7 @@ def rows(
             version.catalog, view, conditions=wanted, columns=columns, order=order, search=search,
             cursor=params.get("cursor"),
         )  # fmt: skip
-    size = limit or _size(params.get("page_size"))
+    size = limit or _page_size(params.get("page_size"))
     if form != "json":
         relation = filters.select(
             version.catalog, view, wanted, search=search, order=order, columns=columns, limit=limit
@@ -155,25 +155,23 @@ def rows(
         if visible:
             relation = relation.project(", ".join(f'"{name}"' for name in visible))
         return _whole_list(request, version, table, form, relation)
-    one_page = page(
+    paged = page(
         version.catalog, view, wanted, search=search, order=order, columns=columns, limit=size,
         cursor=params.get("cursor"),
     )  # fmt: skip
-    results = _json(version.catalog, one_page.rows.select(visible) if visible else one_page.rows)
+    results = _rows_as_json(version.catalog, paged.rows.select(visible) if visible else paged.rows)
     # A cursor may contain keys, which identify patients.
-    cursors = (
-        {"next": one_page.next, "previous": one_page.previous} if principal.may("read") else {}
-    )
-    links = {name: _link(request, cursors.get(name)) for name in ("next", "previous")}
-    text = json.dumps({"count": one_page.count, **links})[:-1] + f', "results": {results}}}'
+    cursors = {"next": paged.next, "previous": paged.previous} if principal.may("read") else {}
+    links = {name: _page_link(request, cursors.get(name)) for name in ("next", "previous")}
+    text = json.dumps({"count": paged.count, **links})[:-1] + f', "results": {results}}}'
     return Response(text, media_type="application/json")
 
 
-def _names(text: str) -> list[str]:
+def _split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _size(text: str | None) -> int:
+def _page_size(text: str | None) -> int:
     if text is None:
         return PAGE
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST):
@@ -181,14 +179,14 @@ def _size(text: str | None) -> int:
     return int(text)
 
 
-def _link(request: Request, cursor: str | None) -> str | None:
+def _page_link(request: Request, cursor: str | None) -> str | None:
     if cursor is None:
         return None
     others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
     return f"{base_url(request)}{request.url.path}?{urlencode([*others, ('cursor', cursor)])}"
 
 
-def _json(catalog: Catalog, table: pa.Table) -> str:
+def _rows_as_json(catalog: Catalog, table: pa.Table) -> str:
     """Return rows as ``dicom-warehouse select --format json`` writes them."""
     if not table.num_rows:
         return "[]"
@@ -290,11 +288,9 @@ def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]
 @router.get("/{table}/{key}", responses=_OBJECT, dependencies=[Depends(may("read"))])
 def one_entity(version: Shown, table: Entity, key: str) -> Response:
     """Return one patient, study, series or instance, by its key: the UID or PatientID."""
-    rows_of_key = filters.select(
-        version.catalog, table, {KEYS[table]: key}, limit=1
-    ).to_arrow_table()
-    if not rows_of_key.num_rows:
+    entity = filters.select(version.catalog, table, {KEYS[table]: key}, limit=1).to_arrow_table()
+    if not entity.num_rows:
         raise NotFound(f"{table} has no such row")
     return Response(
-        _json(version.catalog, rows_of_key).strip()[1:-1], media_type="application/json"
+        _rows_as_json(version.catalog, entity).strip()[1:-1], media_type="application/json"
     )

@@ -84,9 +84,9 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) ->
     for name, value in [*pairs, *uids.items()]:
         match name:
             case "limit":
-                limit = min(MOST, _number(name, value, 1))
+                limit = min(MOST, _parse_number(name, value, 1))
             case "offset":
-                offset = _number(name, value, 0)
+                offset = _parse_number(name, value, 0)
             case "fuzzymatching":
                 if value.lower() not in {"true", "false"}:
                     raise UsageError("fuzzymatching is true or false")
@@ -97,11 +97,11 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) ->
                 include += [_place(part)[0] for part in parts if part != "all"]
             case _:
                 attributes.append((name, value))
-    keys, shown = _keys(attributes)
-    return Search(level, keys, (*include, *shown), includes_all, fuzzy, limit, offset)
+    keys, returned = _parse_keys(attributes)
+    return Search(level, keys, (*include, *returned), includes_all, fuzzy, limit, offset)
 
 
-def _number(name: str, value: str, least: int) -> int:
+def _parse_number(name: str, value: str, least: int) -> int:
     if not re.fullmatch(r"\d{1,12}", value, re.ASCII) or not least <= int(value) < _LARGEST:
         raise UsageError(f"{name} is a whole number from {least} to {_LARGEST - 1}")
     return int(value)
@@ -128,7 +128,7 @@ def _place(name: str) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _keys(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[Key, ...], list[str]]:
+def _parse_keys(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[Key, ...], list[str]]:
     """Return the keys to match, and the tags to return without matching."""
     placed = [(_place(name), value, name) for name, value in pairs]
     creators = {
@@ -137,7 +137,7 @@ def _keys(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[Key, ...], list[str]]
         if _is_private(path[-1]) and _is_creator(path[-1])
     }
     used = set()
-    keys, shown = [], []
+    keys, returned = [], []
     for path, value, name in placed:
         *outer, tag = path
         if _is_private(tag) and not _is_creator(tag):
@@ -156,14 +156,14 @@ def _keys(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[Key, ...], list[str]]
                 keys.append(Key(tuple(outer), tag, "LO", value))
             continue
         if value in {"", "*"}:
-            shown.append(path[0])
+            returned.append(path[0])
             continue
         vr = dictionary_VR(int(tag, 16)) if dictionary_has_tag(int(tag, 16)) else "UN"
         vr = vr.split(" or ")[0]
         if vr in _UNMATCHED or keyword_for_tag(int(tag, 16)) in _COMPUTED:
             raise UnknownFilter(f"{name}: {vr} cannot be matched")
         keys.append(Key(tuple(outer), tag, vr, value))
-    return tuple(keys), shown
+    return tuple(keys), returned
 
 
 def _is_private(tag: str) -> bool:

@@ -56,10 +56,10 @@ def picture(
         raise NotInstalled("a picture", "Pillow", "pixels") from None
     image.check()
     pixels = slice_picture(
-        Stack("", [image], Values()), frame, window=_window(params.get("window"))
+        Stack("", [image], Values()), frame, window=_parse_window(params.get("window"))
     )
-    fit = _viewport(params.get("viewport")) or ((side, side) if side else None)
-    quality = _numbers("quality", params.get("quality", "90"), 1)[0]
+    fit = _parse_viewport(params.get("viewport")) or ((side, side) if side else None)
+    quality = _parse_numbers("quality", params.get("quality", "90"), 1)[0]
     if not 1 <= quality <= 100:
         raise UsageError("quality must be a number from 1 to 100")
     if fit is not None:
@@ -74,29 +74,29 @@ def picture(
     return out.getvalue()
 
 
-def _window(text: str | None) -> tuple[float, float] | None:
+def _parse_window(text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None
     center, _, rest = text.partition(",")
     width, _, function = rest.partition(",")
     if function.strip().lower() not in {"", "linear"}:
         raise UsageError("window must be center,width,linear: other functions are not supported")
-    level, span = _numbers("window", f"{center},{width}", 2)
+    level, span = _parse_numbers("window", f"{center},{width}", 2)
     if span <= 0:
         raise UsageError("the width of a window must be greater than 0")
     return level, span
 
 
-def _viewport(text: str | None) -> tuple[float, float] | None:
+def _parse_viewport(text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None
-    wide, tall = _numbers("viewport", text, 2)
+    wide, tall = _parse_numbers("viewport", text, 2)
     if not (1 <= wide <= _MAX_SIDE and 1 <= tall <= _MAX_SIDE):
         raise UsageError(f"viewport must be columns,rows, each from 1 to {_MAX_SIDE}")
     return wide, tall
 
 
-def _numbers(name: str, text: str, count: int) -> list[float]:
+def _parse_numbers(name: str, text: str, count: int) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:

@@ -129,16 +129,14 @@ def _tables(version: Version) -> Tables:
 def _study_objects(
     version: Version, rows: list[tuple[object, ...]], query: Search, base: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    additional = _additional(
-        version, [row[1] for row in rows], query, (*_PATIENT, *_STUDY), STUDY_TAGS
-    )
+    extra = _extra(version, [row[1] for row in rows], query, (*_PATIENT, *_STUDY), STUDY_TAGS)
     keys: list[tuple[str, ...]] = []
     texts = []
     for row in rows:
         study, holder = str(row[0]), int(row[1])  # type: ignore[call-overload]
         address = f"{base}/studies/{quote(study, safe='')}"
         texts.append(_object(
-            version.index.study(holder), _computed_of_study(row), additional.get(holder, ""),
+            version.index.study(holder), _computed_elements(row), extra.get(holder, ""),
             f'"00081190":{{"vr":"UR","Value":[{json.dumps(address)}]}}',
         ).replace(PLACE, address))  # fmt: skip
         keys.append((study,))
@@ -149,17 +147,15 @@ def _series_objects(
     version: Version, rows: list[tuple[object, ...]], query: Search, base: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     keywords = (*_PATIENT, *_STUDY, *_SERIES)
-    additional = _additional(
-        version, [row[7] for row in rows], query, keywords, (*STUDY_TAGS, *SERIES_TAGS)
-    )
+    extra = _extra(version, [row[7] for row in rows], query, keywords, (*STUDY_TAGS, *SERIES_TAGS))
     keys: list[tuple[str, ...]] = []
     texts = []
     for row in rows:
         study, series, holder = str(row[0]), str(row[6]), int(row[7])  # type: ignore[call-overload]
         address = f"{base}/studies/{quote(study, safe='')}/series/{quote(series, safe='')}"
         texts.append(_object(
-            version.index.study(int(row[1])), _computed_of_study(row),  # type: ignore[call-overload]
-            version.index.series(holder), _number("00201209", row[8]), additional.get(holder, ""),
+            version.index.study(int(row[1])), _computed_elements(row),  # type: ignore[call-overload]
+            version.index.series(holder), _int_element("00201209", row[8]), extra.get(holder, ""),
             f'"00081190":{{"vr":"UR","Value":[{json.dumps(address)}]}}',
         ).replace(PLACE, address))  # fmt: skip
         keys.append((study, series))
@@ -178,7 +174,7 @@ def _instance_objects(
         study, series, instance = str(row[0]), str(row[6]), str(row[9])
         address = instance_address(base, study, series, instance)
         texts.append(_object(
-            members.get(instance_id, ""), _computed_of_study(row), _number("00201209", row[8]),
+            members.get(instance_id, ""), _computed_elements(row), _int_element("00201209", row[8]),
             f'"00081190":{{"vr":"UR","Value":[{json.dumps(address)}]}}',
         ).replace(PLACE, address))  # fmt: skip
         keys.append((study, series, instance))
@@ -191,7 +187,7 @@ def instance_address(base: str, *keys: str) -> str:
     return f"{base}/studies/{study}/series/{series}/instances/{instance}"
 
 
-def _additional(
+def _extra(
     version: Version, holders: list[object], query: Search, keywords: tuple[str, ...],
     always: tuple[str, ...],
 ) -> dict[int, str]:  # fmt: skip
@@ -211,16 +207,16 @@ def _tags_of(keywords: tuple[str, ...]) -> frozenset[str]:
     return frozenset(f"{keyword_tags()[keyword]:08X}" for keyword in keywords)
 
 
-def _computed_of_study(row: tuple[object, ...]) -> str:
+def _computed_elements(row: tuple[object, ...]) -> str:
     lists = [("00080061", "CS", row[2]), ("00080062", "UI", row[3])]
     return ",".join([
         '"00080056":{"vr":"CS","Value":["ONLINE"]}',
         *(f'"{tag}":{{"vr":"{vr}","Value":{json.dumps(v)}}}' for tag, vr, v in lists if v),
-        _number("00201206", row[4]), _number("00201208", row[5]),
+        _int_element("00201206", row[4]), _int_element("00201208", row[5]),
     ])  # fmt: skip
 
 
-def _number(tag: str, value: object) -> str:
+def _int_element(tag: str, value: object) -> str:
     return f'"{tag}":{{"vr":"IS","Value":[{value}]}}'
 
 

@@ -174,18 +174,13 @@ async def _store(request: Request, study: str | None) -> Response:
         await run_in_threadpool(folder.mkdir, parents=True)
         receiver = _Receiver(folder)
         try:
-            parser = _parser(boundary, receiver)
+            parser = _make_parser(boundary, receiver)
             async for chunk in request.stream():
-                await run_in_threadpool(_parse, parser, chunk)
+                await run_in_threadpool(_feed, parser, chunk)
             if not receiver.is_complete or not receiver.parts:
                 raise UsageError("the body ends before its last boundary, or has no part")
             await to_thread.run_sync(
-                _store_parts,
-                state,
-                receiver.parts,
-                received,
-                study,
-                limiter=state.writers,
+                _store_parts, state, receiver.parts, received, study, limiter=state.writers
             )
         finally:
             receiver.close()
@@ -205,14 +200,14 @@ def _boundary(content_type: str) -> bytes:
     return str(boundary).encode("latin-1", "replace")
 
 
-def _parser(boundary: bytes, receiver: _Receiver) -> MultipartParser:
+def _make_parser(boundary: bytes, receiver: _Receiver) -> MultipartParser:
     try:
         return MultipartParser(boundary, receiver.callbacks())  # type: ignore[arg-type]
     except FormParserError:
         raise UsageError("the boundary is invalid: it must have 1 to 70 characters") from None
 
 
-def _parse(parser: MultipartParser, chunk: bytes) -> None:
+def _feed(parser: MultipartParser, chunk: bytes) -> None:
     try:
         parser.write(chunk)
     except (WarehouseError, TooLong):
@@ -250,7 +245,7 @@ def _store_parts(state: Serving, parts: list[_Part], received: Path, study: str 
             target = received / part.sha256[:2] / f"{part.sha256}.dcm"
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(part.path, target)
-            _sync(target.parent)
+            _sync_folder(target.parent)
             placed.append((part, target))
         if placed:
             _ingest(state, placed)
@@ -263,13 +258,13 @@ def _identify(part: _Part, study: str | None) -> None:
     except WarehouseError:
         part.failure = _NOT_UNDERSTOOD
         return
-    part.sop_class = _uid(header.get("SOPClassUID"))
-    part.instance = _uid(header.get("SOPInstanceUID"))
-    if not part.instance or study not in {None, _uid(header.get("StudyInstanceUID"))}:
+    part.sop_class = _first_uid(header.get("SOPClassUID"))
+    part.instance = _first_uid(header.get("SOPInstanceUID"))
+    if not part.instance or study not in {None, _first_uid(header.get("StudyInstanceUID"))}:
         part.failure = _NO_MATCH
 
 
-def _uid(value: object) -> str:
+def _first_uid(value: object) -> str:
     """Return a UID; of several values the first, as in the ingest."""
     return str((value[0] if value else "") if isinstance(value, list) else value or "")
 
@@ -324,7 +319,7 @@ def _stored_instance(connection: Any, part: _Part, path: Path) -> Instance | Non
     return by_path
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -342,11 +337,14 @@ def _response(parts: list[_Part], base: str, study: str | None) -> Response:
     if study is not None:
         body["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{study}"]}
     if failed:
-        items = [_item(part) | {"00081197": _value("US", part.failure)} for part in failed]
+        items = [
+            _sop_reference(part) | {"00081197": _element("US", part.failure)} for part in failed
+        ]
         body["00081198"] = {"vr": "SQ", "Value": items}
     if stored:
         items = [
-            _item(part) | {"00081190": _value("UR", instance_address(base, *(part.keys or ())))}
+            _sop_reference(part)
+            | {"00081190": _element("UR", instance_address(base, *(part.keys or ())))}
             for part in stored
         ]
         body["00081199"] = {"vr": "SQ", "Value": items}
@@ -354,10 +352,10 @@ def _response(parts: list[_Part], base: str, study: str | None) -> Response:
     return Response(json.dumps(body), status, media_type=DICOM_JSON)
 
 
-def _item(part: _Part) -> dict[str, Any]:
+def _sop_reference(part: _Part) -> dict[str, Any]:
     uids = {"00081150": part.sop_class, "00081155": part.instance}
-    return {tag: _value("UI", uid) for tag, uid in uids.items() if uid}
+    return {tag: _element("UI", uid) for tag, uid in uids.items() if uid}
 
 
-def _value(vr: str, value: object) -> dict[str, Any]:
+def _element(vr: str, value: object) -> dict[str, Any]:
     return {"vr": vr, "Value": [value]}

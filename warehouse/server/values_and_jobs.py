@@ -1,7 +1,7 @@
 """REST routes that add and read values, and create, read, cancel and retry jobs.
 
-In: JSON. Out: what was stored, and rows as in ``value list`` and ``job show``. All input is checked
-by ``wh.components`` and ``wh.algorithms``. The author of a change is the name of the token.
+In: JSON. Out: what was stored, and rows as in ``value list`` and ``job show``. Values and jobs are
+validated by ``wh.components`` and ``wh.algorithms``. The author of a change is the token's name.
 """
 
 from __future__ import annotations
@@ -44,18 +44,12 @@ class NewValue(BaseModel):
     model_config = ConfigDict(extra="forbid")
     socket: Annotated[_Text, Field(description="Slug of the socket")]
     value: Annotated[Any, Field(description="Value as JSON; this or dicom_series")] = None
-    dicom_series: Annotated[_Text | None, Field(description="Key of a series, as an image set")] = (
-        None
-    )
-    series: Annotated[
-        _Text | None, Field(description="Key of the series that the value is about")
-    ] = None
+    dicom_series: Annotated[_Text | None, Field(description="Series key, as an image set")] = None
+    series: Annotated[_Text | None, Field(description="Key of the series it is about")] = None
     instance: _Text | None = None
     study: _Text | None = None
     patient: _Text | None = None
-    by: Annotated[_Text | None, Field(description="Author; by default the name of the token")] = (
-        None
-    )
+    by: Annotated[_Text | None, Field(description="Author, by default the token's name")] = None
     tool: Annotated[str, Field(max_length=1024)] = ""
     tool_version: Annotated[str, Field(max_length=1024)] = ""
     strict: Annotated[bool, Field(description="Check geometry, too")] = False
@@ -90,7 +84,7 @@ def _answers(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"description": texts[code], "content": schema} for code in codes}
 
 
-async def _read(request: Request, model: type[BaseModel]) -> Any:
+async def _read_body(request: Request, model: type[BaseModel]) -> Any:
     """Parse the JSON body of a request, with the parser of values, and validate it.
 
     Raises
@@ -115,7 +109,7 @@ async def _read(request: Request, model: type[BaseModel]) -> Any:
 
 
 @contextmanager
-def _writing(state: Serving) -> Iterator[Warehouse]:
+def _write_lock(state: Serving) -> Iterator[Warehouse]:
     """Yield the warehouse for a change, one request at a time.
 
     Raises
@@ -130,12 +124,12 @@ def _writing(state: Serving) -> Iterator[Warehouse]:
         state.writing.release()
 
 
-async def _change(request: Request, change: Callable[[Warehouse], Any]) -> Any:
+async def _run_change(request: Request, change: Callable[[Warehouse], Any]) -> Any:
     """Change the warehouse, in a thread."""
     state = serving(request)
 
     def changed() -> Any:
-        with _writing(state) as warehouse:
+        with _write_lock(state) as warehouse:
             return change(warehouse)
 
     return await to_thread.run_sync(changed, limiter=state.writers)
@@ -173,10 +167,10 @@ def value(request: Request, version: Shown, value_id: str) -> dict[str, Any]:
 )
 async def add_value(request: Request) -> Response:
     """Validate and store a value; 200 if it was already stored."""
-    body: NewValue = await _read(request, NewValue)
+    body: NewValue = await _read_body(request, NewValue)
     # null is a valid value for some sockets.
     content = {"value": body.value} if "value" in body.model_fields_set else {}
-    added = await _change(
+    added = await _run_change(
         request,
         lambda warehouse: warehouse.components.add_value(
             body.socket, **content, dicom_series=body.dicom_series, series=body.series,
@@ -201,10 +195,10 @@ def _user(request: Request) -> str:
 @router.get("/jobs/{job_id}", responses=_answers(200), dependencies=_READ)
 def job(version: Shown, job_id: str) -> dict[str, Any]:
     """Return a job with its inputs, outputs and all its states."""
-    return _job(version, job_id)
+    return _job_row(version, job_id)
 
 
-def _job(version: Version, job_id: str) -> dict[str, Any]:
+def _job_row(version: Version, job_id: str) -> dict[str, Any]:
     connection = version.catalog.connection
     rows = dictionaries(connection, "from jobs where job_id = $1", job_id)
     if not rows:
@@ -219,7 +213,7 @@ def _job(version: Version, job_id: str) -> dict[str, Any]:
 
 
 async def _job_response(request: Request, job_id: str, status: int = 200) -> Response:
-    row = await run_in_threadpool(lambda: _job(serving(request).version(), job_id))
+    row = await run_in_threadpool(lambda: _job_row(serving(request).version(), job_id))
     return JSONResponse(row, status)
 
 
@@ -228,17 +222,17 @@ async def _job_response(request: Request, job_id: str, status: int = 200) -> Res
 )
 async def ask_for_jobs(request: Request) -> Response:
     """Create the job of a case, or those of a cohort; `dicom-warehouse run` executes them."""
-    body: NewJob = await _read(request, NewJob)
+    body: NewJob = await _read_body(request, NewJob)
     if (body.cohort is None) == (not body.values and not body.series):
         raise UsageError("give values and series of one case, or a cohort")
     if body.cohort is not None:
         members = body.cohort
-        queued = await _change(
+        queued = await _run_change(
             request, lambda warehouse: warehouse.algorithms.queue(body.algorithm, members)
         )
         counts = {"cases": queued.cases, "new": queued.new, "unmatched": queued.unmatched}
         return JSONResponse(counts, 202)
-    submitted = await _change(
+    submitted = await _run_change(
         request,
         lambda warehouse: warehouse.algorithms.submit(
             body.algorithm, body.values, series=body.series, by=_user(request)
@@ -267,4 +261,4 @@ async def _transition_response(request: Request, job_id: str, transition: str) -
         getattr(warehouse.algorithms, transition)(full_id, by=_user(request))
         return full_id
 
-    return await _job_response(request, await _change(request, change))
+    return await _job_response(request, await _run_change(request, change))

@@ -99,16 +99,16 @@ def add(app: FastAPI, folder: Path | None) -> None:
 
     @app.get("/plain/{path:path}", include_in_schema=False)
     def plain(path: str) -> Response:
-        return _file(PAGE, path, _PLAIN)
+        return _file_response(PAGE, path, _PLAIN)
 
     @app.get("/{path:path}", include_in_schema=False)
     def root(path: str) -> Response:
         if ohif is not None:
-            return _file(ohif, path, _OHIF)
-        return _file(PAGE, path, _PLAIN)
+            return _file_response(ohif, path, _OHIF)
+        return _file_response(PAGE, path, _PLAIN)
 
 
-def _file(folder: Path, path: str, policy: str) -> Response:
+def _file_response(folder: Path, path: str, policy: str) -> Response:
     """Return a file of a folder, or the page itself for a path that its script interprets."""
     headers = {"Content-Security-Policy": policy, **_ISOLATED}
     target = (folder / path).resolve()
