@@ -22,7 +22,7 @@ VIEWS = {model.name: model for model in read_models() if model.is_view}
 """All tables and views of the catalog; macros are not assets."""
 
 LISTING = "source_listing"
-"""Asset of the files in the sources, compared with ``files``; all others depend on it."""
+"""Asset of the files in the sources, compared with ``files``; ingests start from it."""
 
 VANISHED = "vanished_files"
 """Asset of the rows of ``files`` whose files no longer exist in the sources."""

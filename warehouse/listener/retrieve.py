@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from warehouse.listener.settings import ListenerSettings, Peer
 
 MOST_CONTEXTS = 128
-"""Presentation contexts of one association: their IDs are odd bytes (PS3.8 9.3.2.2)."""
+"""Limit of presentation contexts per association: their IDs are odd bytes (PS3.8 9.3.2.2)."""
 
 
 class Entity(ApplicationEntity):

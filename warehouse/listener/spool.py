@@ -137,7 +137,7 @@ class Spool:
 
     @property
     def waiting(self) -> int:
-        """Number of files received since the last ``take``."""
+        """Number of waiting files: received since the last ``take``, or put back."""
         with self._guard:
             return sum(self._waiting.values())
 

@@ -1,9 +1,9 @@
 """Restrict tokens of the role ``deidentified`` to columns that do not identify a person.
 
 In: a view, and the columns that a query uses. Out: the columns to show, or ``Refused``. The list is
-an allowlist, without keys, instance UIDs, dates, times, free text, and names of people and places.
-Conditions and orders may use listed columns only, as results would reveal the values of others;
-search and cursors are refused.
+an allowlist, without keys, dates, times, free text, names of people and places, and UIDs other than
+those of SOP class and transfer syntax. Conditions and orders may use listed columns only, as
+results would reveal the values of others; search and cursors are refused.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Refused(errors.WarehouseError):
 
 
 class Busy(errors.WarehouseError):
-    """Too many writes or SQL queries are waiting."""
+    """A write or SQL query has waited too long for others."""
 
 
 class TookTooLong(errors.WarehouseError):
