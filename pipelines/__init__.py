@@ -1,13 +1,12 @@
-"""Orchestration by Dagster: assets, jobs, schedules and sensors, without logic.
+"""Run the warehouse with Dagster: assets, jobs, schedules and sensors, without logic.
 
-Everything here imports ``warehouse``; nothing in ``warehouse`` knows of Dagster. An asset, a check
-or a sensor hands settings to one function of the library and passes on what it returns. What a
-table means stands in ``sql/``, how it is made in ``warehouse/``; if a change needs a loop over
-files or a SELECT in this package, it belongs there.
+This package imports ``warehouse``; nothing in ``warehouse`` imports Dagster. An asset, check or
+sensor passes settings to a function of the library and reports its result. ``sql/`` defines tables,
+``warehouse/`` computes them: a loop over files, or a SELECT, belongs there and not in this package.
 
 Modules, one per Dagster concept: ``resources``, ``partitions``, ``assets``, ``checks``, ``jobs``,
-``maintenance``, ``schedules``, ``sensors``, and ``definitions``, which puts them together; ``show``
-writes the metadata that people look at. The instance is configured by ``dagster.yaml``.
+``maintenance``, ``schedules``, ``sensors``, and ``definitions``, which combines them; ``show``
+formats the metadata of Dagster's pages. ``dagster.yaml`` configures the instance.
 
 No module of this package imports annotations from ``__future__``: Dagster refuses a context whose
 annotation is a string.

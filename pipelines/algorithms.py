@@ -1,8 +1,8 @@
-"""Algorithms over cohorts as assets: create jobs, execute them, store their outputs.
+"""Define assets that run algorithms over cohorts: create jobs, execute them, store their outputs.
 
-One partition is one run of a cohort with one algorithm, ``ALGORITHM@RUN``. What is done is not done
-again, so materializing a partition anew executes what is missing. The events of jobs are a table;
-each asset tells Dagster what was added to it.
+A partition is an algorithm over a run of a cohort, ``ALGORITHM@RUN``. Finished jobs are not
+executed again, so materializing a partition again executes the missing ones. The events of jobs are
+a table, which ``algorithm_outputs`` reports as materialized.
 """
 
 import dagster as dg
@@ -14,7 +14,7 @@ GROUP = "6_algorithms"
 
 
 def parted(key: str) -> tuple[str, str]:
-    """Return the algorithm and the run of a cohort that a partition names."""
+    """Return the algorithm and the cohort run of a partition key."""
     algorithm, _, run = key.partition("@")
     return algorithm, run
 
@@ -26,11 +26,11 @@ def parted(key: str) -> tuple[str, str]:
 def algorithm_jobs(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> dg.MaterializeResult[None]:
-    """Jobs of an algorithm for the members of a run, with their inputs: queued, not executed."""
+    """Jobs of an algorithm for the members of a run, with their inputs; queued, not executed."""
     algorithm, run = parted(context.partition_key)
-    found = intake.warehouse().algorithms.queue(algorithm, run)
+    queued = intake.warehouse().algorithms.queue(algorithm, run)
     return dg.MaterializeResult(
-        metadata={"cases": found.cases, "new": found.new, "no_interface": len(found.unmatched)}
+        metadata={"cases": queued.cases, "new": queued.new, "no_interface": len(queued.unmatched)}
     )
 
 
@@ -41,7 +41,7 @@ def algorithm_jobs(
 def algorithm_outputs(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> dg.MaterializeResult[None]:
-    """Execute the jobs that are not done, on the Dask scheduler if one is set; store outputs."""
+    """Execute the jobs that are not done, on a Dask scheduler if one is set; store outputs."""
     algorithm, run = parted(context.partition_key)
     wh = intake.warehouse()
     done = wh.algorithms.run(algorithm, run, scheduler=intake.settings.scheduler)
@@ -61,7 +61,7 @@ def algorithm_outputs(
 def algorithm_annotations(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> dg.MaterializeResult[None]:
-    """How many shapes the outputs of a run hold, by socket."""
+    """Count the shapes in the outputs of a run, by socket."""
     algorithm, run = parted(context.partition_key)
     counts = intake.warehouse().algorithms.shape_counts(algorithm, run)
     return dg.MaterializeResult(metadata={"shapes": sum(counts.values()), "by_socket": counts})

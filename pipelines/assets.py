@@ -1,9 +1,9 @@
-"""Tables as assets. Keys, edges, descriptions and columns come from the headers in ``sql/``.
+"""Define tables as assets, with keys, edges, descriptions and columns from the headers in ``sql/``.
 
-Stored tables are materialized, a batch at a time; those that people and algorithms append to are
-assets that Dagster knows and does not run. Views are computed by DuckDB when somebody asks, so they
-are such assets too. ``instances`` is a stored table that holds the answer of a view, so it stands
-behind the stored tables that this view reads.
+Derived stored tables are materialized a batch at a time. Tables that people and algorithms append
+to are external assets, which Dagster shows but does not run, and so are views, which DuckDB
+computes when they are queried. ``instances`` is a stored table with the result of a view, so it
+depends on the stored tables that the view reads.
 """
 
 import datetime as dt
@@ -19,13 +19,13 @@ from warehouse.sqlfiles import Model, read_models
 from warehouse.store.tables import named
 
 VIEWS = {model.name: model for model in read_models() if model.is_view}
-"""Every table and view of the catalog; macros are no assets."""
+"""All tables and views of the catalog; macros are not assets."""
 
 LISTING = "source_listing"
-"""What the sources hold, compared with ``files``; where everything begins."""
+"""Asset of the files in the sources, compared with ``files``; ingests start from it."""
 
 VANISHED = "vanished_files"
-"""What ``files`` holds and the sources do not any more."""
+"""Asset of the rows of ``files`` whose files no longer exist in the sources."""
 
 
 @dg.asset(
@@ -42,25 +42,25 @@ def source_listing(
     """All files of the sources; new and changed ones are planned as batches.
 
     The batches become partitions of the stored tables. The sensor ``new_files`` starts their runs;
-    without it they wait to be materialized by hand.
+    without it they have to be materialized by hand.
     """
-    batches_of_store = intake.warehouse().batches
-    found = batches_of_store.plan(*intake.looked_into(), settings=intake.settings)
-    waiting = batches_of_store.waiting()
+    store_batches = intake.warehouse().batches
+    planned = store_batches.plan(*intake.looked_into(), settings=intake.settings)
+    waiting = store_batches.waiting()
     context.instance.add_dynamic_partitions(str(batches.name), waiting)
-    return dg.MaterializeResult(metadata=listing_metadata(found, waiting))
+    return dg.MaterializeResult(metadata=listing_metadata(planned, waiting))
 
 
 @dg.asset(name=VANISHED, deps=[LISTING], group_name="0_sources", kinds={"python"})
 def vanished_files(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[None]:
     """Known files that no longer exist; removed if the policy is `remove`.
 
-    A source of which nothing is left fails the run: most likely it is not mounted.
+    The run fails if a source has no file left: it is probably not mounted.
     """
-    found = intake.warehouse().remove(
+    report = intake.warehouse().remove(
         *intake.looked_into(), delete=intake.vanished == "remove", settings=intake.settings
     )
-    return dg.MaterializeResult(metadata=removal_metadata(found, intake.vanished))
+    return dg.MaterializeResult(metadata=removal_metadata(report, intake.vanished))
 
 
 def is_made(model: Model) -> bool:
@@ -71,21 +71,21 @@ def is_made(model: Model) -> bool:
 def parents(model: Model) -> set[str]:
     """Return the assets that a table or view is computed from.
 
-    A stored table comes from the listing of the sources. One that holds the answer of a view also
-    comes from the stored tables that the view reads, directly or through other views.
+    A stored table depends on the listing of the sources. One with the result of a view also depends
+    on the stored tables that the view reads, directly or through other views.
     """
     reads = {name for name in model.depends if name in VIEWS}
     if not is_made(model):
         return reads
-    behind = {LISTING}
-    waiting = [model.stores] if model.stores else []
-    while waiting:
-        read = VIEWS[waiting.pop()]
-        if read.table:
-            behind.add(read.name)
+    assets = {LISTING}
+    pending = [model.stores] if model.stores else []
+    while pending:
+        upstream = VIEWS[pending.pop()]
+        if upstream.table:
+            assets.add(upstream.name)
         else:
-            waiting += [name for name in read.depends if name in VIEWS]
-    return behind
+            pending += [name for name in upstream.depends if name in VIEWS]
+    return assets
 
 
 def table_spec(model: Model) -> dg.AssetSpec:
@@ -106,7 +106,7 @@ def table_spec(model: Model) -> dg.AssetSpec:
     name="stored_tables",
     specs=[table_spec(model) for model in VIEWS.values() if is_made(model)],
     partitions_def=batches,
-    # Runs of this pool wait for one another: each of them uses every processor already.
+    # Runs of this pool are serialized, because each uses every processor.
     pool="ingest",
 )
 def stored_tables(
@@ -126,7 +126,7 @@ views = [table_spec(model) for model in VIEWS.values() if not is_made(model)]
 
 @dg.asset(
     name="cohort_runs",
-    # After those that vanished are taken out, if they are.
+    # After vanished files are removed, if the policy says so.
     deps=[VANISHED, *(model.name for model in VIEWS.values() if model.table)],
     group_name="4_cohorts",
     kinds={"parquet"},
@@ -134,12 +134,11 @@ views = [table_spec(model) for model in VIEWS.values() if not is_made(model)]
 def cohort_runs(intake: dg.ResourceParam[Intake]) -> dg.MaterializeResult[None]:
     """Members of every cohort that was saved or run before, on the newest version.
 
-    A question that cannot be asked any more is named in the metadata and fails the run, after all
-    others were asked.
+    Cohorts whose query fails are named in the metadata; the job fails after all others are done.
     """
     reruns = intake.warehouse().rerun_all()
     metadata = rerun_metadata(reruns)
     failed = [rerun.cohort for rerun in reruns if rerun.why_not]
     if failed:
-        raise dg.Failure(f"cohorts that cannot be asked: {', '.join(failed)}", metadata=metadata)
+        raise dg.Failure(f"cohorts whose query failed: {', '.join(failed)}", metadata=metadata)
     return dg.MaterializeResult(metadata=metadata)

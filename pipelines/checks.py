@@ -1,8 +1,8 @@
-"""Data tests as asset checks: one per file of ``sql/checks/``, on the first table it reads.
+"""Define data tests as asset checks: one per file of ``sql/checks/``, on the first table it reads.
 
-A check of severity ``error`` blocks what stands behind its table in the same run, because it would
-be computed from rows that contradict each other; one of severity ``warn`` says something about the
-source files and lets the run go on. Results hold numbers of rows and the question, no values.
+A failed check of severity ``error`` blocks the downstream assets of its table in the same run, as
+they would be computed from contradictory rows; one of severity ``warn`` is about the source files
+and does not block. Results contain the number of rows and the query, no values.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ CHECKS = {model.name: model for model in read_checks()}
 
 def check_spec(model: Model) -> dg.AssetCheckSpec:
     """Return the asset check spec of a data test, from its header."""
-    # Only the first table: a check that depends on others is skipped if one of theirs fails.
+    # Only the first table: Dagster skips a check if a check of its other dependencies fails.
     return dg.AssetCheckSpec(
         model.name,
         asset=model.depends[0],
@@ -59,7 +59,7 @@ def check_result(catalog: Catalog, model: Model) -> dg.AssetCheckResult:
 def values_are_valid(intake: dg.ResourceParam[Intake]) -> dg.AssetCheckResult:
     """Every stored value is valid for the newest version of its socket, and its file is intact.
 
-    It fails with the JSON path of the first error of each socket; values themselves stay out.
+    A failure states the JSON path of the first error of each socket, and no values.
     """
     components = intake.warehouse().components
     counts: dict[str, int] = {}
@@ -67,12 +67,12 @@ def values_are_valid(intake: dg.ResourceParam[Intake]) -> dg.AssetCheckResult:
     failed = 0
     for slug in components.sockets():
         report = components.check(slug)
-        wrong = [checked for checked in report if checked.why_not]
-        failed += len(wrong)
+        invalid = [result for result in report if result.why_not]
+        failed += len(invalid)
         if report:
             counts[slug] = len(report)
-        if wrong:
-            errors[slug] = f"value {wrong[0].value_id}: {wrong[0].path}: {wrong[0].why_not}"
+        if invalid:
+            errors[slug] = f"value {invalid[0].value_id}: {invalid[0].path}: {invalid[0].why_not}"
     return dg.AssetCheckResult(
         passed=not failed,
         metadata={

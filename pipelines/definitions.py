@@ -1,4 +1,4 @@
-"""The Dagster definitions, assembled explicitly."""
+"""Assemble the Dagster definitions."""
 
 import dagster as dg
 
@@ -14,7 +14,7 @@ from pipelines.sensors import new_files
 
 
 def build_definitions(intake: IntakeResource | None = None) -> dg.Definitions:
-    """Return the definitions; a test, or a site with its own settings, passes its own intake."""
+    """Return the definitions, with an intake of the environment unless another is given."""
     return dg.Definitions(
         assets=[
             source_listing,
@@ -32,8 +32,8 @@ def build_definitions(intake: IntakeResource | None = None) -> dg.Definitions:
         schedules=[every_night, every_morning, new_members],
         sensors=[new_files],
         resources={"intake": intake or IntakeResource()},
-        # Steps share the process of their run. What can be parallel is so inside the library, by
-        # files, and a process per check would cost more than the check.
+        # Steps share the process of their run: the library reads files in parallel, and a process
+        # per check would cost more than the check.
         executor=dg.in_process_executor,
     )
 

@@ -1,4 +1,4 @@
-"""Maintenance ops: compact and vacuum."""
+"""Define maintenance ops: compact and vacuum."""
 
 import dagster as dg
 
@@ -7,7 +7,7 @@ from pipelines.resources import Intake
 
 @dg.op(out=dg.Out(dg.Nothing))
 def compact_parts(context: dg.OpExecutionContext, intake: dg.ResourceParam[Intake]) -> None:
-    """Merge small parts into few; ingests may go on meanwhile."""
+    """Merge small parts into few; ingests may run meanwhile."""
     done = intake.warehouse().compact()
     context.add_output_metadata(
         {"parts_before": done.before, "parts_after": done.after, "version": done.version}
@@ -16,7 +16,7 @@ def compact_parts(context: dg.OpExecutionContext, intake: dg.ResourceParam[Intak
 
 @dg.op(ins={"after": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
 def vacuum_parts(context: dg.OpExecutionContext, intake: dg.ResourceParam[Intake]) -> None:
-    """Delete parts that no version of the last week names."""
+    """Delete parts that no version of the last week contains."""
     done = intake.warehouse().vacuum(delete=True)
     context.add_output_metadata(
         {"deleted_parts": len(done.spare), "deleted_bytes": done.size_bytes, "in_use": done.in_use}
@@ -25,5 +25,5 @@ def vacuum_parts(context: dg.OpExecutionContext, intake: dg.ResourceParam[Intake
 
 @dg.job(description="Merge small parts, and delete those that no recent version needs.")
 def maintain() -> None:
-    """Do what `compact` and `vacuum` of the command line do."""
+    """Run what the commands `compact` and `vacuum` run."""
     vacuum_parts(compact_parts())

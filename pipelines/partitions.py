@@ -1,7 +1,7 @@
-"""Partitions of stored tables. One partition = one ingest batch = one Parquet folder ``batch=KEY``.
+"""Define partitions of stored tables: a partition is an ingest batch, the folder ``batch=KEY``.
 
-Keys are given out by the warehouse (``warehouse.ingest.plan``), not here; sensor and job register
-them with Dagster.
+The warehouse assigns the keys (``warehouse.ingest.plan``); the sensor and the asset of the sources
+register them with Dagster.
 """
 
 import dagster as dg

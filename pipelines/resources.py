@@ -1,7 +1,7 @@
-"""Dagster resources: turn configuration into plain library objects.
+"""Define the Dagster resource, which turns configuration into plain library objects.
 
-What is left empty is taken from the environment when a run or a tick begins, never at import, so
-that definitions load with nothing set.
+Empty fields are read from environment variables when a run or a tick begins, never at import, so
+that definitions load without configuration.
 """
 
 import os
@@ -38,23 +38,23 @@ class Intake:
     """Files, folders and archives to look for new files in."""
     settings: IngestSettings
     vanished: str = "keep"
-    """What becomes of what files held that are gone: keep or remove."""
+    """Policy for the rows of vanished files: keep or remove."""
     days: int = 0
-    """Newest day folders to look into; 0 looks into all of every source."""
+    """Number of newest day folders to list in every source; 0 lists all of it."""
     algorithms: tuple[tuple[str, str], ...] = ()
-    """Algorithm and cohort, over whose new members it runs every night."""
+    """Pairs of an algorithm and the cohort over whose new members it runs every night."""
 
     def warehouse(self) -> Warehouse:
-        """Return the warehouse; the first batch makes it."""
+        """Return the warehouse, which the first batch creates."""
         return warehouse.open(self.root, create=True)
 
     def looked_into(self) -> Sequence[str]:
-        """Return the sources, or their folders of the newest days."""
+        """Return the sources, or their folders of the newest days, to list."""
         return day_folders(self.sources, self.days) if self.days else self.sources
 
 
 class IntakeResource(dg.ConfigurableResource[Intake]):
-    """Sources, warehouse, and how to read."""
+    """Sources, warehouse and settings of ingests, as Dagster configures them."""
 
     root: str = Field(
         default="",
@@ -67,25 +67,26 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
     )
     days: int = Field(
         default=0,
-        description="Look only into the subfolders YYYY/MM/DD of so many newest days of every "
-        "source; 0 looks into all. 2 misses nothing that comes at midnight.",
+        description="List only the subfolders YYYY/MM/DD of this number of newest days of every "
+        "source; 0 lists all. 2 misses no file that arrives at midnight.",
     )
     vanished: str = Field(
         default="",
-        description="What becomes of what files held that are gone from the sources: keep or "
+        description="Policy for the rows of files that vanished from the sources: keep or "
         "remove; else $DICOM_WAREHOUSE_VANISHED, else keep.",
     )
     algorithms: list[str] = Field(
         default=[],
-        description="What runs over new members every night, as algorithm@cohort; else those in "
-        "$DICOM_WAREHOUSE_ALGORITHMS, separated by commas.",
+        description="Algorithms to run over new members every night, as algorithm@cohort; else "
+        "those in $DICOM_WAREHOUSE_ALGORITHMS, separated by commas.",
     )
     mode: str = Field(
         default="",
         description="minimal, normal or full; else $DICOM_WAREHOUSE_MODE, else full.",
     )
     patterns: list[str] = Field(
-        default=[], description="Shell patterns that file names must match; none takes every file."
+        default=[],
+        description="Shell patterns that file names must match; without, all files are read.",
     )
     workers: int | None = Field(
         default=None, description="Processes that read in parallel; by default one per processor."
@@ -100,26 +101,26 @@ class IntakeResource(dg.ConfigurableResource[Intake]):
     )
     limits: list[str] = Field(
         default=[],
-        description="What one file may cost, such as rows=5000000; else those in "
-        "$DICOM_WAREHOUSE_LIMITS, separated by commas. Beyond, it is rejected with the number.",
+        description="Limits of one file, such as rows=5000000; else those in "
+        "$DICOM_WAREHOUSE_LIMITS, separated by commas. A file beyond a limit is rejected.",
     )
-    batch_files: int = Field(
-        default=PLANNED_FILES, description="Files of one batch, that is of one run."
-    )
+    batch_files: int = Field(default=PLANNED_FILES, description="Files per batch, and so per run.")
 
     def create_resource(self, context: dg.InitResourceContext) -> Intake:  # noqa: ARG002 - Dagster passes it
-        """Return what assets and sensors receive."""
+        """Return the intake that assets and sensors receive."""
         root = self.root or ROOT.get_value() or "warehouse-data"
         if is_object(root):
             raise UsageError(f"Dagster needs a warehouse in a folder, not {root}")
         vanished = self.vanished or VANISHED.get_value() or "keep"
         if vanished not in {"keep", "remove"}:
-            raise UsageError(f"what vanished is to be kept or removed, not {vanished!r}")
+            raise UsageError(
+                f"the policy for vanished files must be keep or remove, not {vanished!r}"
+            )
         pairs = self.algorithms or (ALGORITHMS.get_value() or "").split(",")
         algorithms = [pair.strip().partition("@") for pair in pairs if pair.strip()]
         if any(not (name and cohort) for name, _, cohort in algorithms):
-            raise UsageError("what runs over a cohort is written as algorithm@cohort")
-        # The colon of s3:// separates nothing.
+            raise UsageError("algorithms must be written as algorithm@cohort")
+        # The colon of s3:// is not a separator.
         listed = re.split(f"{os.pathsep}(?!//)", SOURCES.get_value() or "")
         return Intake(
             root=Path(os.path.abspath(root)),

@@ -1,4 +1,4 @@
-"""Schedules, which are off until they are switched on."""
+"""Define schedules, which are stopped until a user starts them."""
 
 import dagster as dg
 
@@ -11,7 +11,7 @@ every_night = dg.ScheduleDefinition(
     name="every_night",
     job=nightly,
     cron_schedule="0 2 * * *",
-    # Of the machine: nights are quiet where the scanners stand.
+    # The time zone of the machine: scanners nearby are idle at night.
     execution_timezone=None,
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
@@ -35,7 +35,7 @@ every_morning = dg.ScheduleDefinition(
 def new_members(
     context: dg.ScheduleEvaluationContext, intake: dg.ResourceParam[Intake]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """Run algorithms over the newest run of their cohorts, which ``every_night`` asks again."""
+    """Run algorithms over the newest run of their cohorts, which ``every_night`` creates."""
     if not intake.algorithms:
         return dg.SkipReason("no algorithms: set DICOM_WAREHOUSE_ALGORITHMS=algorithm@cohort")
     wh = intake.warehouse()

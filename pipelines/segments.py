@@ -1,7 +1,7 @@
-"""Volumes of segments as an asset: counting reads pixels, so it is done when it is asked for.
+"""Define the asset of segment volumes, which runs on request because counting reads pixels.
 
-The rows are those of the table ``measured_segments``, which is told what was added to it; the view
-``segment_volumes`` has those that hold.
+Its rows are those of the table ``measured_segments``, which it reports as materialized; the view
+``segment_volumes`` has the current ones.
 """
 
 import dagster as dg
@@ -16,10 +16,10 @@ from pipelines.resources import Intake
 def segment_measurements(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> dg.MaterializeResult[None]:
-    """Voxels and ml of every segment that is new, or whose file or images have changed.
+    """Voxels and ml of segments that are new, or whose file or images have changed.
 
-    An object whose frames cannot be read, because its source is away, is named in the metadata and
-    fails the run after all others were counted; it is tried again by the next one.
+    Objects whose frames cannot be read, such as those with a missing source, are named in the
+    metadata and fail the run after all others were counted; the next run tries them again.
     """
     done = intake.warehouse().measure_segments()
     counts = {

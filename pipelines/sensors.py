@@ -1,4 +1,4 @@
-"""Sensors, which are off until they are switched on."""
+"""Define sensors, which are stopped until a user starts them."""
 
 import time
 from pathlib import Path
@@ -16,8 +16,8 @@ from warehouse.store.layout import MARKER
 from warehouse.store.marker import identity
 
 SETTLED_SECONDS = 600
-"""Folders that changed later than this before a tick are listed once more: a file may have been
-listed while it was still being written, which would leave no other trace."""
+"""Folders that changed within this time before a tick are listed again: a file may have been listed
+while it was written, which does not change its folder later."""
 
 
 @dg.sensor(
@@ -29,13 +29,13 @@ listed while it was still being written, which would leave no other trace."""
 def new_files(
     context: dg.SensorEvaluationContext, intake: dg.ResourceParam[Intake]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Look for new and changed files in the sources; start one run per batch of them.
+    """Find new and changed files in the sources; start one run per batch of them.
 
-    While no folder has changed, files are not listed: only folders are looked at. What that cannot
-    show, files overwritten in place, the job ``nightly`` finds.
+    While no folder has changed, only folders are checked and no files are listed. Files that are
+    overwritten in place are found by the job ``nightly``.
 
-    Batches that came by another road (the command line) become partitions too, so that Dagster
-    shows every folder of the store.
+    Batches of other ingests (the command line) become partitions, too, so that Dagster shows every
+    batch of the store.
     """
     if not intake.sources:
         return dg.SkipReason("no sources: set DICOM_WAREHOUSE_SOURCES, see docs/how-to/schedule.md")
@@ -47,8 +47,8 @@ def new_files(
     others = [key for key in stored_batches(intake.root) if key not in known and key not in planned]
     return dg.SensorResult(
         cursor=state if settled else "",
-        # A batch whose run failed stays planned: its run key keeps it from being started again and
-        # again. With the warehouse in the key, a new warehouse may count from 1 again.
+        # A batch whose run failed stays planned: its run key prevents another start. The key has
+        # the ID of the warehouse, because a new warehouse counts from 1 again.
         run_requests=[
             dg.RunRequest(run_key=f"{warehouse_id}/{key}", partition_key=key) for key in planned
         ],
@@ -62,9 +62,9 @@ def new_files(
 
 
 def source_state(intake: Intake) -> tuple[str | None, bool]:
-    """Return what the sources look like and how they are read, and whether they are at rest.
+    """Return the state of the source folders and read settings, and whether it is settled.
 
-    None before the warehouse is made, and of buckets, which do not tell.
+    The state is None before the warehouse is created, and for buckets, which have no folder times.
     """
     if (
         any(is_object(source) for source in intake.sources)
@@ -73,5 +73,5 @@ def source_state(intake: Intake) -> tuple[str | None, bool]:
         return None, False
     state = folder_state(intake.looked_into(), exclude=intake.root)
     settled = state.newest_us < (time.time() - SETTLED_SECONDS) * 1_000_000
-    read = (intake.settings.mode.value, *intake.settings.patterns)
-    return "/".join([identity(intake.root), state.digest, *read]), settled
+    read_settings = (intake.settings.mode.value, *intake.settings.patterns)
+    return "/".join([identity(intake.root), state.digest, *read_settings]), settled

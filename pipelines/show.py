@@ -1,7 +1,7 @@
-"""Metadata of runs for Dagster's pages: numbers, reasons and paths only.
+"""Format the metadata of runs for Dagster's pages: numbers, reasons and paths only.
 
-Markdown where Dagster has no form of its own; no value of a header is shown, so days are those on
-which files arrived and not those of studies.
+Markdown is used where Dagster has no type. No value of a header is shown, so days are those of the
+arrival of files, not of studies.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ BAR = 40
 
 
 def batch_metadata(report: IngestReport, batch: BatchReport, table: str) -> dict[str, Any]:
-    """Return what reading a batch did, and what it left in one table."""
+    """Return the metadata of an ingested batch in one table."""
     rejects = [
         dg.TableRecord({"path": escaped(path), "reason": escaped(why)})
         for path, why in report.rejects
@@ -45,30 +45,30 @@ def batch_metadata(report: IngestReport, batch: BatchReport, table: str) -> dict
         "version": report.version,
         "rejects": dg.MetadataValue.table(rejects, paths),
         "reject_reasons": dg.MetadataValue.md(_table(["reason", "files", "first"], batch.rejects)),
-        "arrivals": dg.MetadataValue.md(_plot(batch.arrivals)),
+        "arrivals": dg.MetadataValue.md(_bar_table(batch.arrivals)),
     }
 
 
-def listing_metadata(found: Sequence[str], waiting: Sequence[str]) -> dict[str, Any]:
-    """Return what a listing of the sources found to do."""
-    return {"new_batches": len(found), "waiting_batches": len(waiting), "waiting": list(waiting)}
+def listing_metadata(planned: Sequence[str], waiting: Sequence[str]) -> dict[str, Any]:
+    """Return the metadata of a listing: new and waiting batches."""
+    return {"new_batches": len(planned), "waiting_batches": len(waiting), "waiting": list(waiting)}
 
 
-def removal_metadata(found: RemovalReport, policy: str) -> dict[str, Any]:
-    """Return how many files vanished, and what became of what they held."""
+def removal_metadata(report: RemovalReport, policy: str) -> dict[str, Any]:
+    """Return the metadata of a removal: vanished files, and what was removed or taken over."""
     return {
         "policy": policy,
-        "known": found.known,
-        "vanished": found.vanished,
-        "removed": found.removed,
-        "instances": found.instances,
-        "taken_over": found.taken_over,
-        "version": found.version,
+        "known": report.known,
+        "vanished": report.vanished,
+        "removed": report.removed,
+        "instances": report.instances,
+        "taken_over": report.taken_over,
+        "version": report.version,
     }
 
 
 def rerun_metadata(reruns: Sequence[Rerun]) -> dict[str, Any]:
-    """Return what became of every question, as a table."""
+    """Return the metadata of cohort reruns, with a table of them."""
     rows = [
         (
             rerun.cohort,
@@ -91,7 +91,7 @@ def rerun_metadata(reruns: Sequence[Rerun]) -> dict[str, Any]:
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Write a Markdown table; text of files cannot break out of its cell."""
+    """Return a Markdown table; text of files is escaped, so it cannot leave its cell."""
     if not rows:
         return "none"
     lines = [names, ["---"] * len(names), *rows]
@@ -104,8 +104,8 @@ def _cell(value: object) -> str:
     return markdown(value)
 
 
-def _plot(days: Sequence[tuple[dt.date, int]]) -> str:
-    """Draw instances per day as bars; the longest is that of the busiest day."""
-    most = max((count for _, count in days), default=0)
-    rows = [(f"{day}", count, "█" * max(1, round(BAR * count / most))) for day, count in days]
+def _bar_table(days: Sequence[tuple[dt.date, int]]) -> str:
+    """Return a table of instances per day with bars, scaled to the busiest day."""
+    max_count = max((count for _, count in days), default=0)
+    rows = [(f"{day}", count, "█" * max(1, round(BAR * count / max_count))) for day, count in days]
     return _table(["arrived", "instances", ""], rows)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from warehouse.bids.refused import Refused
 from warehouse.bids.sidecar import of_field_map, rounded, sidecar, sliced
-from warehouse.bids.split import ORDER, Piece, _named
+from warehouse.bids.split import ORDER, Piece, _with_labels
 
 BOLD = {"RepetitionTime": 2.0, "EchoTime": 0.03}
 
@@ -34,7 +34,7 @@ def told(
 def test_what_cannot_be_is_left_out_and_said(name: str, value: float) -> None:
     made, left_out = told(BOLD | {name: value})
     assert name not in made
-    assert left_out == [f"{name}: {value:g} is not possible"]
+    assert left_out == [f"{name}: {value:g} is out of range"]
 
 
 def test_the_step_between_volumes_counts_where_it_is_regular() -> None:
@@ -50,7 +50,7 @@ def test_the_step_between_volumes_counts_where_it_is_regular() -> None:
 def test_times_that_tell_nothing_leave_what_the_header_states(times: list[float]) -> None:
     made, left_out = told(BOLD, times)
     assert made["RepetitionTime"] == 2
-    assert left_out == ["RepetitionTime: volumes begin at other times than it says"]
+    assert left_out == ["RepetitionTime: it contradicts the times of volumes"]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_slice_times_lie_within_a_repetition_and_tell_multiband() -> None:
     assert sliced(made, [0.0, 1.0, 0.0, 1.0], 4) == []
     assert (made["SliceTiming"], made["MultibandAccelerationFactor"]) == ([0, 1, 0, 1], 2)
     made = {"RepetitionTime": 2.0}
-    assert sliced(made, [0.0, 2.5], 2) == ["SliceTiming: beyond the repetition time"]
-    assert sliced(made, [0.0], 2) == ["SliceTiming: 1 times of 2 slices"]
+    assert sliced(made, [0.0, 2.5], 2) == ["SliceTiming: times exceed the repetition time"]
+    assert sliced(made, [0.0], 2) == ["SliceTiming: 1 times for 2 slices"]
     assert "SliceTiming" not in made
 
 
@@ -97,7 +97,7 @@ def test_numbers_are_as_they_were_meant() -> None:
 
 @given(st.dictionaries(st.sampled_from(ORDER[2:]), st.sampled_from(["a", "1"]), max_size=6))
 def test_labels_stand_in_the_order_of_bids(entities: dict[str, str]) -> None:
-    made = _named("sub-1/ses-1/func/sub-1_ses-1_run-2_bold", entities)
+    made = _with_labels("sub-1/ses-1/func/sub-1_ses-1_run-2_bold", entities)
     *labels, suffix = made.rpartition("/")[2].split("_")
     names = [label.split("-")[0] for label in labels]
     assert suffix == "bold"

@@ -155,7 +155,7 @@ def test_a_series_that_lost_an_instance_is_not_taken_for_a_whole_one(both: Both)
     }
     assert lost == {KEY.uid(both.uids[name]) for name in ("T1w third", "epi forth", "epi back")}
     assert why[KEY.uid(both.uids["epi forth"])] == (
-        "BIDS asks for PhaseEncodingDirection of an epi, which is not stated"
+        "BIDS requires PhaseEncodingDirection for an epi, which is not stated"
     )
 
 

@@ -58,7 +58,7 @@ def test_it_listens_until_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["--aet", "A" * 17], "no AE title"), (["--destination", "PACS"], "write AET=host:port"),
+        (["--aet", "A" * 17], "not an AE title"), (["--destination", "PACS"], "write AET=host:port"),
         (["--tls", "no.pem", "no.key", "none"], "TLS cannot be set up"), (["--mode", "some"], "unknown mode"),
         (["--spool", "w/inside"], "never ingests its own folder"),
     ],

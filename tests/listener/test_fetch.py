@@ -102,7 +102,7 @@ def test_what_a_peer_says_is_told(
 ) -> None:
     with pytest.raises(PeerFailed, match="does not know our AE title UNKNOWN.*0xA801"):
         fetch(wh, pacs, ["1.0"], settings=replace(OURS, aet="UNKNOWN"))
-    with pytest.raises(UsageError, match="is no UID"):
+    with pytest.raises(UsageError, match="is not a UID"):
         fetch(wh, pacs, ["1.*"], settings=OURS)
     refusing = replace(OURS, aet="CLOSED", allow=("FRIEND",))
     with (

@@ -191,9 +191,9 @@ def test_a_log_names_no_patient(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"aet": "A" * 17}, "no AE title"), ({"aet": " "}, "no AE title"),
-        ({"port": 70_000}, "no port"), ({"associations": 0}, "more than 0"),
-        ({"sop_classes": ("x",)}, "no UID"), ({"allow": ("Ä",)}, "no AE title"),
+        ({"aet": "A" * 17}, "not an AE title"), ({"aet": " "}, "not an AE title"),
+        ({"port": 70_000}, "not a port"), ({"associations": 0}, "more than 0"),
+        ({"sop_classes": ("x",)}, "not a UID"), ({"allow": ("Ä",)}, "not an AE title"),
         ({"mode": "some"}, "unknown mode"),
     ],
 )  # fmt: skip

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.show import _plot, _table
+from pipelines.show import _bar_table, _table
 from warehouse.ingest import ingest, planned_batches
 from warehouse.store import delta, locks
 from warehouse.store.delta import Change
@@ -62,7 +62,7 @@ def test_a_cohort_that_cannot_be_asked_fails_the_night_and_is_named(run, stored)
     done = run("nightly", raise_on_error=False)
     assert not done.success
     [failure] = [e for e in done.all_events if e.is_step_failure]
-    assert "cannot be asked: bad" in str(failure.step_failure_data.error)
+    assert "whose query failed: bad" in str(failure.step_failure_data.error)
     assert (Path(stored) / "cohorts/runs/mr-0001").is_dir()
 
 
@@ -74,6 +74,6 @@ def test_text_of_files_stays_in_its_cell():
 
 
 def test_a_plot_has_a_bar_per_day():
-    lines = _plot([("2026-01-01", 40), ("2026-01-02", 1), ("2026-01-03", 20)]).splitlines()
+    lines = _bar_table([("2026-01-01", 40), ("2026-01-02", 1), ("2026-01-03", 20)]).splitlines()
     assert [line.count("█") for line in lines[2:]] == [40, 1, 20]
-    assert _plot([]) == "none"
+    assert _bar_table([]) == "none"

@@ -137,7 +137,7 @@ def test_a_file_of_tokens_keeps_no_secret(tmp_path: Path) -> None:
     assert run("token", "revoke", "viewer", "-w", str(tmp_path / "w")).returncode == 0
     assert read_tokens(path) == []
     path.write_text("{}")
-    with pytest.raises(UsageError, match="no file of tokens"):
+    with pytest.raises(UsageError, match="is not a token file"):
         read_tokens(path)
 
 
@@ -182,7 +182,7 @@ def test_a_spoilt_file_of_tokens_lets_nobody_in(
     (tmp_path / "tokens").write_text(good)
     assert client.get("/api/v1/studies", **bearer(secrets["read"])).status_code == 200
     (tmp_path / "other").write_text("{")
-    with pytest.raises(UsageError, match="no file of tokens"):
+    with pytest.raises(UsageError, match="is not a token file"):
         Gate(tmp_path / "other")
 
 
@@ -336,8 +336,8 @@ def test_questions_that_wait_keep_nobody_else_waiting(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More questions than there are threads (40 of anyio), of which none has its turn."""
-    monkeypatch.setattr(questions, "_AT_A_TIME", threading.Semaphore(0))
-    monkeypatch.setattr(questions, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(questions, "_SLOTS", threading.Semaphore(0))
+    monkeypatch.setattr(questions, "_WAIT_SECONDS", 0.2)
     told = []
 
     def ask() -> None:

@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_said(tmp_path: Path) -> None:
     add_token(tmp_path / "tokens", "a", "read")
     for wrong, said in (
         (["--aet", "A"], "--listen PORT"),
-        (["--listen", "0", "--aet", "A" * 17], "no AE title"),
+        (["--listen", "0", "--aet", "A" * 17], "not an AE title"),
         (["--listen", "0", "--destination", "PACS"], "write AET=host:port"),
         (["--without", "everything"], "everything"),
     ):

@@ -118,7 +118,7 @@ def test_headers_of_many_are_streamed(
         "select study_key from studies where instance_count > 10 order by 1 limit 1"
     ).fetchall()
     whole = client.get(f"/dicomweb/studies/{study}/metadata")
-    monkeypatch.setattr(dicomweb, "_AT_A_TIME", 4)
+    monkeypatch.setattr(dicomweb, "_PORTION", 4)
     streamed = client.get(f"/dicomweb/studies/{study}/metadata")
     assert "Content-Length" not in streamed.headers
     assert streamed.content == whole.content

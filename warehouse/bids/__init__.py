@@ -1,1 +1,1 @@
-"""Runs of cohorts as BIDS data sets."""
+"""Export runs of cohorts as BIDS data sets."""

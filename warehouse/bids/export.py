@@ -1,8 +1,8 @@
 """Export a run as a BIDS data set.
 
 In: a run and the newest version of its warehouse. Out: a folder with images, sidecars and tables,
-one series in memory at a time. What is no image of BIDS is a row of ``series.tsv`` with the reason.
-An export that was broken off goes on where it ended: images that are there are not written again.
+one series in memory at a time. A series that is not exported is a row of ``series.tsv`` with the
+reason. An interrupted export can be resumed: existing images are not written again.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Options:
     Attributes
     ----------
     identifiers
-        Write what identifies besides the labels of names: UIDs, institution, device, station, age,
-        sex, dates and times.
+        Write UIDs, institution, device, station, age, sex, dates and times, which identify a person
+        in addition to the labels of names.
     isotropic
         Keep diffusion weighted volumes without a direction beside others that have one.
     allow_gaps, resample
@@ -73,16 +73,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is told of a data set whose run nobody may hear of, as one that was de-identified.
+    """Description of a data set that must not reveal its run, such as a de-identified one.
 
     Attributes
     ----------
     facts
-        In the place of those of the run.
+        Provenance, instead of that of the run.
     refused
-        Why series are not written, by their key.
+        Reasons why series are not written, by series key.
     beside
-        Names of other files at the top of the data set.
+        Names of other top-level files of the data set.
     readme
         Text of its README.
     """
@@ -104,33 +104,33 @@ def export_bids(
     root
         Folder of the warehouse.
     run
-        What to export. A series is written if all its instances are members.
+        Run to export. A series is written if all its instances are members.
     target
-        Folder: new, empty, or of the same export that was broken off.
+        Folder: new, empty, or of the same export, if that was interrupted.
     identifiers
         Write UIDs, institution, device, station, age, sex, dates and times. Without them labels of
         subjects and sessions still come from PatientID and the time of the study.
     isotropic
         Keep diffusion weighted volumes without a direction beside others that have one.
     allow_gaps
-        Write series of single images in which slices are missing, with zeros in their place; the
-        sidecar says which: ``MissingSlices``, from 0.
+        Write series of single images with missing slices, which are filled with zeros; the sidecar
+        lists them in ``MissingSlices``, from 0.
     resample
-        ``tilt``: write series whose slices are shifted evenly, as by a tilted gantry, moved within
-        their planes to lie above each other; the sidecar says so: ``ResampledFromTilt``.
+        ``tilt``: write series whose slices are shifted evenly, as by a tilted gantry, and resample
+        them within their planes to align them; the sidecar states ``ResampledFromTilt``.
 
     Returns
     -------
     dict
-        The facts of every export, and ``bids``: how many series and images were written, and how
-        many series were not.
+        Provenance, as of every export, and ``bids``: the numbers of written series, of other series
+        and of images.
 
     Raises
     ------
     TargetExists
-        The folder holds something else.
+        The folder contains something else.
     ExportFailed
-        A member has left the warehouse, or the disk is full.
+        A member is no longer in the warehouse, or the disk is full.
     NotInstalled
 
     Examples
@@ -145,89 +145,100 @@ def export_bids(
 def write_data_set(
     root: Path, run: Run, target: Path, options: Options, account: Account | None = None
 ) -> dict[str, Any]:
-    """Write a data set as ``export_bids`` does, which may tell another account of itself."""
+    """Write a data set as ``export_bids`` does, optionally with another description of itself."""
     if options.resample not in {None, "tilt"}:
-        raise UsageError(f"unknown resampling {options.resample!r}; there is: tilt")
+        raise UsageError(f"unknown resampling {options.resample!r}; choose: tilt")
     catalog = members_of(root, run)
     facts = account.facts if account else provenance(run, FORMAT, catalog.snapshot.version)
     facts["options"] = asdict(options)
-    with folder.claimed(target, facts) as place:
-        # In the place of the views, for this connection: what follows asks them time and again.
+    with folder.claimed(target, facts) as descriptor:
+        # These tables replace the views for this connection, as they are queried repeatedly.
         weighted = statement("diffusion_frames", "bids")
         catalog.connection.execute(f"create temp table diffusion_frames as {weighted}")
         for view in ("sequence_facts", "sequence_types"):
             catalog.connection.execute(f"create temp table {view} as from {view}")
-        series = _rows(catalog, "series")
+        series = _query_rows(catalog, "series")
         refused = account.refused if account else {}
         for row in series:
             row["why_not"] = row["why_not"] or refused.get(row["series_key"])
-        known = {row["series_key"]: row for row in _rows(catalog, "sidecars")}
+        facts_by_key = {row["series_key"]: row for row in _query_rows(catalog, "sidecars")}
         images: list[Written] = []
-        taken: set[str] = set()
-        says_paths = options.identifiers and account is None
+        used_names: set[str] = set()
+        shows_paths = options.identifiers and account is None
         report = [
-            _exported(catalog, row, known, place, options, images, taken, says_paths=says_paths)
+            _export_series(
+                catalog,
+                row,
+                facts_by_key,
+                descriptor,
+                options,
+                images,
+                used_names,
+                shows_paths=shows_paths,
+            )
             for row in series
         ]
-        relations = links(images)
+        field_map_fields = links(images)
         contents = {
-            f"{image.name}.json": json_bytes(image.sidecar | relations.get(image.name, {}))
+            f"{image.name}.json": json_bytes(image.sidecar | field_map_fields.get(image.name, {}))
             for image in images
         }
         for image in images:
             contents |= {f"{image.name}{ending}": more for ending, more in image.beside.items()}
-        of_series = {row["series_key"]: row for row in series}
-        contents |= patient_files(images, of_series, identifiers=options.identifiers)
+        series_by_key = {row["series_key"]: row for row in series}
+        contents |= patient_files(images, series_by_key, identifiers=options.identifiers)
         contents |= root_files(run, report)
         if account:
             contents |= descriptions_without(run, account.readme, account.beside)
         for name, content in contents.items():
-            folder.write(place, name, content)
+            folder.write(descriptor, name, content)
         written = sum(row["why_not"] is None for row in report)
         facts["bids"] = {
             "series_written": written, "series_not_written": len(report) - written,
             "images": len(images),
         }  # fmt: skip
-        _manifest(place, images, contents, facts)
+        _write_manifest(descriptor, images, contents, facts)
     return facts
 
 
-def _rows(catalog: Catalog, name: str) -> list[dict[str, Any]]:
-    # Executed at once: a relation would plan this large question a second time.
-    answer = catalog.connection.execute(statement(name, "bids"))
-    names = [described[0] for described in answer.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+def _query_rows(catalog: Catalog, name: str) -> list[dict[str, Any]]:
+    # Executed directly: a relation would plan this large query a second time.
+    result = catalog.connection.execute(statement(name, "bids"))
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
-def _exported(
-    catalog: Catalog, row: dict[str, Any], known: dict[str, dict[str, Any]], place: int,
-    options: Options, images: list[Written], taken: set[str], *, says_paths: bool,
+def _export_series(
+    catalog: Catalog, row: dict[str, Any], facts_by_key: dict[str, dict[str, Any]], descriptor: int,
+    options: Options, images: list[Written], used_names: set[str], *, shows_paths: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the images of a series; return its row of ``series.tsv``."""
     key = row["series_key"]
     key_text = key if options.identifiers else hashlib.sha256(key.encode()).hexdigest()[:12]
     why: str | None = row["why_not"]
-    made: list[Written] = []
+    written: list[Written] = []
     notes: list[str] = []
     if why is None:
         try:
-            made, notes = _written(catalog, row, known[key], place, options, taken)
+            written, notes = _write_images(
+                catalog, row, facts_by_key[key], descriptor, options, used_names
+            )
         except Refused as refused:
             why = refused.why
         except PixelError as error:
-            # Messages name series and files.
-            said_so = str(error) if says_paths else type(error).__name__
-            why = getattr(error, "why", None) or said_so
-    images += made
+            # Messages contain UIDs and paths.
+            message = str(error) if shows_paths else type(error).__name__
+            why = getattr(error, "why", None) or message
+    images += written
     return {
-        "series_key": key_text, "files": " ".join(f"{image.name}.nii.gz" for image in made),
+        "series_key": key_text, "files": " ".join(f"{image.name}.nii.gz" for image in written),
         "why_not": why, "notes": "; ".join(dict.fromkeys(notes)),
     }  # fmt: skip
 
 
-def _written(
-    catalog: Catalog, row: dict[str, Any], facts: dict[str, Any], place: int, options: Options,
-    taken: set[str],
+def _write_images(
+    catalog: Catalog, row: dict[str, Any], facts: dict[str, Any], descriptor: int, options: Options,
+    used_names: set[str],
 ) -> tuple[list[Written], list[str]]:  # fmt: skip
     """Plan all images of a series, then write the missing ones."""
     if facts["not_read"] is not None:
@@ -236,81 +247,85 @@ def _written(
     tilt = options.resample == "tilt"
     volume = open_volume(catalog, row["series_key"], gaps=options.allow_gaps, tilt=tilt)
     if volume.affine is None:
-        raise Refused("its frames have no place in space")
+        raise Refused("its frames have no position in space")
     weighting, notes = None, []
     if (row["data_type"], suffix) == ("dwi", "dwi"):
         if is_sheared(volume):
-            raise Refused("gradients of slices that are shifted against each other are not known")
+            raise Refused(
+                "gradients of slices that are shifted against each other are not supported"
+            )
         weighting = gradients(catalog, volume, isotropic=options.isotropic, unweighted=True)
         notes = _notes_on_b_values(weighting)
     kept = None if weighting is None else weighting.volumes
-    found = pieces(volume, row["path"], suffix, row["labels"], kept)
-    marks, description = _marks(volume)
-    notes += description
+    planned = pieces(volume, row["path"], suffix, row["labels"], kept)
+    marks, mark_notes = _volume_marks(volume)
+    notes += mark_notes
     fields = marks | facts["fields"] | (facts["identifiers"] if options.identifiers else {})
     if not options.identifiers:
         fields.pop("AcquisitionTime")
-    begins = along(volume, "time_s")
-    of_slices = _slice_times(catalog, volume, fields, suffix)
-    made = []
-    for piece in found:
-        if piece.name.lower() in taken:
-            raise Refused(f"another series is {piece.name} already")
-        times = [begins[number] for number in piece.volumes] if begins else None
-        own = suffix_of(piece.name)
-        written, left_out = sidecar(fields, piece, own, row["task"], times)
-        of_field_map(written, own, facts["field_map_echo_times_s"], facts["rescale_type"])
-        notes += left_out + sliced(written, of_slices, volume.shape[volume.leading])
-        beside = {} if weighting is None else _gradient_files(weighting, piece)
-        made.append(
+    start_times = along(volume, "time_s")
+    times_of_slices = _slice_times(catalog, volume, fields, suffix)
+    images = []
+    for piece in planned:
+        if piece.name.lower() in used_names:
+            raise Refused(f"another series has the name {piece.name}")
+        times = [start_times[number] for number in piece.volumes] if start_times else None
+        suffix_of_piece = suffix_of(piece.name)
+        fields_of_piece, omitted = sidecar(fields, piece, suffix_of_piece, row["task"], times)
+        of_field_map(
+            fields_of_piece, suffix_of_piece, facts["field_map_echo_times_s"], facts["rescale_type"]
+        )
+        notes += omitted + sliced(fields_of_piece, times_of_slices, volume.shape[volume.leading])
+        gradient_files = {} if weighting is None else _gradient_files(weighting, piece)
+        images.append(
             Written(
                 piece.name, row["series_key"], row["subject"], row["session"], row["data_type"],
-                suffix, row["task"], row["acquired_at"], written, beside,
+                suffix, row["task"], row["acquired_at"], fields_of_piece, gradient_files,
             )
         )  # fmt: skip
-    lacking = [
+    missing = [
         (piece, image)
-        for piece, image in zip(found, made, strict=True)
-        if not folder.has(place, f"{piece.name}.nii.gz")
+        for piece, image in zip(planned, images, strict=True)
+        if not folder.has(descriptor, f"{piece.name}.nii.gz")
     ]
-    whole = nifti(volume) if lacking else None
-    if lacking and "ResampledFromTilt" in marks:
-        whole = straightened(whole)
-    for piece, image in lacking:
+    nifti_image = nifti(volume) if missing else None
+    if missing and "ResampledFromTilt" in marks:
+        nifti_image = straightened(nifti_image)
+    for piece, image in missing:
         is_series = len(piece.volumes) > 1 or suffix in {"bold", "dwi"}
         content = packed(
-            whole, piece.volumes, is_series=is_series,
-            step_s=image.sidecar.get("RepetitionTime"), axis=_axis(image.sidecar),
+            nifti_image, piece.volumes, is_series=is_series,
+            step_s=image.sidecar.get("RepetitionTime"), axis=_phase_encoding_axis(image.sidecar),
         )  # fmt: skip
-        folder.write(place, f"{piece.name}.nii.gz", content)
-    taken.update(piece.name.lower() for piece in found)
-    return made, notes
+        folder.write(descriptor, f"{piece.name}.nii.gz", content)
+    used_names.update(piece.name.lower() for piece in planned)
+    return images, notes
 
 
-def _marks(volume: LazyVolume) -> tuple[dict[str, Any], list[str]]:
-    """Return what the sidecar and the report say of a volume that is not as it was acquired."""
+def _volume_marks(volume: LazyVolume) -> tuple[dict[str, Any], list[str]]:
+    """Return sidecar fields and notes about missing and resampled slices."""
     marks: dict[str, Any] = {}
     notes = []
     if volume.leading == 0 and (missing := np.flatnonzero(volume.layout.grid < 0).tolist()):
         marks["MissingSlices"] = missing
-        notes.append(f"{len(missing)} missing slices are zero")
+        notes.append(f"{len(missing)} missing slices are filled with zeros")
     if is_sheared(volume):
         marks["ResampledFromTilt"] = True
-        notes.append("slices were moved within their planes: the gantry was tilted")
+        notes.append("slices were resampled within their planes, because the gantry was tilted")
     return marks, notes
 
 
 def _notes_on_b_values(weighting: Gradients) -> list[str]:
-    """Return what a reader of the data set must know of its b-values."""
+    """Return notes about volumes without direction, and about inferred or private b-values."""
     notes = []
     if weighting.isotropic:
         notes.append(
-            f"{len(weighting.isotropic)} weighted volumes without a direction were left out"
+            f"{len(weighting.isotropic)} weighted volumes without a direction were omitted"
         )
     if weighting.inferred:
-        notes.append(f"b-value 0 of {len(weighting.inferred)} volumes is not stated but follows")
+        notes.append(f"b-value 0 of {len(weighting.inferred)} volumes is not stated but inferred")
     if weighting.without_creator:
-        notes.append("b-values are of private elements without a creator")
+        notes.append("b-values come from private elements without a creator")
     return notes
 
 
@@ -324,33 +339,33 @@ def _slice_times(
 
 
 def _gradient_files(weighting: Gradients, piece: Piece) -> dict[str, bytes]:
-    places = [weighting.volumes.index(number) for number in piece.volumes]
+    indices = [weighting.volumes.index(number) for number in piece.volumes]
     of_piece = replace(
-        weighting, volumes=piece.volumes, b_values=weighting.b_values[places],
-        directions=weighting.directions[places], vectors=weighting.vectors[places],
+        weighting, volumes=piece.volumes, b_values=weighting.b_values[indices],
+        directions=weighting.directions[indices], vectors=weighting.vectors[indices],
     )  # fmt: skip
     return {".bval": of_piece.bval.encode(), ".bvec": of_piece.bvec.encode()}
 
 
-def _axis(fields: dict[str, Any]) -> str | None:
+def _phase_encoding_axis(fields: dict[str, Any]) -> str | None:
     direction = fields.get("PhaseEncodingDirection") or fields.get("PhaseEncodingAxis")
     return None if direction is None else str(direction)[0]
 
 
-def _manifest(
-    place: int, images: list[Written], contents: dict[str, bytes], facts: dict[str, Any]
+def _write_manifest(
+    descriptor: int, images: list[Written], contents: dict[str, bytes], facts: dict[str, Any]
 ) -> None:
-    """Write the digest of every file, and the provenance with the digest of these."""
+    """Write the manifest with the digests of all files, and the provenance with its digest."""
     series = {image.name: image.series_key for image in images}
     names = sorted([*contents, *(f"{name}.nii.gz" for name in series)])
     rows = io.StringIO()
     out = csv.writer(rows, lineterminator="\n")
     out.writerow(MANIFEST_FIELDS)
     for name in names:
-        with folder.opened(place, name) as file:
+        with folder.opened(descriptor, name) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             out.writerow((name, "", file.tell(), digest, ""))
     content = rows.getvalue().encode()
-    folder.write(place, MANIFEST, content)
+    folder.write(descriptor, MANIFEST, content)
     facts["manifest_sha256"] = hashlib.sha256(content).hexdigest()
-    folder.write(place, ABOUT, text(facts).encode())
+    folder.write(descriptor, ABOUT, text(facts).encode())

@@ -1,10 +1,10 @@
 """Assign field maps to images: ``IntendedFor``, ``B0FieldIdentifier``, ``B0FieldSource``.
 
-In: the images of a data set. Out: fields for their sidecars. DICOM does not say what a field map is
-for. The rule, which the manual states: maps that follow each other in a session, each with its own
-direction, are one; it is for the images of its session that come after it, up to the next of its
-kind; images before the first map take the first. A map whose acquisition label says ``rest`` or
-``task`` is for such images alone.
+In: the images of a data set. Out: fields for their sidecars. DICOM does not state which images a
+field map is for. The rule, as in the manual: consecutive map images of a session that differ in
+more than the run are one map; it is for the later images of the session up to the next map of its
+kind; images before the first map use the first. A map with the acquisition label ``rest`` or
+``task`` is only for such images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from warehouse.bids.written import Written
 
-_KINDS = {
+_KIND_OF_SUFFIX = {
     "epi": "pepolar", "phasediff": "phasediff", "phase1": "phasediff", "phase2": "phasediff",
     "magnitude1": "phasediff", "magnitude2": "phasediff", "magnitude": "fieldmap",
     "fieldmap": "fieldmap",
@@ -31,66 +31,68 @@ _TARGETS = {("func", "bold"), ("func", "sbref"), ("dwi", "dwi"), ("dwi", "sbref"
 
 @dataclass(slots=True)
 class _Map:
-    """Images that make one field map."""
+    """Images that form one field map."""
 
     kind: str
     acq: str
-    place: int
+    position: int
     names: dict[str, Written] = field(default_factory=dict)
 
 
 def links(images: Iterable[Written]) -> dict[str, dict[str, Any]]:
-    """Return by name of an image what its sidecar says of field maps."""
+    """Return the fields about field maps of each sidecar, by name of its image."""
     sessions: dict[tuple[str, str], list[Written]] = defaultdict(list)
     for image in images:
         sessions[image.subject, image.session].append(image)
-    made: dict[str, dict[str, Any]] = {}
-    for (subject, session), found in sessions.items():
-        maps, targets = _sorted(found)
+    fields: dict[str, dict[str, Any]] = {}
+    for (subject, session), session_images in sessions.items():
+        maps, targets = _maps_and_targets(session_images)
         intended: dict[str, list[str]] = defaultdict(list)
-        for place, target in targets:
+        for position, target in targets:
             sources = []
-            for kind in dict.fromkeys(one.kind for one in maps):
-                fitting = [m for m in maps if m.kind == kind and _fits(m.acq, target)]
-                before = [m for m in fitting if m.place < place]
-                if chosen := (before[-1:] or fitting[:1]):
+            for kind in dict.fromkeys(field_map.kind for field_map in maps):
+                fitting = [m for m in maps if m.kind == kind and _applies_to(m.acq, target)]
+                earlier = [m for m in fitting if m.position < position]
+                if chosen := (earlier[-1:] or fitting[:1]):
                     sources.append(_identifier(subject, session, chosen[0], maps))
                     for name in chosen[0].names:
                         intended[name].append(f"bids::{target.name}.nii.gz")
             if sources:
-                made[target.name] = {"B0FieldSource": sources[0] if len(sources) == 1 else sources}
-        for one in maps:
-            for name in one.names:
-                made[name] = {"B0FieldIdentifier": _identifier(subject, session, one, maps)}
+                fields[target.name] = {
+                    "B0FieldSource": sources[0] if len(sources) == 1 else sources
+                }
+        for field_map in maps:
+            for name in field_map.names:
+                fields[name] = {"B0FieldIdentifier": _identifier(subject, session, field_map, maps)}
                 if name in intended:
-                    made[name]["IntendedFor"] = intended[name]
-    return made
+                    fields[name]["IntendedFor"] = intended[name]
+    return fields
 
 
-def _sorted(images: list[Written]) -> tuple[list[_Map], list[tuple[int, Written]]]:
-    """Return the field maps of a session, and the images they may be for, with places."""
+def _maps_and_targets(images: list[Written]) -> tuple[list[_Map], list[tuple[int, Written]]]:
+    """Return the field maps of a session, and the images they may be for with their positions."""
     order = sorted(images, key=lambda image: (image.acquired_at or _LAST, image.name))
     maps: list[_Map] = []
     targets: list[tuple[int, Written]] = []
     is_open = False
-    for place, image in enumerate(order):
+    for position, image in enumerate(order):
         if image.data_type == "fmap":
-            kind, acq = _KINDS[image.suffix], _label(image.name, "acq")
+            kind, acq = _KIND_OF_SUFFIX[image.suffix], _label_of_name(image.name, "acq")
             role = re.sub(r"_run-\d+", "", image.name)
-            last = next((m for m in reversed(maps) if (m.kind, m.acq) == (kind, acq)), None)
-            known = {re.sub(r"_run-\d+", "", name) for name in last.names} if last else set()
-            if last is None or not is_open or role in known:
-                last = _Map(kind, acq, place)
-                maps.append(last)
-            last.names[image.name] = image
+            latest = next((m for m in reversed(maps) if (m.kind, m.acq) == (kind, acq)), None)
+            known = {re.sub(r"_run-\d+", "", name) for name in latest.names} if latest else set()
+            if latest is None or not is_open or role in known:
+                latest = _Map(kind, acq, position)
+                maps.append(latest)
+            latest.names[image.name] = image
             is_open = True
         elif (image.data_type, image.suffix) in _TARGETS:
-            targets.append((place, image))
+            targets.append((position, image))
             is_open = False
     return maps, targets
 
 
-def _fits(acq: str, target: Written) -> bool:
+def _applies_to(acq: str, target: Written) -> bool:
     if acq == "rest":
         return target.task == "rest"
     if acq == "task":
@@ -98,11 +100,11 @@ def _fits(acq: str, target: Written) -> bool:
     return True
 
 
-def _identifier(subject: str, session: str, one: _Map, maps: list[_Map]) -> str:
-    number = [m for m in maps if m.kind == one.kind].index(one) + 1
-    return f"{one.kind}_sub{subject}_ses{session}_{number}"
+def _identifier(subject: str, session: str, field_map: _Map, maps: list[_Map]) -> str:
+    number = [m for m in maps if m.kind == field_map.kind].index(field_map) + 1
+    return f"{field_map.kind}_sub{subject}_ses{session}_{number}"
 
 
-def _label(name: str, label: str) -> str:
-    found = re.search(rf"_{label}-([A-Za-z0-9]+)", name)
-    return found[1] if found else ""
+def _label_of_name(name: str, label: str) -> str:
+    match = re.search(rf"_{label}-([A-Za-z0-9]+)", name)
+    return match[1] if match else ""

@@ -1,8 +1,8 @@
-"""The folder of a data set: ours or empty, written file by file, and no link in it followed.
+"""Write the files of a data set to a folder without following symbolic links.
 
-In: a folder that a user named, and contents. Out: files that have their names when they are
-complete. Everything is opened relative to the folder that was checked, so that a link that somebody
-puts there meanwhile is replaced or refused, not followed.
+In: a folder that a user named, and contents. Out: files, which get their names when they are
+complete. Files are opened relative to the descriptor of the checked folder, so that a link that is
+created meanwhile is replaced or refused, never followed.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OTHERS = "it holds other files: name a folder that is empty or does not exist"
-_ANOTHER = (
-    "it holds another export, or one of another version of the warehouse or with other options: "
-    "name a folder that is empty or does not exist"
+_OTHER_FILES = "it contains other files: choose a folder that is empty or does not exist"
+_OTHER_EXPORT = (
+    "it contains another export, or one of another version of the warehouse or with other options: "
+    "choose a folder that is empty or does not exist"
 )
-_LATER = {"manifest_sha256", "bids"}
-"""Facts that are known at the end only."""
+_FINAL_FACTS = {"manifest_sha256", "bids"}
+"""Facts that are known only at the end of an export."""
 
 
 @contextlib.contextmanager
 def claimed(target: Path, facts: dict[str, Any]) -> Iterator[int]:
-    """Open a folder that is empty, new, or a part of the same export that was broken off.
+    """Open a folder that is new, empty, or of the same export, if that was interrupted.
 
     Parameters
     ----------
     target
         The folder; a link is refused.
     facts
-        What the export says about itself: the same for the same export.
+        Provenance of the export, equal for equal exports.
 
     Yields
     ------
@@ -55,22 +55,22 @@ def claimed(target: Path, facts: dict[str, Any]) -> Iterator[int]:
     """
     if not os.path.lexists(target):
         refuse_existing(target)
-        with _failing(str(target)):
+        with _export_errors(str(target)):
             target.mkdir()
     elif not stat.S_ISDIR(os.lstat(target).st_mode):
-        raise TargetExists(target, "it is no folder: name another")
-    with _failing(str(target)):
+        raise TargetExists(target, "it is not a folder: choose another")
+    with _export_errors(str(target)):
         root = os.open(target, _FOLDER)
     try:
         if os.listdir(root):
             try:
-                known = json.loads(read(root, ABOUT))
-                known = {name: fact for name, fact in known.items() if name not in _LATER}
-                same = known == json.loads(text(facts))
+                stored = json.loads(read(root, ABOUT))
+                stored = {name: fact for name, fact in stored.items() if name not in _FINAL_FACTS}
+                is_same = stored == json.loads(text(facts))
             except (OSError, ValueError, AttributeError):
-                raise TargetExists(target, _OTHERS) from None
-            if not same:
-                raise TargetExists(target, _ANOTHER)
+                raise TargetExists(target, _OTHER_FILES) from None
+            if not is_same:
+                raise TargetExists(target, _OTHER_EXPORT)
         else:
             write(root, ABOUT, text(facts).encode())
         yield root
@@ -79,45 +79,45 @@ def claimed(target: Path, facts: dict[str, Any]) -> Iterator[int]:
 
 
 def read(root: int, name: str) -> bytes:
-    """Return the content of a file that stands directly in a folder."""
-    number = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
-    with open(number, "rb") as file:
+    """Return the content of a file directly in a folder."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+    with open(descriptor, "rb") as file:
         return file.read()
 
 
 @contextlib.contextmanager
 def opened(root: int, name: str) -> Iterator[BufferedReader]:
-    """Open a file below a folder to read."""
-    with _failing(name), _parent(root, name) as (folder, last):
-        number = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        with open(number, "rb") as file:
+    """Open a file below a folder for reading."""
+    with _export_errors(name), _parent(root, name) as (folder, file_name):
+        descriptor = os.open(file_name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        with open(descriptor, "rb") as file:
             yield file
 
 
 def has(root: int, name: str) -> bool:
-    """Tell whether a complete file of that name is there."""
+    """Return whether a folder has a complete file of this name."""
     try:
-        with _parent(root, name) as (folder, last):
-            return stat.S_ISREG(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode)
+        with _parent(root, name) as (folder, file_name):
+            return stat.S_ISREG(os.stat(file_name, dir_fd=folder, follow_symlinks=False).st_mode)
     except (FileNotFoundError, ExportFailed):
         return False
 
 
 def write(root: int, name: str, content: bytes) -> None:
-    """Write a file below a folder, in the place of one of that name.
+    """Write a file below a folder, and replace an existing one.
 
     Raises
     ------
     ExportFailed
-        A folder on the way is a link or a file, or the disk is full.
+        A parent folder is a link or a file, or the disk is full.
     """
-    with _failing(name), _parent(root, name) as (folder, last):
+    with _export_errors(name), _parent(root, name) as (folder, file_name):
         draft = f".{uuid.uuid4().hex}.part"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with open(os.open(draft, flags, 0o666, dir_fd=folder), "wb") as file:
                 file.write(content)
-            os.replace(draft, last, src_dir_fd=folder, dst_dir_fd=folder)
+            os.replace(draft, file_name, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(draft, dir_fd=folder)
@@ -125,23 +125,23 @@ def write(root: int, name: str, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _parent(root: int, name: str) -> Iterator[tuple[int, str]]:
-    """Open the folder of a file, made where it is missing; its last name beside it."""
-    *parts, last = name.split("/")
-    opened = [os.dup(root)]
+    """Open the folder of a file, creating missing ones; yield descriptor and file name."""
+    *parts, file_name = name.split("/")
+    descriptors = [os.dup(root)]
     try:
         for part in parts:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(part, dir_fd=opened[-1])
-            with _failing(name):
-                opened.append(os.open(part, _FOLDER, dir_fd=opened[-1]))
-        yield opened[-1], last
+                os.mkdir(part, dir_fd=descriptors[-1])
+            with _export_errors(name):
+                descriptors.append(os.open(part, _FOLDER, dir_fd=descriptors[-1]))
+        yield descriptors[-1], file_name
     finally:
-        for number in opened:
-            os.close(number)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _failing(name: str) -> Iterator[None]:
+def _export_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

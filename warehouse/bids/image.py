@@ -1,7 +1,7 @@
 """Encode some volumes of a series as ``.nii.gz``.
 
-In: a ``LazyVolume``. Out: what ``warehouse.pixels.files.nifti`` makes of it, cut, with the time
-between volumes and the phase encoding in its header.
+In: the NIfTI image of a series. Out: the bytes of a file with the selected volumes, and with the
+time between volumes and the phase encoding axis in its header.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LEVEL = 5
-"""Of gzip: half the time of 6, a hundredth more bytes."""
+"""Level of gzip: half the time of level 6, 1 % more bytes."""
 
 
 def packed(
@@ -30,25 +30,29 @@ def packed(
     image
         The ``nibabel.Nifti1Image`` of the whole series.
     volumes
-        Which of its volumes, from 0.
+        Indices of the volumes to write, from 0.
     is_series
-        Write a fourth axis, even of one volume.
+        Write a fourth axis, even for one volume.
     step_s
-        Seconds from volume to volume: ``pixdim[4]``; 0 where it is not known.
+        Seconds between volumes, for ``pixdim[4]``; None, if unknown, is written as 0.
     axis
-        ``i`` or ``j``: along which the phase was encoded.
+        Phase encoding axis, ``i`` or ``j``; None if unknown.
     """
     try:
         import nibabel  # noqa: PLC0415 - an extra
     except ImportError:
         raise NotInstalled("NIfTI", "nibabel", "pixels") from None
     array = np.asarray(image.dataobj)
-    whole = array if array.ndim == 4 else array[..., None]
-    wanted = whole if list(volumes) == list(range(whole.shape[3])) else whole[..., list(volumes)]
-    made: Any = cast("Any", nibabel).Nifti1Image(
-        wanted if is_series else wanted[..., 0], image.affine, image.header, dtype=array.dtype
+    volumes_last = array if array.ndim == 4 else array[..., None]
+    selected = (
+        volumes_last
+        if list(volumes) == list(range(volumes_last.shape[3]))
+        else volumes_last[..., list(volumes)]
     )
-    header = made.header
+    output: Any = cast("Any", nibabel).Nifti1Image(
+        selected if is_series else selected[..., 0], image.affine, image.header, dtype=array.dtype
+    )
+    header = output.header
     header.set_slope_inter(*image.header.get_slope_inter())
     header.set_xyzt_units("mm", "sec" if is_series and step_s else None)
     if is_series:
@@ -56,4 +60,4 @@ def packed(
     if axis is not None:
         phase, read = (0, 1) if axis == "i" else (1, 0)
         header.set_dim_info(freq=read, phase=phase, slice=2)
-    return gzip.compress(made.to_bytes(), compresslevel=_LEVEL, mtime=0)
+    return gzip.compress(output.to_bytes(), compresslevel=_LEVEL, mtime=0)

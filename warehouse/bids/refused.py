@@ -1,4 +1,4 @@
-"""``Refused``: the reason why a series is not in a data set."""
+"""Define ``Refused``, the reason why a series is not in a data set."""
 
 from __future__ import annotations
 

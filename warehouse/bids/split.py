@@ -1,7 +1,7 @@
 """Split a series into the files of BIDS: by echo, inversion, flip angle and part.
 
-In: a volume, and where BIDS puts its series. Out: ``Piece`` records, or the reason why there are
-none. What the volumes are is what ``volume.labels`` says.
+In: a volume, and the BIDS path of its series. Out: ``Piece`` records, or ``Refused`` with a reason.
+``volume.labels`` describes the volumes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ORDER = (
     "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "echo", "flip", "inv", "part",
 )  # fmt: skip
-"""Labels of names, as BIDS orders them."""
+"""Labels of names, in the order of BIDS."""
 SERIES_OF_VOLUMES = {"bold", "sbref", "dwi", "epi"}
 """Suffixes of files that may hold several volumes; others hold one."""
 _SPLITS = {
@@ -30,9 +30,9 @@ _SPLITS = {
     "inv": "inversion_time_ms",
     "part": "image_type",
 }
-"""Label of a name, and the label of volumes that it stands for."""
-_NUMBERED = {"magnitude1": "magnitude", "phasediff": "phase"}
-"""Suffixes that have the number of the echo behind them where a series holds two."""
+"""Label of a name → the label of volumes that it is derived from."""
+_ECHO_SUFFIXES = {"magnitude1": "magnitude", "phasediff": "phase"}
+"""Suffix → the suffix to which the echo number is appended, if a series has several echoes."""
 _COMPONENTS = {
     "M": "mag", "MAGNITUDE": "mag", "P": "phase", "PHASE": "phase", "PHASE MAP": "phase",
     "R": "real", "REAL": "real", "I": "imag", "IMAGINARY": "imag",
@@ -48,10 +48,10 @@ class Piece:
     name
         Path in the data set, without extension.
     volumes
-        Numbers of its volumes, from 0, in the order of the file.
+        Indices of its volumes, from 0, in the order of the file.
     values
-        By label of names: the value by which its volumes are told from those of other files, in
-        the unit of ``volume.labels``.
+        Label of a name → the value that distinguishes its volumes from those of other files, in the
+        unit of ``volume.labels``.
     """
 
     name: str
@@ -69,92 +69,99 @@ def pieces(
     volume
         The series.
     path
-        Where it lies, as the view ``bids_paths`` says.
+        Its path in the view ``bids_paths``.
     suffix
         Such as ``bold``.
     labels
-        Which labels BIDS knows of that suffix.
+        Labels that BIDS has for the suffix.
     kept
-        Volumes that are written; None for all.
+        Indices of the volumes to write; None for all.
 
     Raises
     ------
     Refused
-        Volumes differ by what BIDS does not tell apart.
+        Volumes differ in a way that BIDS does not distinguish.
     """
     count = int(np.prod(volume.shape[: volume.leading], dtype=np.int64))
     numbers = list(range(count)) if kept is None else list(kept)
-    stated = {name: found for name, label in _SPLITS.items() if (found := along(volume, label))}
+    stated = {name: values for name, label in _SPLITS.items() if (values := along(volume, label))}
     if "echo" not in stated and along(volume, "echo_number"):
-        raise Refused("volumes of several echoes, and none of them states an echo time of its own")
+        raise Refused("it has several echoes, which do not differ in the stated echo time")
     if "part" in stated:
-        stated["part"] = _parts(stated["part"], numbers)
+        stated["part"] = _complex_parts(stated["part"], numbers)
     keys: dict[str, list[Any]] = {}
     for name, values in stated.items():
         if len({values[number] for number in numbers}) > 1:
-            if name == "echo" and suffix in _NUMBERED:
+            if name == "echo" and suffix in _ECHO_SUFFIXES:
                 keys[name] = values
                 continue
             if name not in labels:
-                of = f"volumes of several {_SPLITS[name]}"
-                raise Refused(f"{of}, which BIDS does not tell apart in a {suffix}")
+                description = f"it has volumes of several {_SPLITS[name]}"
+                raise Refused(f"{description}, which BIDS does not distinguish for a {suffix}")
             if f"_{name}-" in path:
-                raise Refused(f"several {_SPLITS[name]} in it and in its acquisition")
+                raise Refused(f"both the series and its acquisition have several {_SPLITS[name]}")
             keys[name] = values
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number in numbers:
         groups.setdefault(tuple(values[number] for values in keys.values()), []).append(number)
-    made = []
+    result = []
     for key, members in groups.items():
         if len(members) > 1 and suffix not in SERIES_OF_VOLUMES:
-            said = [name for name in volume.labels if name not in _SPLITS.values()]
-            by = f" by {', '.join(said)}" if said else ""
-            raise Refused(f"{len(members)} volumes{by}, and a {suffix} has one")
-        told = dict(zip(keys, key, strict=True))
-        entities = {name: _entity(name, value, keys[name], numbers) for name, value in told.items()}
-        if suffix in _NUMBERED and (echo := entities.pop("echo", None)):
+            other_labels = [name for name in volume.labels if name not in _SPLITS.values()]
+            by = f" by {', '.join(other_labels)}" if other_labels else ""
+            raise Refused(f"it has {len(members)} volumes{by}, and a {suffix} has one")
+        distinguishing = dict(zip(keys, key, strict=True))
+        entities = {
+            name: _label_value(name, value, keys[name], numbers)
+            for name, value in distinguishing.items()
+        }
+        if suffix in _ECHO_SUFFIXES and (echo := entities.pop("echo", None)):
             where, _, _ = path.rpartition("_")
-            made.append(Piece(f"{where}_{_NUMBERED[suffix]}{echo}", tuple(members), told))
+            result.append(
+                Piece(f"{where}_{_ECHO_SUFFIXES[suffix]}{echo}", tuple(members), distinguishing)
+            )
             continue
-        made.append(Piece(_named(path, entities), tuple(members), told))
-    return made
+        result.append(Piece(_with_labels(path, entities), tuple(members), distinguishing))
+    return result
 
 
 def along(volume: LazyVolume, label: str) -> list[Any]:
-    """Return the value of a label for each volume of the file; empty if it does not vary."""
+    """Return the value of a label for each volume; an empty list if they do not have it."""
     if label not in volume.labels:
         return []
     dims = volume.dims[: volume.leading]
-    of = volume.label_dims[label]
-    made = []
-    for place in np.ndindex(*volume.shape[: volume.leading]):
+    axes = volume.label_dims[label]
+    result = []
+    for index in np.ndindex(*volume.shape[: volume.leading]):
         value: Any = volume.labels[label]
-        for axis in of:
-            value = value[place[dims.index(axis)]]
-        made.append(tuple(value) if isinstance(value, list) else value)
-    return made
+        for axis in axes:
+            value = value[index[dims.index(axis)]]
+        result.append(tuple(value) if isinstance(value, list) else value)
+    return result
 
 
-def _parts(kinds: Sequence[Any], numbers: Sequence[int]) -> list[str]:
-    """Return which part of a complex image each volume is."""
-    made = []
+def _complex_parts(kinds: Sequence[Any], numbers: Sequence[int]) -> list[str]:
+    """Return the part of a complex image that each volume is: magnitude, phase, and so on."""
+    parts = []
     for number, kind in enumerate(kinds):
-        found = [_COMPONENTS[word] for word in (kind or ())[2:] if word in _COMPONENTS]
-        if not found and number in set(numbers):
-            raise Refused("volumes of several image types, and not all say which part they are")
-        made.append(found[0] if found else "")
-    rest: dict[str, set[Any]] = {}
+        components = [_COMPONENTS[word] for word in (kind or ())[2:] if word in _COMPONENTS]
+        if not components and number in set(numbers):
+            raise Refused(
+                "it has volumes of several image types, and not all state which part they are"
+            )
+        parts.append(components[0] if components else "")
+    types_of_part: dict[str, set[Any]] = {}
     for number in numbers:
         others = tuple(word for word in kinds[number] if word not in _COMPONENTS)
-        rest.setdefault(made[number], set()).add(others)
-    if any(len(found) > 1 for found in rest.values()):
-        raise Refused("volumes of several image types")
-    return made
+        types_of_part.setdefault(parts[number], set()).add(others)
+    if any(len(types) > 1 for types in types_of_part.values()):
+        raise Refused("it has volumes of several image types")
+    return parts
 
 
-def _entity(name: str, value: Any, values: Sequence[Any], numbers: Sequence[int]) -> str:
+def _label_value(name: str, value: Any, values: Sequence[Any], numbers: Sequence[int]) -> str:
     if value is None or isinstance(value, tuple):
-        raise Refused(f"not all volumes state one {_SPLITS[name]}")
+        raise Refused(f"not all volumes state a single {_SPLITS[name]}")
     if name == "part":
         return str(value)
     if name == "inv":  # as the view bids_paths does
@@ -162,13 +169,13 @@ def _entity(name: str, value: Any, values: Sequence[Any], numbers: Sequence[int]
     return str(sorted({values[number] for number in numbers}).index(value) + 1)
 
 
-def _named(path: str, entities: dict[str, str]) -> str:
-    """Return a path with labels put in where BIDS has them."""
+def _with_labels(path: str, entities: dict[str, str]) -> str:
+    """Return a path with labels added in the order of BIDS."""
     folder, _, stem = path.rpartition("/")
     *parts, suffix = stem.split("_")
-    known = dict(part.split("-", 1) for part in parts) | entities
-    named = "_".join(f"{name}-{known[name]}" for name in ORDER if name in known)
-    return f"{folder}/{named}_{suffix}"
+    label_values = dict(part.split("-", 1) for part in parts) | entities
+    joined = "_".join(f"{name}-{label_values[name]}" for name in ORDER if name in label_values)
+    return f"{folder}/{joined}_{suffix}"
 
 
 def suffix_of(name: str) -> str:

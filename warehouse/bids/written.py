@@ -1,4 +1,4 @@
-"""``Written``: the record of one image of a data set."""
+"""Define ``Written``, the record of an image of a data set."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One image.
+    """A written image.
 
     Attributes
     ----------
     name
         Path in the data set, without extension.
     series_key
-        The series it is of.
+        Key of its series.
     subject, session, data_type, suffix, task
         As in the view ``bids_paths``.
     acquired_at
@@ -26,7 +26,7 @@ class Written:
     sidecar
         Its JSON.
     beside
-        Content of further files by ending: ``.bval``, ``.bvec``.
+        Content of accompanying files by ending: ``.bval``, ``.bvec``.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""DICOM over the network: receive, answer queries, send and fetch; needs the extra ``dimse``."""
+"""Receive, query, send and retrieve DICOM over the network; needs the extra ``dimse``."""

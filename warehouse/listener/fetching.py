@@ -1,7 +1,7 @@
 """Retrieve studies from another archive, by C-MOVE into a local listener or by C-GET.
 
-In: a peer and UIDs. Out: ``Fetched``. What the peer sends goes through the same spool and the same
-ingest as what others send unasked.
+In: a peer and UIDs. Out: ``Fetched``. Retrieved instances pass through the same spool and ingest as
+those that peers send unrequested.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ MOVE, GET = f"{STUDY_ROOT}2", f"{STUDY_ROOT}3"
 
 _PENDING = {0xFF00, 0xFF01}
 _MEANINGS = {
-    0xA701: "cannot count what matches", 0xA702: "could not send any of it",
-    0xA801: "does not know our AE title {aet}: tell it that {aet} is {host}:{port}",
-    0xA900: "finds the identifier wrong", 0xFE00: "was told to stop", 0x0124: "does not allow it",
+    0xA701: "cannot count the matches", 0xA702: "could not send any instance",
+    0xA801: "does not know our AE title {aet}: configure there that {aet} is {host}:{port}",
+    0xA900: "refuses the identifier", 0xFE00: "canceled the retrieval",
+    0x0124: "does not authorize it",
 }  # fmt: skip
-_MOST_CLASSES = 126
+_MAX_SOP_CLASSES = 126
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,17 @@ class Fetched:
     """Result of a retrieval."""
 
     completed: int
-    """Instances that the peer says it sent."""
+    """Instances sent, according to the peer."""
     failed: int
     warned: int
     received: int | None
-    """Instances acknowledged here; None if a listener elsewhere received them."""
+    """Instances received by this call; None if another listener receives them."""
     report: IngestReport | None
-    """Of their ingest."""
+    """Report of their ingest."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether all that the peer knew of has come."""
+        """Whether all matching instances of the peer were received."""
         return not self.failed and self.received in {None, self.completed + self.warned}
 
 
@@ -76,32 +77,32 @@ def fetch(
     Parameters
     ----------
     peer
-        The archive. It has to know our AE title, and for C-MOVE also where we listen.
+        The archive, which has to know our AE title, and for C-MOVE also our address.
     studies, series
-        StudyInstanceUIDs, and SeriesInstanceUIDs if not all series are wanted.
+        StudyInstanceUIDs, and SeriesInstanceUIDs to retrieve only these series.
     settings
-        Who we are; for C-MOVE, where we listen meanwhile.
+        Our AE title; for C-MOVE, also the address on which to listen meanwhile.
     spool
         Folder of received files, as of a listener.
     to
-        Title of a listener that is running already and is to receive; nothing is ingested here.
+        AE title of a running listener that receives the instances; this call ingests nothing.
     by_get
-        Ask with C-GET: on one connection, uncompressed.
+        Retrieve with C-GET: on one connection, uncompressed.
     seconds
-        How long the peer may take between two answers.
+        Time limit between two responses of the peer.
 
     Raises
     ------
     UsageError, CannotListen, SpoolInUse, PeerFailed
     """
-    identifier = _identifier(studies, series)
+    identifier = _make_identifier(studies, series)
     # The whole study is ingested at the end, in one commit.
     quiet = replace(settings, ingest=False, network_seconds=max(seconds, settings.network_seconds))
     if to:
         counts = _request_move(peer, identifier, quiet, seconds, to)
         return Fetched(*counts, received=None, report=None)
     if by_get:
-        return _got(wh, peer, identifier, quiet, seconds, spool)
+        return _request_get(wh, peer, identifier, quiet, seconds, spool)
     with Listener(wh, quiet, spool) as listener:
         own = replace(quiet, port=listener.port)
         counts = _request_move(peer, identifier, own, seconds, quiet.aet)
@@ -110,22 +111,22 @@ def fetch(
     return Fetched(*counts, received=received, report=report)
 
 
-def _identifier(studies: Sequence[str], series: Sequence[str]) -> Dataset:
+def _make_identifier(studies: Sequence[str], series: Sequence[str]) -> Dataset:
     for uid in (*studies, *series):
         if not (uid.replace(".", "").isdecimal() and len(uid) <= 64):
-            raise UsageError(f"{uid!r} is no UID: digits and dots, at most 64")
+            raise UsageError(f"{uid!r} is not a UID: it has at most 64 digits and dots")
     if not studies:
-        raise UsageError("name the study: --study UID")
-    made = Dataset()
-    made.QueryRetrieveLevel = "SERIES" if series else "STUDY"
-    made.StudyInstanceUID = list(studies)
+        raise UsageError("no study is given: add --study UID")
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "SERIES" if series else "STUDY"
+    identifier.StudyInstanceUID = list(studies)
     if series:
-        made.SeriesInstanceUID = list(series)
-    return made
+        identifier.SeriesInstanceUID = list(series)
+    return identifier
 
 
 @contextmanager
-def _associated(
+def _association(
     peer: Peer, settings: ListenerSettings, seconds: float, contexts: list[PresentationContext],
     store: Sequence[object] = (),
 ) -> Iterator[Association]:  # fmt: skip
@@ -134,7 +135,7 @@ def _associated(
     Raises
     ------
     PeerFailed
-        It does not answer, or does not want us.
+        The peer does not answer, or rejects the association.
     """
     entity = Entity(settings.aet)
     entity.connection_timeout = entity.acse_timeout = min(seconds, 30.0)
@@ -151,7 +152,7 @@ def _associated(
             raise PeerFailed(str(peer), f"refuses the association; does it know {settings.aet}?")
         if not association.is_established:
             raise PeerFailed(
-                str(peer), "does not answer, or does not offer what is asked; check address and TLS"
+                str(peer), "does not answer, or does not support retrieval; check address and TLS"
             )
         yield association
     finally:
@@ -163,35 +164,35 @@ def _request_move(
     peer: Peer, identifier: Dataset, settings: ListenerSettings, seconds: float, to: str
 ) -> tuple[int, int, int]:
     """Request a C-MOVE to an AE title; return completed, failed and warned."""
-    with _associated(peer, settings, seconds, [build_context(MOVE)]) as association:
-        answers = association.send_c_move(identifier, to, MOVE)
-        return _counted(peer, settings, (status for status, _ in answers))
+    with _association(peer, settings, seconds, [build_context(MOVE)]) as association:
+        responses = association.send_c_move(identifier, to, MOVE)
+        return _suboperation_counts(peer, settings, (status for status, _ in responses))
 
 
-def _got(
+def _request_get(
     wh: Warehouse, peer: Peer, identifier: Dataset, settings: ListenerSettings, seconds: float,
-    where: str | os.PathLike[str] | None,
+    folder: str | os.PathLike[str] | None,
 ) -> Fetched:  # fmt: skip
-    spool = Spool(Path(os.path.abspath(where or default_spool(wh.root, settings.aet))))
+    spool = Spool(Path(os.path.abspath(folder or default_spool(wh.root, settings.aet))))
     try:
-        kept: list[Path] = []
+        stored: list[Path] = []
         syntaxes: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
         contexts = [build_context(GET)] + [
             build_context(str(each.abstract_syntax), syntaxes)
-            for each in StoragePresentationContexts[:_MOST_CLASSES]
+            for each in StoragePresentationContexts[:_MAX_SOP_CLASSES]
         ]
-        store = [(evt.EVT_C_STORE, partial(_keep, spool, peer.aet, kept))]
-        with _associated(peer, settings, seconds, contexts, store) as association:
-            answers = association.send_c_get(identifier, GET)
-            counts = _counted(peer, settings, (status for status, _ in answers))
+        store = [(evt.EVT_C_STORE, partial(_store, spool, peer.aet, stored))]
+        with _association(peer, settings, seconds, contexts, store) as association:
+            responses = association.send_c_get(identifier, GET)
+            counts = _suboperation_counts(peer, settings, (status for status, _ in responses))
         report = wh.ingest(spool.files, mode=settings.mode, workers=settings.workers)
     finally:
         spool.close()
-    return Fetched(*counts, received=len(kept), report=report)
+    return Fetched(*counts, received=len(stored), report=report)
 
 
-def _keep(spool: Spool, aet: str, kept: list[Path], event: Event) -> int | Dataset:
-    """Handle a C-STORE of the association of our C-GET."""
+def _store(spool: Spool, aet: str, stored: list[Path], event: Event) -> int | Dataset:
+    """Handle a C-STORE on the association of our C-GET."""
     request, syntax = event.request, str(event.context.transfer_syntax)
     sop_class = str(getattr(request, "AffectedSOPClassUID", ""))
     uid = str(getattr(request, "AffectedSOPInstanceUID", ""))
@@ -202,25 +203,25 @@ def _keep(spool: Spool, aet: str, kept: list[Path], event: Event) -> int | Datas
         except OSError:
             part.discard()
             raise
-        kept.append(spool.keep(part, aet))
+        stored.append(spool.keep(part, aet))
     except OSError as error:
-        answer = Dataset()
-        answer.Status, answer.ErrorComment = OUT_OF_RESOURCES, cause_of(error)[0][:64]
-        return answer
+        failure = Dataset()
+        failure.Status, failure.ErrorComment = OUT_OF_RESOURCES, cause_of(error)[0][:64]
+        return failure
     return SUCCESS
 
 
-def _counted(
-    peer: Peer, settings: ListenerSettings, answers: Iterable[Dataset]
+def _suboperation_counts(
+    peer: Peer, settings: ListenerSettings, responses: Iterable[Dataset]
 ) -> tuple[int, int, int]:
-    """Read answers to the last one.
+    """Read all responses; return the counts of the last: completed, failed, warned.
 
     Raises
     ------
     PeerFailed
     """
     last = Dataset()
-    for status in answers:
+    for status in responses:
         last = status
     code = last.get("Status")
     if code is None or code in _PENDING:
@@ -230,7 +231,7 @@ def _counted(
         for kind in ("Completed", "Failed", "Warning")
     )
     if code != SUCCESS and not any(counts):
-        meaning = _MEANINGS.get(code, "could not do it").format(
+        meaning = _MEANINGS.get(code, "failed to send").format(
             aet=settings.aet, host=settings.host, port=settings.port
         )
         raise PeerFailed(str(peer), f"{meaning} (status 0x{code:04X})")

@@ -1,4 +1,4 @@
-"""C-FIND: match the keys of an identifier against the warehouse.
+"""Answer C-FIND: match the keys of an identifier against the warehouse.
 
 In: the data set of a query. Out: statuses and data sets as pynetdicom sends them. Keys of the level
 and of all levels above it are matched (relational queries, PS3.4 C.4.1.2.2.2).
@@ -56,47 +56,47 @@ class Query:
 
     level: str
     keys: dict[str, str]
-    """Text of each key by keyword; empty ones are asked for."""
+    """Text of each key by keyword; empty for keys that are only returned."""
     tags: tuple[int, ...]
-    """Every tag of the identifier, in order; what is not known is answered empty."""
+    """All tags of the identifier, in order; attributes without a value are returned empty."""
 
 
 def read_query(identifier: Dataset, sop_class: str) -> Query:
-    """Read an identifier.
+    """Parse an identifier.
 
-    Values are not converted by pydicom, which warns about what it finds odd and quotes it.
+    Values are not converted by pydicom, because its warnings quote them.
 
     Raises
     ------
     QueryRefused
-        It has no level, or one that the SOP class does not have.
+        The level is missing, or the SOP class does not have it.
     """
-    stated = _raw(identifier, 0x00080005).decode("ascii", "replace")
-    charsets = encodings_of(tuple(name.strip(" \0") for name in stated.split("\\")))
+    charset_names = _raw_value(identifier, 0x00080005).decode("ascii", "replace")
+    charsets = encodings_of(tuple(name.strip(" \0") for name in charset_names.split("\\")))
     keys = {}
     for tag in identifier.keys():  # noqa: SIM118 - a Dataset yields elements
         keyword = keyword_for_tag(tag)
         if keyword:
             ends = DELIMITERS.get(dictionary_VR(tag), b"")
-            keys[keyword] = decode_text(_raw(identifier, tag), charsets, ends).strip(" \0")
+            keys[keyword] = decode_text(_raw_value(identifier, tag), charsets, ends).strip(" \0")
     level = keys.get("QueryRetrieveLevel", "")
     if level not in LEVELS or (level == "PATIENT" and sop_class.startswith(STUDY_ROOT)):
-        raise QueryRefused("QueryRetrieveLevel is none of this SOP class")
-    known = {keyword: text for keyword, text in keys.items() if keyword not in _NO_KEYS}
-    return Query(level, known, tuple(int(tag) for tag in identifier.keys()))  # noqa: SIM118
+        raise QueryRefused("QueryRetrieveLevel is invalid for this SOP class")
+    matching_keys = {keyword: text for keyword, text in keys.items() if keyword not in _NO_KEYS}
+    return Query(level, matching_keys, tuple(int(tag) for tag in identifier.keys()))  # noqa: SIM118
 
 
-def _raw(identifier: Dataset, tag: int) -> bytes:
-    """Return the bytes of a value; of a sequence, and of nothing, none."""
-    found = identifier.get_item(tag)
-    value = found.value if isinstance(found, RawDataElement) else None
+def _raw_value(identifier: Dataset, tag: int) -> bytes:
+    """Return the bytes of a value; none of a sequence or a missing element."""
+    element = identifier.get_item(tag)
+    value = element.value if isinstance(element, RawDataElement) else None
     return value if isinstance(value, bytes) else b""
 
 
 def rows(
     wh: Warehouse, level: str, keys: dict[str, str], columns: Iterable[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield what matches, in order of its UID, as columns of ``sql/network/`` by name.
+    """Yield matches in order of their unique key, as columns of ``sql/network/`` by name.
 
     Parameters
     ----------
@@ -113,24 +113,24 @@ def rows(
         session = wh.catalog.session()
     except NotAWarehouse:
         return
-    asked = statement(LEVELS[level], "network")
-    described = session.execute(f"describe {asked}").fetchall()
+    source = statement(LEVELS[level], "network")
+    described = session.execute(f"describe {source}").fetchall()
     types = {name: kind for name, kind, *_ in described}
-    found = [
+    conditions = [
         condition(keyword, dictionary_VR(keyword), types[keyword], text)
         for keyword, text in keys.items()
         if keyword in types
     ]
-    where = [each for each in found if each]
+    where = [each for each in conditions if each]
     values = {name: value for each in where for name, value in each.values.items()}
     names = [name for name in types if columns is None or name in columns]
-    wanted = ", ".join(f'"{name}"' for name in names) or "1"
-    holds = " and ".join(each.sql for each in where) or "true"
-    answer = session.execute(
-        f'select {wanted} from ({asked}) where {holds} order by "{UNIQUE[level]}"', values
+    selected = ", ".join(f'"{name}"' for name in names) or "1"
+    predicate = " and ".join(each.sql for each in where) or "true"
+    result = session.execute(
+        f'select {selected} from ({source}) where {predicate} order by "{UNIQUE[level]}"', values
     )
-    while part := answer.fetchmany(_ROWS):
-        for row in part:
+    while fetched := result.fetchmany(_ROWS):
+        for row in fetched:
             yield dict(zip(names, row, strict=False))
 
 
@@ -161,15 +161,15 @@ def find(event: Event, wh: Warehouse) -> Iterator[tuple[int | Dataset, Dataset |
 
 
 def refused(why: Exception) -> Dataset:
-    """Return the status of a query that cannot be answered."""
+    """Return the failure status of a query."""
     status = Dataset()
     status.Status, status.ErrorComment = NO_SUCH_QUERY, str(why)[:64]
     return status
 
 
 def answered(query: Query, row: dict[str, Any], aet: str) -> Dataset:
-    """Return a row as identifier, with every key of the query."""
-    made = Dataset()
+    """Return a row as an identifier with the attributes of the query."""
+    identifier = Dataset()
     row = row | {
         "QueryRetrieveLevel": query.level, "RetrieveAETitle": aet, "InstanceAvailability": "ONLINE"
     }  # fmt: skip
@@ -178,25 +178,25 @@ def answered(query: Query, row: dict[str, Any], aet: str) -> Dataset:
         if keyword and keyword != "SpecificCharacterSet":
             value = row.get(keyword)
             vr = dictionary_VR(keyword)
-            text = [] if vr == "SQ" else _written(value, vr)
-            made.add(DataElement(tag, vr, text, validation_mode=config.IGNORE))
-    made.QueryRetrieveLevel, made.RetrieveAETitle = query.level, aet
-    made.add(
+            content = [] if vr == "SQ" else _dicom_value(value, vr)
+            identifier.add(DataElement(tag, vr, content, validation_mode=config.IGNORE))
+    identifier.QueryRetrieveLevel, identifier.RetrieveAETitle = query.level, aet
+    identifier.add(
         DataElement(
             0x00080005, "CS", "ISO_IR 192",
             validation_mode=config.IGNORE,
         )
     )  # fmt: skip
-    return made
+    return identifier
 
 
-def _written(value: Any, vr: str) -> Any:
-    """Return a value of a column as DICOM writes it."""
+def _dicom_value(value: Any, vr: str) -> Any:
+    """Return a value of a column in the form that DICOM has for its VR."""
     match value:
         case None:
             return None if vr in {"US", "SS", "UL", "SL", "FL", "FD", "AT"} else ""
         case list():
-            return [_written(each, vr) for each in value]
+            return [_dicom_value(each, vr) for each in value]
         case dt.date():
             return f"{value:%Y%m%d}"
         case dt.time():

@@ -1,7 +1,7 @@
-"""A port that receives DICOM into a warehouse.
+"""Receive DICOM on a port into a warehouse, and answer queries.
 
-In: a warehouse and settings. Out: files in the spool, ingested in batches, and answers to queries.
-Any number of listeners may run in one process, each with a port and a spool of its own.
+In: a warehouse and settings. Out: files in the spool, ingested in batches, and responses. Any
+number of listeners may run in one process, each with its own port and spool.
 """
 
 from __future__ import annotations
@@ -56,17 +56,21 @@ LOG = logging.getLogger("warehouse.listener")
 SUCCESS, OUT_OF_RESOURCES = 0x0000, 0xA700
 VERIFICATION = "1.2.840.10008.1.1"
 
-_LAST = (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
+_LEAST_PREFERRED = (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
 SYNTAXES: list[str | UID] = [
     ExplicitVRLittleEndian,
-    *(each for each in ALL_TRANSFER_SYNTAXES if each not in {*_LAST, ExplicitVRLittleEndian}),
-    *_LAST,
+    *(
+        each
+        for each in ALL_TRANSFER_SYNTAXES
+        if each not in {*_LEAST_PREFERRED, ExplicitVRLittleEndian}
+    ),
+    *_LEAST_PREFERRED,
 ]
-"""Every transfer syntax; of those that a peer offers for a context the first here is agreed on."""
+"""All transfer syntaxes, in the order of preference for a presentation context."""
 
 TICK_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
-"""A hand-over that failed is tried again after twice the time of the last one, up to this."""
+"""Limit of the pause after a failed hand-over; each failure doubles the pause."""
 
 
 class Listener:
@@ -75,9 +79,9 @@ class Listener:
     Parameters
     ----------
     wh
-        The warehouse, which the first ingest makes if need be.
+        The warehouse, which the first ingest creates if it does not exist.
     settings
-        Who listens where, and the limits.
+        AE title, address and limits.
     spool
         Folder of received files, by default beside the warehouse.
 
@@ -98,11 +102,11 @@ class Listener:
     ) -> None:
         self._wh, self.settings = wh, settings
         if spool is None and str(wh.root) != wh.url:
-            raise UsageError("a warehouse in a bucket needs a folder to receive into: name --spool")
+            raise UsageError("a warehouse in a bucket needs a folder to receive into: give --spool")
         where = Path(spool) if spool else default_spool(wh.root, settings.aet)
         root = Path(os.path.abspath(wh.root))
         if root in (absolute := Path(os.path.abspath(where))).parents or absolute == root:
-            raise UsageError(f"{where} lies in the warehouse, which never ingests its own folder")
+            raise UsageError(f"{where} is in the warehouse, which never ingests its own folder")
         try:
             self._spool = Spool(absolute)
         except OSError as error:
@@ -141,7 +145,7 @@ class Listener:
         return self._spool.root
 
     def state(self) -> State:
-        """Return the counts so far."""
+        """Return the current state: counts and last error."""
         with self._guard:
             counts, running = self._counts, not self._stopping.is_set()
             return State(
@@ -159,24 +163,24 @@ class Listener:
         Parameters
         ----------
         hand_over
-            Ingest what waits; else the next listener of this spool does.
+            Ingest the waiting files; else the next listener with this spool does.
         """
         if self._stopping.is_set():
             return
         self._stopping.set()
         self._server.shutdown()
         for association in self._server.active_associations:
-            # pynetdicom has no place for an abort while it closes an aborted connection.
+            # pynetdicom cannot handle an abort while it closes an aborted connection.
             if not association.is_aborted:
                 association.abort()
         for thread in self._threads:
             thread.join()
         if hand_over and self.settings.ingest:
-            self._handed_over(everything=False)
+            self._try_hand_over(everything=False)
         self._write_state()
         self._spool.close()
 
-    # -- the port -------------------------------------------------------------------------------
+    # -- server ---------------------------------------------------------------------------------
 
     def _bind(self) -> Server:
         settings = self.settings
@@ -207,16 +211,16 @@ class Listener:
                 entity, address=(settings.host, settings.port), ae_title=settings.aet,
                 contexts=supported(settings.sop_classes, queries=settings.queries),
                 ssl_context=tls, evt_handlers=handlers, spool=self._spool, settings=settings,
-                failed=self._failed,
+                failed=self._record_failure,
             )  # fmt: skip
         except OSError as error:
             why = error.strerror or str(error)
             raise CannotListen(settings.host, settings.port, why.lower()) from error
 
-    def _log(self, what: str, event: Event) -> None:
-        """Log an association: titles and addresses, no value of a data set."""
+    def _log(self, event_name: str, event: Event) -> None:
+        """Log an event of an association: AE title and address, no value of a data set."""
         peer = event.assoc.requestor
-        LOG.info("association of %r from %s %s", peer.ae_title, peer.address, what)
+        LOG.info("association of %r from %s %s", peer.ae_title, peer.address, event_name)
 
     def _store(self, event: Event) -> Dataset | int:
         """Answer a C-STORE: success once the file is on disk."""
@@ -226,21 +230,21 @@ class Listener:
         except NotStored as why:
             with self._guard:
                 self._counts["refused"] += 1
-            self._failed(f"a data set of {caller!r} was refused: {why}")
-            answer = Dataset()
-            answer.Status, answer.ErrorComment = OUT_OF_RESOURCES, str(why)[:64]
-            return answer
+            self._record_failure(f"a data set of {caller!r} was refused: {why}")
+            status = Dataset()
+            status.Status, status.ErrorComment = OUT_OF_RESOURCES, str(why)[:64]
+            return status
         with self._guard:
             self._counts["received"] += 1
             self._last_received = _now()
         return SUCCESS
 
-    def _failed(self, why: str) -> None:
+    def _record_failure(self, why: str) -> None:
         LOG.warning("%s", why)
         with self._guard:
             self._last_error = f"{_now()} {why}"
 
-    # -- the hand-over --------------------------------------------------------------------------
+    # -- ingest ---------------------------------------------------------------------------------
 
     def hand_over(self, *, everything: bool = False) -> bool:
         """Ingest what was received since the last call; return whether that succeeded.
@@ -248,11 +252,11 @@ class Listener:
         Parameters
         ----------
         everything
-            Look at the whole spool: an earlier listener may have left files.
+            Ingest the whole spool: an earlier listener may have left files.
         """
         with self._handing_over:
-            taken = self._spool.take()
-            sources = [self._spool.files] if everything else sorted(taken)
+            folders = self._spool.take()
+            sources = [self._spool.files] if everything else sorted(folders)
             if not sources:
                 return True
             try:
@@ -260,11 +264,11 @@ class Listener:
                     *sources, mode=self.settings.mode, workers=self.settings.workers
                 )
             except WarehouseError as error:
-                self._spool.put_back(taken.items())
-                self._failed(f"received files could not be ingested: {error}")
+                self._spool.put_back(folders.items())
+                self._record_failure(f"received files could not be ingested: {error}")
                 return False
             except BaseException:
-                self._spool.put_back(taken.items())
+                self._spool.put_back(folders.items())
                 raise
             with self._guard:
                 self._counts["created"] += report.created
@@ -273,31 +277,31 @@ class Listener:
     def _work(self) -> None:
         """Ingest by time and count, and update the state file, until the listener stops."""
         pause, not_before = TICK_SECONDS, 0.0
-        left_over, first = self.settings.ingest, None
-        shown, written = None, 0.0
+        everything, first_waiting = self.settings.ingest, None
+        last_state, written = None, 0.0
         while not self._stopping.wait(TICK_SECONDS):
             now, waiting = time.monotonic(), self._spool.waiting
-            first = (first or now) if waiting else None
+            first_waiting = (first_waiting or now) if waiting else None
             is_due = waiting >= self.settings.batch_files or (
-                first is not None and now - first >= self.settings.batch_seconds
+                first_waiting is not None and now - first_waiting >= self.settings.batch_seconds
             )
-            if self.settings.ingest and now >= not_before and (is_due or left_over):
-                if self._handed_over(everything=left_over):
-                    pause, left_over, first = TICK_SECONDS, False, None
+            if self.settings.ingest and now >= not_before and (is_due or everything):
+                if self._try_hand_over(everything=everything):
+                    pause, everything, first_waiting = TICK_SECONDS, False, None
                 else:
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                     not_before = time.monotonic() + pause
             state = replace(self.state(), updated="")
-            if state != shown or now - written >= HEARTBEAT_SECONDS:
-                shown, written = state, now
+            if state != last_state or now - written >= HEARTBEAT_SECONDS:
+                last_state, written = state, now
                 self._write_state()
 
-    def _handed_over(self, *, everything: bool) -> bool:
-        """Ingest; on any failure reception continues and the ingest is repeated later."""
+    def _try_hand_over(self, *, everything: bool) -> bool:
+        """Ingest; after any failure reception continues and the ingest is retried later."""
         try:
             return self.hand_over(everything=everything)
-        except Exception as error:  # noqa: BLE001 - the thread has nobody to tell
-            self._failed(f"received files could not be ingested: {type(error).__name__}")
+        except Exception as error:  # noqa: BLE001 - would end the thread
+            self._record_failure(f"received files could not be ingested: {type(error).__name__}")
             return False
 
     def _write_state(self) -> None:
@@ -310,17 +314,17 @@ class Listener:
 @cache
 def supported(sop_classes: tuple[str, ...], *, queries: bool) -> list[PresentationContext]:
     """Return the supported presentation contexts, shared read-only by all associations."""
-    made = [build_context(VERIFICATION, SYNTAXES)]
+    contexts = [build_context(VERIFICATION, SYNTAXES)]
     storage = [str(each.abstract_syntax) for each in AllStoragePresentationContexts]
     for uid in dict.fromkeys((*storage, *sop_classes)):
         if uid_to_service_class(uid) is ServiceClass:
             register_uid(uid, f"StorageOf_{uid.replace('.', '_')}", StorageServiceClass)
         context = build_context(uid, SYNTAXES)
-        # In a C-GET this side sends.
+        # In a C-GET this side sends, as SCU of storage.
         context.scu_role = context.scp_role = True
-        made.append(context)
+        contexts.append(context)
     roots = (PATIENT_ROOT, STUDY_ROOT) if queries else ()
-    return made + [build_context(f"{root}{n}", SYNTAXES) for root in roots for n in (1, 2, 3)]
+    return contexts + [build_context(f"{root}{n}", SYNTAXES) for root in roots for n in (1, 2, 3)]
 
 
 def _data_set(event: Event) -> Received:

@@ -1,18 +1,19 @@
 r"""Translate keys of a DICOM query into conditions over columns (PS3.4 C.2.2.2).
 
 In: the text of a key, the VR of its attribute and the type of the column that holds it. Out:
-``Condition``, SQL with parameters; no text of a key becomes SQL. How one value matches is said by
-``warehouse.catalog.matching``, for QIDO-RS too; here is what only the keys of C-FIND have.
+``Condition``: SQL with parameters, which the text of keys is passed as. How a single value matches
+is defined in ``warehouse.catalog.matching``, also for QIDO-RS; this module adds what is specific to
+C-FIND.
 
 ===================  ==========================================================================
 empty, or only ``*``  universal: no condition
-``\`` between values  any of them (of UIDs by the standard; of other values, too)
+``\`` between values  any of them (the standard has this for UIDs only)
 ``*`` and ``?``       any text, any character, in AE, CS, LO, LT, PN, SH, ST, UC, UR and UT
 ``a-b``, ``a-``, ``-b``  range of dates or times, both ends included
 PN                    in upper or lower case; the whole name or one of its component groups
 ===================  ==========================================================================
 
-A time that states hours or minutes only covers all of them, alone and as an end of a range.
+A time without minutes or seconds means the whole hour or minute, also as an end of a range.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class Condition:
 
     sql: str
     values: dict[str, Any]
-    """Parameters by the name under which ``sql`` has them."""
+    """Parameters by their name in ``sql``."""
 
 
 def condition(keyword: str, vr: str, column_type: str, key: str) -> Condition | None:
-    r"""Return the condition that a key puts on a column of its name, None if it matches all.
+    r"""Return the condition of a key on the column of its name; None if it matches everything.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def condition(keyword: str, vr: str, column_type: str, key: str) -> Condition | 
     vr, column_type
         Its VR, and the DuckDB type of the column: text, number, ``DATE``, ``TIME``, or a list.
     key
-        Text as the query has it.
+        Text of the key in the query.
 
     Raises
     ------
@@ -76,15 +77,15 @@ def condition(keyword: str, vr: str, column_type: str, key: str) -> Condition | 
         return None
     is_list, kind = column_type.endswith("[]"), column_type.removesuffix("[]")
     # A DuckDB lambda tests each value of a list.
-    of = "v" if is_list else f'"{keyword}"'
+    operand = "v" if is_list else f'"{keyword}"'
     binder = Binder(prefix=f"{keyword}_")
     if kind not in {"VARCHAR", "DATE", "TIME"}:
         vr = "DS"
     try:
-        tests = [matches(of, vr, part, binder) for part in keys]
+        tests = [matches(operand, vr, part, binder) for part in keys]
     except UnknownFilter as error:
         raise KeyRefused(keyword, str(error)) from None
-    holds = f"({' or '.join(tests)})"
+    predicate = f"({' or '.join(tests)})"
     if is_list:
-        holds = f'(len(list_filter("{keyword}", lambda v: {holds})) > 0)'
-    return Condition(holds, binder.values)
+        predicate = f'(len(list_filter("{keyword}", lambda v: {predicate})) > 0)'
+    return Condition(predicate, binder.values)

@@ -1,8 +1,8 @@
-"""Collect the fragments of a message into the data set, in memory or, if it is long, in the spool.
+"""Collect the fragments of a data set in memory or, if it is long, in the spool.
 
-pynetdicom hands the fragments to ``Received.write`` in the thread that reads the connection. A disk
-that is full must not end the association there: the rest of the data set is read and forgotten, and
-the answer to the request says so.
+pynetdicom passes the fragments to ``Received.write`` in the thread that reads the connection. A
+full disk must not end the association there: the rest of the data set is read and discarded, and
+the response states the failure.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MEMORY_BYTES = 1 << 20
 """A longer data set is written to the spool while it arrives."""
 
 COMMAND_BYTES = 64 << 10
-"""Most bytes of a command; it has a dozen short elements."""
+"""Limit of a command set, which has a dozen short elements."""
 
 MESSAGES = 4
-"""Requests that may wait. No asynchronous operations are negotiated: there should be one."""
+"""Limit of queued messages; without asynchronous operations there should be one."""
 
 
 class NotStored(Exception):
@@ -71,11 +71,11 @@ class Received(BytesIO):
             super().write(data)
         else:
             if self._part is None:
-                self._part = self._spooled()
+                self._part = self._move_to_spool()
             self._part.write(data)
 
-    def _spooled(self) -> Part:
-        """Move what is in memory to the spool."""
+    def _move_to_spool(self) -> Part:
+        """Move the bytes in memory to the spool."""
         part = self._begin()
         try:
             part.write(self.getvalue())
@@ -108,12 +108,12 @@ class Received(BytesIO):
         with self._guard:
             if self._why or self.is_taken:
                 raise NotStored(self._why or "the association has ended")
-            part = self._part or self._spooled()
+            part = self._part or self._move_to_spool()
             self.is_taken = True
             return part
 
     def discard(self) -> None:
-        """Delete what was written, unless it was moved to its final place."""
+        """Delete the partial file, unless the data set was taken by ``keep``."""
         with self._guard:
             if not self.is_taken:
                 self.is_taken = True
@@ -136,27 +136,29 @@ class Provider(DIMSEServiceProvider):
             return
         if self.message is None:
             self.message = message = DIMSEMessage()
-            received = Received(lambda: self._spool.begin(_head(message, self.assoc)), self._limit)
+            received = Received(
+                lambda: self._spool.begin(_file_head_of(message, self.assoc)), self._limit
+            )
             message.data_set = received
             self._open = [each for each in self._open if not each.is_taken]
             self._open.append(received)
         try:
             super().receive_primitive(primitive)
-        except Exception:  # noqa: BLE001 - whatever a hostile command does to its parser
+        except Exception:  # noqa: BLE001 - a hostile command may raise anything
             self._refuse()
             return
-        message_now = self.message
+        current = self.message
         if self.msg_queue.qsize() > MESSAGES or (
-            message_now is not None
+            current is not None
             and (
-                message_now.encoded_command_set.tell() > COMMAND_BYTES
-                or (self._open[-1].size > MEMORY_BYTES and not isinstance(message_now, C_STORE_RQ))
+                current.encoded_command_set.tell() > COMMAND_BYTES
+                or (self._open[-1].size > MEMORY_BYTES and not isinstance(current, C_STORE_RQ))
             )
         ):
             self._refuse()
 
     def _refuse(self) -> None:
-        """End the association as after any invalid PDU (PS3.8 9.2.3, AA-8)."""
+        """End the association as after an invalid PDU (PS3.8 9.2.3, AA-8)."""
         with self._guard:
             self._is_refused = True
             # After an abort, pynetdicom's state machine has no transition for a pending response.
@@ -164,19 +166,19 @@ class Provider(DIMSEServiceProvider):
             self.dul.event_queue.put("Evt19")
 
     def send_msg(self, primitive: Any, context_id: int) -> None:
-        """Send an answer, unless the association is being ended."""
+        """Send a message, unless the association is being ended."""
         with self._guard:
             if not self._is_refused:
                 super().send_msg(primitive, context_id)
 
     def discard(self) -> None:
-        """Remove what was received in part."""
+        """Delete the files of partially received data sets."""
         for received in self._open:
             received.discard()
 
 
-def _head(message: DIMSEMessage, assoc: Association) -> bytes:
-    """Return preamble and file meta information of a data set that a C-STORE brings."""
+def _file_head_of(message: DIMSEMessage, assoc: Association) -> bytes:
+    """Return preamble and file meta information for the data set of a C-STORE."""
     command = message.command_set
     syntax = next(
         (each.transfer_syntax[0] for each in assoc.accepted_contexts
@@ -191,16 +193,16 @@ def _head(message: DIMSEMessage, assoc: Association) -> bytes:
 
 
 def file_head(sop_class: str, sop_instance: str, syntax: str, source: str) -> bytes:
-    """Return what stands before a data set in a file (PS3.10 7.1).
+    """Return preamble and file meta information (PS3.10 7.1).
 
-    Set down as bytes, because nothing that a peer says is checked or changed here.
+    Encoded directly, so that no value of a peer is refused; non-ASCII characters become ``?``.
 
     Parameters
     ----------
     sop_class, sop_instance, syntax
         UIDs, as the association and its request state them.
     source
-        Title of the application entity that sent the data set.
+        AE title of the sender of the data set.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""C-MOVE and C-GET: send stored instances, byte for byte as in their files."""
+"""Answer C-MOVE and C-GET: send stored instances byte for byte as in their files."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from warehouse.listener.settings import ListenerSettings, Peer
 
 MOST_CONTEXTS = 128
-"""Of one association (PS3.8 9.3.2.2): odd numbers of a byte."""
+"""Limit of presentation contexts per association: their IDs are odd bytes (PS3.8 9.3.2.2)."""
 
 
 class Entity(ApplicationEntity):
     """Application entity that sends stored instances byte for byte."""
 
-    def associate(self, *given: Any, **options: Any) -> Association:
+    def associate(self, *args: Any, **options: Any) -> Association:
         """Open an association over which ``Stored`` instances are sent byte for byte."""
-        assoc = super().associate(*given, **options)
+        assoc = super().associate(*args, **options)
         send = assoc.send_c_store
-        assoc.send_c_store = lambda *rest, **more: send_stored(send, *rest, **more)  # type: ignore[method-assign]
+        assoc.send_c_store = lambda *rest, **kwargs: send_stored(send, *rest, **kwargs)  # type: ignore[method-assign]
         return assoc
 
 
@@ -55,52 +55,52 @@ def requested_instances(event: Event, wh: Warehouse) -> list[Stored]:
     QueryRefused, KeyRefused
     """
     query = read_query(event.identifier, str(event.context.abstract_syntax))
-    above = list(LEVELS)[: list(LEVELS).index(query.level) + 1]
-    keys = {UNIQUE[level]: query.keys.get(UNIQUE[level], "") for level in above}
-    named = keys[UNIQUE[query.level]]
-    if not named or set("*?") & set(named):
-        raise QueryRefused(f"{UNIQUE[query.level]} has to name what is wanted")
+    levels = list(LEVELS)[: list(LEVELS).index(query.level) + 1]
+    keys = {UNIQUE[level]: query.keys.get(UNIQUE[level], "") for level in levels}
+    unique_key = keys[UNIQUE[query.level]]
+    if not unique_key or set("*?") & set(unique_key):
+        raise QueryRefused(f"{UNIQUE[query.level]} must have a value without wildcards")
     columns = (
         "SOPClassUID", "SOPInstanceUID", "TransferSyntaxUID", "file_path", "size_bytes",
         "modified_us",
     )  # fmt: skip
     access = S3Access.from_variables(os.environ)
-    found = rows(wh, "IMAGE", keys, columns)
-    return [Stored([row[name] for name in columns], access) for row in found]
+    matches = rows(wh, "IMAGE", keys, columns)
+    return [Stored([row[name] for name in columns], access) for row in matches]
 
 
 def get(event: Event, wh: Warehouse) -> Iterator[Any]:
-    """Answer a C-GET: how many instances, then each with the status "pending"."""
+    """Answer a C-GET: yield the number of instances, then each with the status "pending"."""
     try:
-        found = requested_instances(event, wh)
+        instances = requested_instances(event, wh)
     except (QueryRefused, KeyRefused) as why:
         yield 1
         yield refused(why), None
         return
-    yield len(found)
-    yield from _each(event, found)
+    yield len(instances)
+    yield from _pending_instances(event, instances)
 
 
 def move(event: Event, wh: Warehouse, settings: ListenerSettings) -> Iterator[Any]:
-    """Answer a C-MOVE: where to, how many instances, then each with the status "pending"."""
+    """Answer a C-MOVE: yield destination, number of instances, then each as "pending"."""
     destination = _destination(event.move_destination or "", settings.destinations)
     if destination is None:
         yield None, None
         return
     try:
-        found = requested_instances(event, wh)
+        instances = requested_instances(event, wh)
     except (QueryRefused, KeyRefused):
-        found = None
-    if not found:
+        instances = None
+    if not instances:
         # Do not open an association if there is nothing to send.
         yield destination.host, destination.port, {}
-        if found is None:
-            raise QueryRefused("the identifier does not name what is wanted")
+        if instances is None:
+            raise QueryRefused("the identifier does not have the unique keys of its level")
         yield 0
         return
-    pairs = sorted({(str(each.SOPClassUID), each.syntax) for each in found})
+    pairs = sorted({(str(each.SOPClassUID), each.syntax) for each in instances})
     options: dict[str, Any] = {
-        # One context for each class and transfer syntax: nothing is converted.
+        # One context for each SOP class and transfer syntax, as nothing is transcoded.
         "contexts": [
             build_context(sop_class, syntax)
             for sop_class, syntax in pairs[:MOST_CONTEXTS]
@@ -111,16 +111,16 @@ def move(event: Event, wh: Warehouse, settings: ListenerSettings) -> Iterator[An
     if settings.tls:
         options["tls_args"] = (settings.tls.context(server=False), destination.host)
     yield destination.host, destination.port, options
-    yield len(found)
-    yield from _each(event, found)
+    yield len(instances)
+    yield from _pending_instances(event, instances)
 
 
 def _destination(aet: str, known: Mapping[str, Peer]) -> Peer | None:
     return known.get(aet.strip())
 
 
-def _each(event: Event, found: list[Stored]) -> Iterator[Any]:
-    for instance in found:
+def _pending_instances(event: Event, instances: list[Stored]) -> Iterator[Any]:
+    for instance in instances:
         if event.is_cancelled:
             yield CANCELLED, None
             return

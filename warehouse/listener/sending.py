@@ -1,8 +1,8 @@
 """Send a stored instance by C-STORE with the bytes of its file.
 
-pynetdicom sends a data set by encoding it anew. Where it is asked to send a ``Stored`` instead,
-the file is found as it was ingested and its data set is sent byte for byte. It goes through a
-temporary file with file meta information, which sources may lack.
+pynetdicom sends a data set by encoding it again. For a ``Stored`` instance, its file is opened,
+which must be unchanged since its ingest, and the bytes of its data set are sent. They are copied to
+a temporary file with file meta information, which sources may lack.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MOST_META_BYTES = 1 << 20
 
 
 class Stored(Dataset):
-    """An instance of the warehouse: the UIDs that pynetdicom asks for, and where the rest is."""
+    """An instance of the warehouse: the UIDs that pynetdicom reads, and its source file."""
 
     def __init__(self, row: Sequence[Any], s3: S3Access) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Stored(Dataset):
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """Give a file with the data set as it is, and with file meta information."""
+        """Yield a temporary file with the unchanged data set and file meta information."""
         source = known_source(*self._where)
         with open_source(source) as file, tempfile.NamedTemporaryFile(suffix=".dcm") as copy:
             head = file_head(str(self.SOPClassUID), str(self.SOPInstanceUID), self.syntax, "")
@@ -64,19 +64,19 @@ class Stored(Dataset):
 
 
 def nodelay(event: Event) -> None:
-    """Set TCP_NODELAY: otherwise messages wait up to 40 ms for an acknowledgement."""
+    """Set TCP_NODELAY; otherwise messages wait up to 40 ms for an acknowledgment."""
     connection = event.assoc.dul.socket
     if connection and connection.socket:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def send_stored(send: Callable[..., Dataset], dataset: Any, *rest: Any, **options: Any) -> Dataset:
-    """Send what is given with ``send_c_store`` of an association.
+    """Send a data set, or the file of a stored instance, with ``send_c_store``.
 
     Raises
     ------
     SourceError
-        The file of a stored instance is gone or has changed.
+        The file of a stored instance is missing or has changed.
     """
     if not isinstance(dataset, Stored):
         return send(dataset, *rest, **options)
@@ -85,7 +85,7 @@ def send_stored(send: Callable[..., Dataset], dataset: Any, *rest: Any, **option
 
 
 def data_set_offset(file: IO[bytes], size: int | None) -> int:
-    """Return where the data set begins: behind preamble and file meta information.
+    """Return the offset of the data set, after preamble and file meta information.
 
     Raises
     ------
@@ -94,18 +94,18 @@ def data_set_offset(file: IO[bytes], size: int | None) -> int:
     """
     file.seek(0)
     head = file.read(_PREAMBLE_BYTES + 8)
-    place = _PREAMBLE_BYTES if has_preamble(head, size) else 0
-    while place < MOST_META_BYTES:
-        file.seek(place)
+    offset = _PREAMBLE_BYTES if has_preamble(head, size) else 0
+    while offset < MOST_META_BYTES:
+        file.seek(offset)
         element = file.read(12)
         if len(element) < 8 or element[:2] != b"\2\0":
-            return place
+            return offset
         vr = element[4:6]
         if not (vr.isalpha() and vr.isupper()):
             # Some files have implicit VR in group 2.
-            place += 8 + struct.unpack("<L", element[4:8])[0]
+            offset += 8 + struct.unpack("<L", element[4:8])[0]
         elif vr in _LONG_VRS:
-            place += 12 + struct.unpack("<L", element[8:12])[0]
+            offset += 12 + struct.unpack("<L", element[8:12])[0]
         else:
-            place += 8 + struct.unpack("<H", element[6:8])[0]
+            offset += 8 + struct.unpack("<H", element[6:8])[0]
     raise NotAsIngested("its file meta information does not end")

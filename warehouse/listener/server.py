@@ -1,8 +1,8 @@
-"""A server for untrusted peers: limits the memory and time of a connection.
+"""DICOM server for untrusted peers: limits memory and time of a connection.
 
-pynetdicom reads a PDU of any length it is told, and waits for it without end. Here a PDU is no
-longer than was negotiated, arrives within the time of the network, and a TLS handshake is made in
-the thread of its connection, so that a peer which never answers keeps nobody out.
+pynetdicom reads a PDU of any stated length, and waits for it without limit. Here the length of a
+PDU is limited, it must arrive within the network timeout, and a TLS handshake runs in the thread of
+its connection, so that a silent peer does not block others.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
 NEGOTIATION_BYTES = 1 << 20
-"""Longest request for an association; 128 contexts with all transfer syntaxes are less."""
+"""Limit of an A-ASSOCIATE-RQ; 128 contexts with all transfer syntaxes are shorter."""
 
 SPARE_CONNECTIONS = 16
-"""Connections beyond the associations: these are told that there are too many."""
+"""Connections beyond the limit of associations, which are rejected with that reason."""
 
 _HEAD_BYTES = 6
 
@@ -51,15 +51,15 @@ class _Socket(AssociationSocket):
     seconds = 60.0
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """Read so many bytes, or fewer if the peer has closed the connection.
+        """Read ``nr_bytes`` bytes, or fewer if the peer closes the connection.
 
         Raises
         ------
         OSError
-            They are too many, or do not come in time: the association ends.
+            The PDU is too long or does not arrive in time; the association ends.
         """
         if nr_bytes > self.longest:
-            raise OSError("the PDU is longer than was negotiated")
+            raise OSError("the PDU is too long")
         deadline = time.monotonic() + self.seconds
         data = bytearray(nr_bytes)
         view, count = memoryview(data), 0
@@ -70,7 +70,7 @@ class _Socket(AssociationSocket):
                 break
             count += received
             if time.monotonic() > deadline:
-                raise TimeoutError("the PDU did not come in time")
+                raise TimeoutError("the PDU did not arrive in time")
         view.release()
         del data[count:]
         return data
@@ -79,10 +79,10 @@ class _Socket(AssociationSocket):
         try:
             received = peer.recv_into(view)
         except OSError:
-            self._tell_of_the_end()
+            self._wake_association()
             raise
         if not received:
-            self._tell_of_the_end()
+            self._wake_association()
         return received
 
     def close(self) -> None:
@@ -92,33 +92,33 @@ class _Socket(AssociationSocket):
         if peer is not None:
             # pynetdicom leaves a socket open that its peer has closed first.
             peer.close()
-        self._tell_of_the_end()
+        self._wake_association()
 
-    def _tell_of_the_end(self) -> None:
-        """Wake up whoever waits for a request of the closed connection.
+    def _wake_association(self) -> None:
+        """Wake the association that waits for a request on the closed connection.
 
-        Such an association would count for as long as a silent peer is waited for: a monitor that
-        only connects would soon take all there are.
+        Otherwise it would count until the network timeout: a monitor that only connects would soon
+        use up the limit of associations.
         """
         if self.assoc.requestor.primitive is None:
             self.assoc.dul.to_user_queue.put(cast("Any", None))
 
 
 class _Association(Association):
-    """An association that a peer has opened; C-GET sends files over it as they are."""
+    """An association opened by a peer; C-GET sends files over it byte for byte."""
 
     def send_c_store(self, dataset: Any, *rest: Any, **options: Any) -> Dataset:
-        """Send a data set; of a stored instance the bytes of its file."""
+        """Send a data set, or the bytes of the file of a stored instance."""
         return send_stored(super().send_c_store, dataset, *rest, **options)
 
 
 class _Handler(RequestHandler):
-    """Makes the association of a connection."""
+    """Creates the association of a connection."""
 
     server: Server
 
     def _create_association(self) -> Association:
-        """Make what pynetdicom makes, of parts that have bounds."""
+        """Create an association as pynetdicom does, from parts with limits."""
         server, entity = self.server, self.server.ae
         assoc = _Association(entity, "acceptor")
         assoc._server = server  # noqa: SLF001
@@ -154,16 +154,16 @@ class Server(ThreadedAssociationServer):
     # Connections beyond the backlog are retried by the peer only after a second.
     request_queue_size = 128
 
-    def __init__(self, ae: ApplicationEntity, **given: Any) -> None:
-        self.spool: Spool = given.pop("spool")
-        self.settings: ListenerSettings = given.pop("settings")
-        self.failed: Callable[[str], None] = given.pop("failed")
+    def __init__(self, ae: ApplicationEntity, **options: Any) -> None:
+        self.spool: Spool = options.pop("spool")
+        self.settings: ListenerSettings = options.pop("settings")
+        self.failed: Callable[[str], None] = options.pop("failed")
         self._guard = threading.Lock()
-        self._connecting = 0
-        super().__init__(ae, request_handler=_Handler, **given)
+        self._handshakes = 0
+        super().__init__(ae, request_handler=_Handler, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Take a connection; TLS is agreed on in its own thread."""
+        """Accept a connection; its TLS handshake runs in its own thread."""
         connection, address = cast("socket.socket", self.socket).accept()
         # Without a timeout a peer that stops reading or writing would block its thread forever.
         connection.settimeout(self.settings.network_seconds)
@@ -176,32 +176,32 @@ class Server(ThreadedAssociationServer):
         return self.connections < self.settings.associations + SPARE_CONNECTIONS
 
     def shutdown(self) -> None:
-        """Take no more connections."""
+        """Stop accepting connections."""
         # pynetdicom's method expects a server made by its own `start_server`.
         BaseServer.shutdown(self)
         self.server_close()
 
     @property
     def connections(self) -> int:
-        """Connections that are open."""
+        """Number of open connections."""
         with self._guard:
-            return self._connecting + len(self.active_associations)
+            return self._handshakes + len(self.active_associations)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Agree on TLS, if it is wanted, and begin the association."""
+        """Do the TLS handshake, if TLS is configured, and start the association."""
         try:
             if self.ssl_context:
-                request = self._agreed_on_tls(self.ssl_context, request)
+                request = self._tls_handshake(self.ssl_context, request)
             self.finish_request(request, client_address)
         except OSError as error:
             self.failed(f"a connection failed: {type(error).__name__}")
             self.shutdown_request(request)
 
-    def _agreed_on_tls(self, context: ssl.SSLContext, request: socket.socket) -> socket.socket:
+    def _tls_handshake(self, context: ssl.SSLContext, request: socket.socket) -> socket.socket:
         with self._guard:
-            self._connecting += 1
+            self._handshakes += 1
         try:
             return context.wrap_socket(request, server_side=True)
         finally:
             with self._guard:
-                self._connecting -= 1
+                self._handshakes -= 1

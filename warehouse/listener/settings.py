@@ -1,6 +1,6 @@
-"""Settings of a listener: its title, its peers, and limits per peer.
+"""Settings of a listener: AE title, peers and limits.
 
-In: text of a command line or values. Out: ``ListenerSettings``, checked; nothing is opened here.
+In: text of a command line, or values. Out: validated ``ListenerSettings``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PORT = 11112
-"""Registered for DICOM beside 104, which needs root."""
+"""Port registered for DICOM, besides 104, which needs root."""
 
 
 def checked_aet(aet: str) -> str:
-    """Return an application entity title without padding.
+    """Return an AE title without padding.
 
     Raises
     ------
     UsageError
-        It is no AE title: 1 to 16 printable ASCII characters, no backslash (PS3.5 6.2).
+        It is not an AE title: 1 to 16 printable ASCII characters, no backslash (PS3.5 6.2).
 
     Examples
     --------
@@ -38,7 +38,7 @@ def checked_aet(aet: str) -> str:
         1 <= len(title) <= 16 and title.isascii() and title.isprintable() and "\\" not in title
     ):
         raise UsageError(
-            f"{aet!r} is no AE title: it has 1 to 16 printable ASCII characters without a backslash"
+            f"{aet!r} is not an AE title: it has 1 to 16 printable ASCII characters, no backslash"
         )
     return title
 
@@ -53,7 +53,7 @@ class Peer:
 
     @classmethod
     def parse(cls, text: str, separator: str = "@") -> Self:
-        """Read ``AET@host:port``.
+        """Parse ``AET@host:port``.
 
         Raises
         ------
@@ -66,10 +66,10 @@ class Peer:
         >>> Peer.parse("WORKSTATION=[::1]:11113", "=").host
         '::1'
         """
-        aet, found, address = text.partition(separator)
+        aet, has_separator, address = text.partition(separator)
         host, colon, port = address.rpartition(":")
-        if not (found and colon and host and port.isdecimal() and 0 < int(port) < 65536):
-            raise UsageError(f"{text!r} is no peer: write AET{separator}host:port")
+        if not (has_separator and colon and host and port.isdecimal() and 0 < int(port) < 65536):
+            raise UsageError(f"{text!r} is not a peer: write AET{separator}host:port")
         return cls(checked_aet(aet), host.removeprefix("[").removesuffix("]"), int(port))
 
     def __str__(self) -> str:
@@ -83,70 +83,70 @@ class Tls:
     certificate: Path
     key: Path
     authorities: Path | None = None
-    """Certificates of those who may sign a peer's certificate; without, none is asked for."""
+    """Certificates of CAs for peers; without, a listener requests no certificate."""
 
     def context(self, *, server: bool = True) -> ssl.SSLContext:
-        """Return a context for a listener, or for associations that this side opens.
+        """Return an SSL context for a listener, or for associations that this side opens.
 
         Raises
         ------
         UsageError
-            A file cannot be read, or is no certificate or key.
+            A file cannot be read, or is not a certificate or key.
         """
         purpose = ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH
         try:
-            made = ssl.create_default_context(purpose, cafile=self.authorities)
+            ssl_context = ssl.create_default_context(purpose, cafile=self.authorities)
             # For an encrypted key, OpenSSL would ask for the password on the terminal.
-            made.load_cert_chain(self.certificate, self.key, password=lambda: b"")
+            ssl_context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"TLS cannot be set up from {self.certificate}, {self.key} and {self.authorities}: "
                 f"{getattr(error, 'strerror', None) or error}"
             ) from None
         if server and self.authorities:
-            made.verify_mode = ssl.CERT_REQUIRED
+            ssl_context.verify_mode = ssl.CERT_REQUIRED
         if not server:
             # Application entities are identified by certificate and address, seldom by a DNS name.
-            made.check_hostname = False
-        return made
+            ssl_context.check_hostname = False
+        return ssl_context
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """How a listener receives and answers.
+    """Settings of a listener.
 
     Raises
     ------
     UsageError
-        A title, a port, a mode or a number has no meaning.
+        A title, UID, port, mode or number is invalid.
     """
 
     aet: str = "WAREHOUSE"
     port: int = PORT
-    """0 takes a free one."""
+    """0 selects a free port."""
     host: str = "127.0.0.1"
     allow: tuple[str, ...] = ()
-    """AE titles that may call; empty lets everybody."""
+    """AE titles that may connect; empty allows all."""
     tls: Tls | None = None
     sop_classes: tuple[str, ...] = ()
-    """UIDs of private or newer SOP classes to take beside those that pynetdicom knows."""
+    """UIDs of private or newer SOP classes to accept besides those that pynetdicom knows."""
     destinations: Mapping[str, Peer] = field(default_factory=dict)
-    """Where C-MOVE may send, by AE title."""
+    """Peers that C-MOVE may send to, by AE title."""
     queries: bool = True
     """Whether C-FIND, C-MOVE and C-GET are answered."""
     ingest: bool = True
-    """Whether what was received is ingested by the listener; else somebody else does."""
+    """Whether the listener ingests received files."""
     mode: str = "full"
     workers: int = 1
     batch_files: int = 500
     batch_seconds: float = 30.0
-    """Received files are ingested when so many wait, or the first of them has waited so long."""
+    """Files are ingested if ``batch_files`` wait, or the first has waited ``batch_seconds``."""
     associations: int = 16
     pdu_bytes: int = 131_072
     object_bytes: int = 4 << 30
-    """Longest data set that is taken."""
+    """Limit of the length of a data set."""
     network_seconds: float = 60.0
-    """How long a peer may be silent."""
+    """Network timeout."""
 
     def __post_init__(self) -> None:
         """Refuse invalid settings."""
@@ -154,10 +154,10 @@ class ListenerSettings:
         Mode.parse(self.mode)
         object.__setattr__(self, "allow", tuple(map(checked_aet, self.allow)))
         if not 0 <= self.port < 65536:
-            raise UsageError(f"{self.port} is no port: 0 to 65535")
+            raise UsageError(f"{self.port} is not a port: 0 to 65535")
         for name in ("batch_files", "batch_seconds", "associations", "object_bytes"):
             if getattr(self, name) <= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; it has to be more than 0")
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be more than 0")
         for uid in self.sop_classes:
             if not (uid.replace(".", "").isdecimal() and len(uid) <= 64):
-                raise UsageError(f"{uid!r} is no UID of a SOP class")
+                raise UsageError(f"{uid!r} is not a UID of a SOP class")

@@ -1,8 +1,8 @@
-"""``Spool``: durable files of received data sets, written, synced and renamed.
+"""Store received data sets as durable files: write, sync, rename.
 
-A file is written in ``parts/`` and appears in ``files/`` when it is complete and on disk; only
-then may its sender be told so. ``files/`` is an ordinary source, one folder per day, caller and
-batch; nothing in it is changed or deleted here. What lies in ``parts/`` was never acknowledged.
+A file is written in ``parts/`` and renamed into ``files/`` when it is complete and on disk; only
+then may it be acknowledged. ``files/`` is an ordinary source, one folder per day, caller and batch;
+nothing in it is changed or deleted here. Files in ``parts/`` were never acknowledged.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def default_spool(root: Path, aet: str) -> Path:
-    """Return where a listener receives if nothing else is said: beside the warehouse.
+    """Return the default spool of a listener: a folder beside the warehouse.
 
-    Not inside of it: a warehouse never ingests its own folder.
+    It is not in the warehouse, which never ingests its own folder.
     """
     return root.parent / f"{root.name}-received" / _UNSAFE.sub("_", aet)
 
@@ -44,19 +44,19 @@ class Part:
         self._file = path.open("xb")
 
     def write(self, data: bytes) -> None:
-        """Add bytes."""
+        """Append bytes."""
         self._digest.update(data)
         self._file.write(data)
 
     def finish(self) -> str:
-        """Bring the bytes to the disk; return their sha256."""
+        """Sync the file to disk and close it; return its SHA-256."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         return self._digest.hexdigest()
 
     def discard(self) -> None:
-        """Remove the file."""
+        """Close and delete the file."""
         # On a full disk a file that cannot be flushed cannot be closed at first either.
         with contextlib.suppress(OSError):
             self._file.close()
@@ -65,14 +65,14 @@ class Part:
 
 
 class Spool:
-    """The folder of one listener.
+    """The folder of received files of one listener.
 
     Raises
     ------
     SpoolInUse
-        Another listener has it, in this process or another.
+        Another listener uses it, in this process or another.
     OSError
-        It cannot be made.
+        It cannot be created.
     """
 
     def __init__(self, root: Path) -> None:
@@ -86,8 +86,8 @@ class Spool:
         except OSError:
             os.close(self._lock_file)
             raise SpoolInUse(root) from None
-        for left in self._parts.iterdir():
-            left.unlink()
+        for leftover in self._parts.iterdir():
+            leftover.unlink()
         self._guard = threading.Lock()
         self._numbers = itertools.count()
         self._waiting: dict[Path, int] = {}
@@ -102,7 +102,7 @@ class Spool:
         os.close(self._lock_file)
 
     def begin(self, head: bytes) -> Part:
-        """Begin a file with these bytes."""
+        """Create a file that begins with these bytes."""
         part = Part(self._parts / f"{next(self._numbers)}.part")
         try:
             part.write(head)
@@ -119,7 +119,7 @@ class Spool:
         Raises
         ------
         OSError
-            Nothing was kept.
+            The file was not stored.
         """
         try:
             name = f"{part.finish()}.dcm"
@@ -137,19 +137,19 @@ class Spool:
 
     @property
     def waiting(self) -> int:
-        """Files received since ``take`` was called last."""
+        """Number of waiting files: received since the last ``take``, or put back."""
         with self._guard:
             return sum(self._waiting.values())
 
     def take(self) -> dict[Path, int]:
-        """Return folders with waiting files, and their number; new files go to other folders.
+        """Return folders with waiting files → number of files; new files go to other folders.
 
-        A file on its way into one of these folders lets the folder wait again.
+        A file that is being moved to one of these folders makes the folder wait again.
         """
         with self._guard:
-            taken, self._waiting = self._waiting, {}
+            folders, self._waiting = self._waiting, {}
             self._begin_batch()
-            return taken
+            return folders
 
     def put_back(self, folders: Iterable[tuple[Path, int]]) -> None:
         """Return folders to the queue, because their ingest failed."""
@@ -159,7 +159,7 @@ class Spool:
 
 
 def _make_folder(folder: Path, above: Path) -> None:
-    """Make a folder so that its name is on disk, too."""
+    """Create a folder, and sync its parents so that its name is on disk."""
     if folder.is_dir():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def _make_folder(folder: Path, above: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
+    """Sync the entries of a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

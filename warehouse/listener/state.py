@@ -1,6 +1,6 @@
-"""The state of a listener, in a file of its spool that other processes read.
+"""Write the state of a listener to a file of its spool, which other processes read.
 
-In: counts of a listener. Out: ``State``, written whole or not at all. This needs no pynetdicom.
+In: counts of a listener. Out: ``State``, written atomically. This module does not need pynetdicom.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ class State:
     port: int
     spool: str
     since: str
-    """When it began, ISO 8601 with offset."""
+    """Start time, ISO 8601 with UTC offset."""
     is_running: bool
     associations: int
-    """Associations that are open."""
+    """Number of open associations."""
     received: int
-    """Data sets acknowledged."""
+    """Number of acknowledged data sets."""
     refused: int
-    """Data sets that could not be kept."""
+    """Number of data sets that could not be stored."""
     waiting: int
-    """Files received since the last hand-over to the ingest."""
+    """Number of files received since the last hand-over to the ingest."""
     created: int
-    """Instances that are new in the warehouse since."""
+    """Number of instances that its ingests added to the warehouse."""
     last_received: str | None
     updated: str
-    """When this was written; a listener that runs does so at least every ten seconds."""
+    """Time of writing; a running listener writes at least every ten seconds."""
     last_error: str | None
 
 
@@ -60,19 +60,19 @@ def write_state(spool: Path, state: State) -> None:
 
 
 def read_states(root: Path) -> list[State]:
-    """Return the state of every listener that receives beside a warehouse, by AE title.
+    """Return the states of listeners with a spool beside the warehouse, sorted by AE title.
 
-    One that was killed says that it runs; it is not ``updated`` any more.
+    ``is_running`` of a killed listener stays true, but ``updated`` does not change any more.
 
     Parameters
     ----------
     root
         Folder of the warehouse.
     """
-    found = []
+    states = []
     for file in sorted((root.parent / f"{root.name}-received").glob(f"*/{FILE}")):
         try:
-            found.append(State(**json.loads(file.read_text(encoding="utf-8"))))
+            states.append(State(**json.loads(file.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):
-            continue  # being made, or of another version
-    return found
+            continue  # removed meanwhile, or of another version
+    return states

@@ -1,1 +1,1 @@
-"""The archive over HTTP: DICOMweb, REST and a viewer. Extra ``server``; docs/how-to/serve.md."""
+"""Serve the warehouse over HTTP: DICOMweb, REST and a viewer (extra ``server``)."""

@@ -1,7 +1,7 @@
-"""Parse the header ``Accept``, and choose the form of an answer. Pure functions.
+"""Parse the ``Accept`` header and choose the media type of a response. Pure functions.
 
-In: text as clients send it, with quotes or without, in lists, with weights. Out: ``MediaRange``,
-the best first; and, of an image, in which form its frames are answered (PS3.18 8.7).
+In: text of the header. Out: ``MediaRange`` in order of preference, and the representation of
+frames and objects (PS3.18 8.7).
 """
 
 from __future__ import annotations
@@ -37,59 +37,62 @@ MEDIA = {
 
 @dataclass(frozen=True, slots=True)
 class MediaRange:
-    """One form that a client accepts."""
+    """A media range of an ``Accept`` header."""
 
     media: str
     part: str = ""
-    """Media type of the parts of a multipart answer; empty if it does not say."""
+    """Media type of the parts of a multipart response; empty if not stated."""
     syntax: str = ""
-    """Transfer syntax, ``*`` for whatever is stored; empty if it does not say."""
+    """Transfer syntax, ``*`` for the stored one; empty if not stated."""
     weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """In which form frames are answered."""
+    """Representation of frames in a response."""
 
     media: str
     syntax: str
     is_multipart: bool
     is_stored: bool
-    """The bytes are those of the file; else a frame is decompressed."""
+    """Whether frames are sent as stored; else they are decompressed."""
 
 
 def parse(header: str | None) -> list[MediaRange]:
-    """Return the accepted forms, the preferred one first; without a header any form.
+    """Return the accepted media ranges, preferred ones first; without a header, ``*/*``.
 
     >>> parse('multipart/related; type="image/jp2"; transfer-syntax=*, */*;q=0.1')[0].part
     'image/jp2'
     """
-    found = [_media_range(text) for text in _split(header or "*/*", ",") if text.strip()]
-    return sorted((one for one in found if one.weight > 0), key=lambda one: -one.weight)
+    ranges = [_media_range(text) for text in _split(header or "*/*", ",") if text.strip()]
+    return sorted((item for item in ranges if item.weight > 0), key=lambda item: -item.weight)
 
 
 def _media_range(text: str) -> MediaRange:
     media, *rest = (part.strip() for part in _split(text, ";"))
-    given = {}
+    parameters = {}
     for parameter in rest:
         name, _, value = parameter.partition("=")
-        given[name.strip().lower()] = value.strip().strip('"').strip()
+        parameters[name.strip().lower()] = value.strip().strip('"').strip()
     try:
-        weight = min(1.0, max(0.0, float(given.get("q", "1"))))
+        weight = min(1.0, max(0.0, float(parameters.get("q", "1"))))
     except ValueError:
         weight = 0.0
     return MediaRange(
-        media.lower(), given.get("type", "").lower(), given.get("transfer-syntax", ""), weight
+        media.lower(),
+        parameters.get("type", "").lower(),
+        parameters.get("transfer-syntax", ""),
+        weight,
     )
 
 
-def _split(text: str, at: str) -> list[str]:
-    """Cut a text at a character outside of quotes."""
+def _split(text: str, separator: str) -> list[str]:
+    """Split text at a separator outside of quotes."""
     parts, quoted = [""], False
     for character in text:
         if character == '"':
             quoted = not quoted
-        if character == at and not quoted:
+        if character == separator and not quoted:
             parts.append("")
         else:
             parts[-1] += character
@@ -97,7 +100,7 @@ def _split(text: str, at: str) -> list[str]:
 
 
 def choose(header: str | None, offered: Iterable[str]) -> str:
-    """Return the media type of these that a client likes best.
+    """Return the offered media type that a client prefers.
 
     Raises
     ------
@@ -109,11 +112,11 @@ def choose(header: str | None, offered: Iterable[str]) -> str:
             kind = offer.partition("/")[0]
             if wanted.media in {offer, "*/*", f"{kind}/*"}:
                 return offer
-    raise NotAcceptable(f"this is to be had as {', '.join(offers)}")
+    raise NotAcceptable(f"not available as requested; choose one of: {', '.join(offers)}")
 
 
 def frame_form(header: str | None, syntax: str | None, *, is_compressed: bool) -> Form:
-    """Return in which form the frames of an image are answered.
+    """Choose the representation of the frames of an image.
 
     Parameters
     ----------
@@ -122,12 +125,12 @@ def frame_form(header: str | None, syntax: str | None, *, is_compressed: bool) -
     syntax
         Transfer syntax of the image.
     is_compressed
-        Its frames are no plain arrays.
+        Whether its pixel data are encapsulated.
 
     Raises
     ------
     NotAcceptable
-        The message names the forms that can be had.
+        The message lists the available representations.
     """
     media = MEDIA.get(syntax or "", OCTETS) if is_compressed else OCTETS
     stored = (syntax or NATIVE) if is_compressed else NATIVE
@@ -147,18 +150,19 @@ def frame_form(header: str | None, syntax: str | None, *, is_compressed: bool) -
         elif part in {media, "image/*"} and is_compressed and wanted.syntax in {"", "*", stored}:
             return Form(media, stored, related, is_stored=True)
     raise NotAcceptable(
-        f'frames are to be had as multipart/related; type="{media}"; transfer-syntax={stored}'
+        f'frames are available as multipart/related; type="{media}"; transfer-syntax={stored}'
         + (f', or type="{OCTETS}"; transfer-syntax={NATIVE}' if is_compressed else "")
     )
 
 
 def object_form(header: str | None, syntaxes: Iterable[str | None]) -> str:
-    """Return the media type for whole objects: multipart/related, or application/dicom for one.
+    """Choose the media type of objects: multipart/related, application/dicom or application/zip.
 
     Raises
     ------
     NotAcceptable
-        Another transfer syntax is asked for than that of the objects: they are not changed.
+        The client accepts no available media type, or only another transfer syntax than that of
+        the objects, which are not transcoded.
     """
     stored = {syntax or "" for syntax in syntaxes}
     for wanted in parse(header):
@@ -173,6 +177,6 @@ def object_form(header: str | None, syntaxes: Iterable[str | None]) -> str:
         if wanted.media == "application/zip":
             return wanted.media
     raise NotAcceptable(
-        f'objects are to be had as they are stored: multipart/related; type="{DICOM}"; '
+        f'objects are available as stored: multipart/related; type="{DICOM}"; '
         "transfer-syntax=*, application/dicom; transfer-syntax=*, or application/zip"
     )

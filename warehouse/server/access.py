@@ -1,8 +1,8 @@
-"""Authentication by tokens in a file, each with a name and a role; secrets are stored as digests.
+"""Authenticate requests by the tokens of a file; each has a name, a role and a secret.
 
-In: the header ``Authorization``. Out: ``Principal``. A secret is 32 random bytes that this
-software chose, so that one SHA-256 is enough: there is nothing to guess. It is given as a bearer
-token, or as the password of HTTP Basic with the name of the token as user.
+In: the ``Authorization`` header. Out: ``Principal``. The file stores SHA-256 digests of secrets; as
+a secret has 32 random bytes, no slow hash is needed. Clients send it as a bearer token, or as the
+password of HTTP Basic authentication with the name of the token as user.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROLES = ("read", "write", "deidentified")
-"""What a token allows: to read everything; that and to store; to read what identifies nobody."""
+"""Roles: read everything; read and write everything; read columns of ``deidentified`` only."""
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
@@ -40,12 +40,12 @@ class Principal:
     name: str
     role: str
 
-    def may(self, what: str) -> bool:
-        """Return whether the role permits to ``read``, ``write``, or read ``deidentified`` data."""
+    def may(self, permission: str) -> bool:
+        """Return whether the role permits ``read``, ``write`` or ``deidentified`` access."""
         return {
-            "read": what in {"read", "deidentified"},
+            "read": permission in {"read", "deidentified"},
             "write": True,
-            "deidentified": what == "deidentified",
+            "deidentified": permission == "deidentified",
         }[self.role]
 
 
@@ -55,7 +55,7 @@ ANYBODY_HERE = Principal("", "read")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One line of the file."""
+    """An entry of the token file."""
 
     name: str
     role: str
@@ -64,63 +64,63 @@ class Token:
 
 
 def read_tokens(path: Path) -> list[Token]:
-    """Return the tokens of a file; none if there is no file.
+    """Return the tokens of a file; an empty list if it does not exist.
 
     Raises
     ------
     UsageError
-        The file is no file of tokens.
+        The file is not a valid token file.
     """
     try:
         document = json.loads(path.read_text("utf-8"))
-        tokens = [Token(**one) for one in document["tokens"]]
+        tokens = [Token(**entry) for entry in document["tokens"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(
-            f"{path} is no file of tokens ({type(error).__name__}); make one with: "
+            f"{path} is not a token file ({type(error).__name__}); create one with: "
             "dicom-warehouse token add NAME"
         ) from None
     if any(token.role not in ROLES for token in tokens):
-        raise UsageError(f"{path}: a role is one of {', '.join(ROLES)}")
+        raise UsageError(f"{path} has an unknown role; roles are: {', '.join(ROLES)}")
     return tokens
 
 
 def add_token(path: Path, name: str, role: str) -> str:
-    """Add a token and return its secret, which nobody can read again.
+    """Add a token and return its secret, which is not stored.
 
     Raises
     ------
     UsageError
-        The name is taken or has other characters than letters, digits and ``._@-``.
+        The name exists or is not 1 to 64 letters, digits and ``._@-``, or the role is unknown.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError("a name has 1 to 64 letters, digits and . _ @ -")
+        raise UsageError("the name of a token must be 1 to 64 letters, digits and . _ @ -")
     if role not in ROLES:
         raise UsageError(f"unknown role {role!r}; choose one of: {', '.join(ROLES)}")
-    with _changing(path):
+    with _locked_file(path):
         tokens = read_tokens(path)
         if any(token.name == name for token in tokens):
-            raise UsageError(f"there is a token named {name!r}; revoke it first, or name another")
+            raise UsageError(f"the token {name!r} exists; revoke it first, or choose another name")
         secret = secrets.token_urlsafe(32)
-        made = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        _write(path, [*tokens, Token(name, role, _digest(secret), made)])
+        created = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        _write(path, [*tokens, Token(name, role, _digest(secret), created)])
     return secret
 
 
 def revoke_token(path: Path, name: str) -> None:
-    """Take a token out of the file; a running server refuses it from the next request on.
+    """Remove a token from the file; a running server refuses it from the next request on.
 
     Raises
     ------
     UsageError
-        There is none of that name.
+        No token has that name.
     """
-    with _changing(path):
+    with _locked_file(path):
         tokens = read_tokens(path)
         kept = [token for token in tokens if token.name != name]
         if len(kept) == len(tokens):
-            raise UsageError(f"there is no token named {name!r} in {path}")
+            raise UsageError(f"{path} has no token named {name!r}")
         _write(path, kept)
 
 
@@ -129,8 +129,8 @@ def _digest(secret: str) -> str:
 
 
 @contextlib.contextmanager
-def _changing(path: Path) -> Iterator[None]:
-    """Lock the file of tokens."""
+def _locked_file(path: Path) -> Iterator[None]:
+    """Hold the lock of the token file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -144,7 +144,7 @@ def _changing(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, tokens: list[Token]) -> None:
-    """Replace the file in one step; only its owner may read it."""
+    """Replace the token file atomically; only its owner may read it."""
     draft = path.with_name(f".{uuid.uuid4().hex}.part")
     text = json.dumps({"tokens": [asdict(token) for token in tokens]}, indent=1)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -160,7 +160,7 @@ def _write(path: Path, tokens: list[Token]) -> None:
 
 
 class Gate:
-    """Authenticates requests; reads the file of tokens again when it has changed."""
+    """Authenticates requests; reloads the token file when it has changed."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -168,23 +168,23 @@ class Gate:
         self._state: tuple[int, int, int] | None = None
         self._tokens: list[Token] = []
         if path is not None:
-            read_tokens(path)  # says what is wrong with it
-        self._read()
+            read_tokens(path)  # raises if the file is invalid
+        self._reload()
 
     @property
     def is_open(self) -> bool:
-        """Whether no token is needed: there is none."""
-        self._read()
+        """Whether no token is needed: there has been no token file."""
+        self._reload()
         return not self._tokens and self._state is None
 
-    def _read(self) -> None:
+    def _reload(self) -> None:
         if self._path is None:
             return
         try:
             status = os.stat(self._path)
             state = (status.st_mtime_ns, status.st_size, status.st_ino)
         except OSError:
-            # A missing file admits nobody.
+            # If the file was deleted, no token is valid.
             self._tokens = []
             return
         with self._lock:
@@ -192,23 +192,23 @@ class Gate:
                 try:
                     self._tokens, self._state = read_tokens(self._path), state
                 except UsageError:
-                    # A damaged file admits nobody.
+                    # If the file is damaged, no token is valid.
                     self._tokens, self._state = [], state
 
     def principal(self, authorization: str) -> Principal | None:
-        """Return the client of an ``Authorization`` header; None if it is unknown."""
+        """Return the client of an ``Authorization`` header; None if its token is unknown."""
         if self.is_open:
             return ANYBODY_HERE
-        kind, _, given = authorization.partition(" ")
+        scheme, _, secret = authorization.partition(" ")
         name = None
-        if kind.lower() == "basic":
+        if scheme.lower() == "basic":
             try:
-                name, _, given = base64.b64decode(given, validate=True).decode().partition(":")
+                name, _, secret = base64.b64decode(secret, validate=True).decode().partition(":")
             except ValueError:
                 return None
-        elif kind.lower() != "bearer":
+        elif scheme.lower() != "bearer":
             return None
-        digest = _digest(given.strip())
+        digest = _digest(secret.strip())
         for token in self._tokens:
             if hmac.compare_digest(token.sha256, digest) and name in {None, token.name}:
                 return Principal(token.name, token.role)

@@ -1,7 +1,6 @@
-"""The ASGI application: all routes, behind ``Door``.
+"""Create the ASGI application: all routes, behind ``Door``.
 
-In: a warehouse and settings. Out: an ASGI application. Nothing of it is reached without passing
-``Door``.
+In: a warehouse and settings. Out: an ASGI application; every request passes through ``Door``.
 """
 
 from __future__ import annotations
@@ -43,20 +42,20 @@ _PARTS = {
     "dicomweb": (dicomweb, wado, stow),
     "rest": (files, questions, values_and_jobs, lists),
 }
-"""Routes by the part of the service that they are of, in the order in which they are tried."""
+"""Modules with the routes of each part of the service, in matching order."""
 
 
 def create_app(
     warehouse: Warehouse, settings: ServerSettings, listeners: Sequence[Listener] = ()
 ) -> Door:
-    """Return the application that answers for a warehouse.
+    """Create the application that serves a warehouse.
 
     Parameters
     ----------
     warehouse, settings
-        What is served, and how.
+        The warehouse to serve, and how.
     listeners
-        Those of this process, whose state is told.
+        DICOM listeners of this process, whose state ``/api/v1/listeners`` returns.
 
     Raises
     ------
@@ -71,8 +70,8 @@ def create_app(
     app.add_exception_handler(NotModified, _not_modified)
     app.state.listeners = listeners
     modules = [
-        module for part, several in _PARTS.items() if part not in settings.without
-        for module in several
+        module for part, part_modules in _PARTS.items() if part not in settings.without
+        for module in part_modules
     ]  # fmt: skip
     app.state.routes = [route for module in modules for route in module.router.routes]
     for module in modules:
@@ -81,7 +80,7 @@ def create_app(
 
     @app.get("/health", include_in_schema=False)
     def health() -> dict[str, Any]:
-        """Say that the server answers, and of which version."""
+        """Return the status of the server and the version that it serves."""
         return {"status": "ok", "version": app.state.serving.version().number}
 
     if "viewer" not in settings.without:

@@ -1,7 +1,7 @@
-"""Dependencies of routes: the client, the version, and the address of the service.
+"""FastAPI dependencies of routes: permissions, the served version, the base URL, time limits.
 
-In: a request. Out: ``Version`` and texts. The entity tag of an answer follows from version,
-address, ``Accept`` and role: what has not changed is not made again.
+In: a request. Out: ``Principal``, ``Version`` and URLs. The entity tag of a response is a hash of
+version, URL, ``Accept`` and role, so an unchanged response is not computed again.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
 
 SLASH = "\x1f"
-"""Stands for an encoded slash in a path; requests with control characters are refused."""
+"""Replaces an encoded slash in a path; requests with control characters are refused."""
 
 
 @functools.cache
 def _release() -> str:
-    """Return the version of this package: looking it up takes as long as some answers."""
+    """Return the version of this package, cached because looking it up is slow."""
     return metadata.version("dicom-warehouse")
 
 
 class NotModified(Exception):
-    """The client has the current answer."""
+    """The client has the current response."""
 
 
 def serving(request: Request) -> Serving:
-    """Return the warehouse that is served."""
-    found: Serving = request.app.state.serving
-    return found
+    """Return the ``Serving`` of the application."""
+    state: Serving = request.app.state.serving
+    return state
 
 
-def may(what: str) -> Callable[[Request], Principal]:
+def may(permission: str) -> Callable[[Request], Principal]:
     """Return a dependency that requires a permission.
 
     Raises
@@ -53,40 +53,40 @@ def may(what: str) -> Callable[[Request], Principal]:
     Refused
     """
 
-    def checked(request: Request) -> Principal:
+    def require(request: Request) -> Principal:
         principal: Principal = request.state.principal
-        if not principal.may(what):
-            raise Refused(f"the role {principal.role} does not allow to {what} here")
+        if not principal.may(permission):
+            raise Refused(f"the role {principal.role} does not permit {permission} access here")
         return principal
 
-    return checked
+    return require
 
 
 def version(request: Request) -> Version:
-    """Return the newest version; raise ``NotModified`` if the client has its answer.
+    """Return the newest version; raise ``NotModified`` if the client has the current response.
 
     Raises
     ------
     NotModified
     """
-    found = serving(request).version()
-    request.state.version = found.number
+    newest = serving(request).version()
+    request.state.version = newest.number
     # The meaning of a condition such as `during=today` changes with the day and the release.
-    given = (
-        found.catalog.snapshot.root, found.number, request.state.principal.role, base_url(request),
-        request.url.path, request.url.query, request.headers.get("accept"),
+    identity = (
+        newest.catalog.snapshot.root, newest.number, request.state.principal.role,
+        base_url(request), request.url.path, request.url.query, request.headers.get("accept"),
         dt.date.today(), _release(),  # noqa: DTZ011 - as conditions do
     )  # fmt: skip
-    tag = f'"{hashlib.sha256(repr(given).encode()).hexdigest()[:32]}"'
+    tag = f'"{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}"'
     request.state.etag = tag
-    known = {
-        one.strip().removeprefix("W/")
-        for one in request.headers.get("if-none-match", "").split(",")
+    client_tags = {
+        entry.strip().removeprefix("W/")
+        for entry in request.headers.get("if-none-match", "").split(",")
     }
-    # `If-None-Match: *` matches any existing answer, which is known only when it was made.
-    if request.method == "GET" and tag in known:
+    # `If-None-Match: *` matches any existing resource; whether it exists is not known yet.
+    if request.method == "GET" and tag in client_tags:
         raise NotModified
-    return found
+    return newest
 
 
 def base_url(request: Request) -> str:
@@ -95,7 +95,7 @@ def base_url(request: Request) -> str:
         return public.rstrip("/")
     url, listening = request.base_url, request.scope.get("server")
     if url.hostname in LOOPBACK and url.port is None and listening:
-        # Some clients leave the port out of Host (dicomweb-client); no proxy has such a name.
+        # Some clients omit the port in Host (dicomweb-client); no proxy has a loopback name.
         url = url.replace(port=listening[1])
     return str(url).rstrip("/")
 
@@ -103,22 +103,22 @@ def base_url(request: Request) -> str:
 class Timed(APIRoute):
     """A route whose path parameters may contain slashes, and whose queries have a time limit."""
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         @functools.wraps(endpoint)
-        def limited(**asked: Any) -> Any:
-            for name, value in asked.items():
+        def endpoint_in_time(**arguments: Any) -> Any:
+            for name, value in arguments.items():
                 if isinstance(value, str):
-                    asked[name] = value.replace(SLASH, "/")
-            shown = asked.get("version")
-            if not isinstance(shown, Version):
-                return endpoint(**asked)
-            with shown.limit():
-                return endpoint(**asked)
+                    arguments[name] = value.replace(SLASH, "/")
+            served = arguments.get("version")
+            if not isinstance(served, Version):
+                return endpoint(**arguments)
+            with served.limit():
+                return endpoint(**arguments)
 
         # FastAPI includes a router by creating its routes again.
         is_limited = hasattr(endpoint, "__wrapped__") or inspect.iscoroutinefunction(endpoint)
-        super().__init__(path, endpoint if is_limited else limited, **given)
+        super().__init__(path, endpoint if is_limited else endpoint_in_time, **options)
 
 
 Shown = Annotated[Version, Depends(version)]
-"""The version that a route shows."""
+"""The version that a route serves."""

@@ -1,8 +1,8 @@
-"""Bodies of answers: parts of multipart/related, bytes of source files, members of a zip.
+"""Stream response bodies: multipart/related, source files and zip archives.
 
-In: what is sent, piece by piece. Out: an iterator of bytes, so that memory does not grow with the
-answer. A source that is not what was ingested ends an answer before its last boundary: a client
-sees that it is not whole.
+In: parts or instances. Out: an iterator of bytes, so that memory does not grow with the response.
+If a source file has changed since its ingest, the response ends before its last boundary, so that
+clients see that it is incomplete.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 class Part(NamedTuple):
-    """One part of a multipart answer."""
+    """One part of a multipart response."""
 
     content_type: str
     location: str
     content: Iterable[bytes]
 
 
-def _body(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
+def _multipart_body(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     for part in parts:
         head = f"\r\n--{boundary}\r\nContent-Type: {part.content_type}\r\n"
         if part.location:
@@ -48,50 +48,50 @@ def _body(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
 
 
 def related(parts: Iterable[Part], media: str, *, at_once: bool = False) -> Response:
-    """Return an answer of several parts.
+    """Return a multipart/related response.
 
     Parameters
     ----------
     parts
-        Made while they are sent.
+        Parts, created while they are sent.
     media
         Media type of the parts.
     at_once
-        They are few and short: one message costs less than a stream.
+        Send the body in one message, which costs less than a stream if it is short.
     """
     boundary = f"dicom-warehouse-{uuid.uuid4().hex}"
-    stated = f'multipart/related; type="{media}"; boundary={boundary}'
-    body = _body(parts, boundary)
+    content_type = f'multipart/related; type="{media}"; boundary={boundary}'
+    body = _multipart_body(parts, boundary)
     if at_once:
-        return Response(b"".join(body), media_type=stated)
-    return StreamingResponse(_with_first_part(body), media_type=stated)
+        return Response(b"".join(body), media_type=content_type)
+    return StreamingResponse(_with_first_part(body), media_type=content_type)
 
 
 def _with_first_part(body: Iterator[bytes]) -> Iterator[bytes]:
     """Produce the first part before the response starts, so that an error has a status."""
     first = [next(body), next(body, b"")]
 
-    def whole() -> Iterator[bytes]:
+    def all_chunks() -> Iterator[bytes]:
         yield from first
         yield from body
 
-    return whole()
+    return all_chunks()
 
 
 def whole_file(instance: Instance) -> Iterator[bytes]:
-    """Yield the bytes of a source file, as it was ingested.
+    """Yield the bytes of a source file, which must be unchanged since its ingest.
 
     Raises
     ------
     SourceChanged
     """
-    with _opened(instance) as file:
+    with _SourceFile(instance) as file:
         size = 0
         while chunk := file.read(_CHUNK):
             size += len(chunk)
             yield chunk
     if size != instance.size_bytes:
-        raise SourceChanged(instance.path, "it has another length than at its ingest")
+        raise SourceChanged(instance.path, "its length differs from that at its ingest")
 
 
 def require_source(instance: Instance) -> None:
@@ -101,11 +101,11 @@ def require_source(instance: Instance) -> None:
     ------
     SourceChanged
     """
-    _opened(instance).close()
+    _SourceFile(instance).close()
 
 
-class _opened:  # noqa: N801 - used as a function
-    """An open source file."""
+class _SourceFile:
+    """The open source file of an instance."""
 
     def __init__(self, instance: Instance) -> None:
         access = S3Access.from_variables(os.environ)
@@ -123,7 +123,7 @@ class _opened:  # noqa: N801 - used as a function
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._context.__exit__(None, None, None)
 
 
@@ -134,19 +134,19 @@ class _Sink(io.RawIOBase):
         self.pieces: list[bytes] = []
 
     def writable(self) -> bool:
-        """Return true: it takes bytes."""
+        """Return true."""
         return True
 
     def write(self, data: object) -> int:
-        """Take some bytes."""
+        """Append bytes to the buffer."""
         piece = bytes(data)  # type: ignore[call-overload]
         self.pieces.append(piece)
         return len(piece)
 
-    def taken(self) -> bytes:
-        """Return what was written since the last time."""
-        made, self.pieces = b"".join(self.pieces), []
-        return made
+    def drain(self) -> bytes:
+        """Return and clear the buffered bytes."""
+        content, self.pieces = b"".join(self.pieces), []
+        return content
 
 
 def zipped(named: Iterable[tuple[str, Instance]]) -> Iterator[bytes]:
@@ -164,6 +164,6 @@ def zipped(named: Iterable[tuple[str, Instance]]) -> Iterator[bytes]:
             with archive.open(info, "w", force_zip64=info.file_size >= 1 << 31) as member:
                 for chunk in whole_file(instance):
                     member.write(chunk)
-                    yield sink.taken()
-            yield sink.taken()
-    yield sink.taken()
+                    yield sink.drain()
+            yield sink.drain()
+    yield sink.drain()

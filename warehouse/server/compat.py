@@ -1,8 +1,7 @@
-"""Parameters of django_dicom's REST interface → conditions of ``select``. Pure functions.
+"""Translate query parameters of django_dicom's REST API into ``select`` conditions. Pure functions.
 
-In: names and values of a query. Out: the same question in our names. docs/how-to/serve.md has the
-table. Where that interface was wrong, this one is not: ``pixel_spacing_min`` is about every value,
-dates are dates.
+In: names and values of a query. Out: conditions. docs/how-to/serve.md has the table. Errors of that
+API are not reproduced: ``pixel_spacing_min`` tests every value, dates are compared as dates.
 """
 
 from __future__ import annotations
@@ -74,49 +73,49 @@ _LOOKED_UP = {
 _ENDS = {"_min": "__min", "_max": "__max", "_after": "__min", "_before": "__max"}
 
 
-def translated(table: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return conditions in our names; those that are ours already stay.
+def translated(table: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the conditions of a query; names that are not of django_dicom are kept.
 
     Parameters
     ----------
     table
-        `patients`, `studies`, `series` or `instances`; of others nothing is changed.
-    given
-        Names and values, a list where a name was repeated.
+        `patients`, `studies`, `series` or `instances`; others are not translated.
+    parameters
+        Names and values; a list where a name is repeated.
 
     Raises
     ------
     UnknownFilter
-        A value of ``x_lookup`` is none, ``x`` or ``x_lookup`` stands alone, or ``header_fields``
-        is no JSON object.
+        ``x_lookup`` has an unknown value, one of ``x`` and ``x_lookup`` is missing, or
+        ``header_fields`` is not a JSON object.
     """
     exact, ranges = _EXACT.get(table, {}), _RANGES.get(table, {})
     looked_up = _LOOKED_UP.get(table, {})
-    made: dict[str, Any] = {}
-    for name, value in given.items():
-        plain = name.removesuffix("_lookup")
-        if plain in looked_up and (plain != name or f"{name}_lookup" in given or name not in {
+    conditions: dict[str, Any] = {}
+    for name, value in parameters.items():
+        base = name.removesuffix("_lookup")
+        if base in looked_up and (base != name or f"{name}_lookup" in parameters or name not in {
             "given_name", "middle_name", "family_name",
         }):  # fmt: skip
-            if plain == name:
-                lookup = str(given.get(f"{name}_lookup", ""))
+            if base == name:
+                lookup = str(parameters.get(f"{name}_lookup", ""))
                 if lookup not in _LOOKUPS:
                     choices = ", ".join(_LOOKUPS)
                     raise UnknownFilter(f"{name} needs {name}_lookup, one of: {choices}")
-                made[looked_up[plain] + _LOOKUPS[lookup]] = value
-            elif plain not in given:
-                raise UnknownFilter(f"{name} needs {plain}")
+                conditions[looked_up[base] + _LOOKUPS[lookup]] = value
+            elif base not in parameters:
+                raise UnknownFilter(f"{name} needs {base}")
         elif name in exact:
-            made[exact[name]] = value
+            conditions[exact[name]] = value
         elif name == "header_fields" and table == "series":
-            made |= _header_fields(value)
+            conditions |= _header_fields(value)
         else:
             end = next((end for end in _ENDS if name.endswith(end)), "")
             if end and name.removesuffix(end) in ranges:
-                made[ranges[name.removesuffix(end)] + _ENDS[end]] = value
+                conditions[ranges[name.removesuffix(end)] + _ENDS[end]] = value
             else:
-                made[name] = value
-    return made
+                conditions[name] = value
+    return conditions
 
 
 def _header_fields(value: Any) -> dict[str, Any]:
@@ -126,5 +125,5 @@ def _header_fields(value: Any) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):
-        raise UnknownFilter("header_fields is a JSON object of keywords or tags with values")
+        raise UnknownFilter("header_fields must be a JSON object of keywords or tags with values")
     return parsed

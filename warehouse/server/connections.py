@@ -1,9 +1,9 @@
-"""Close stalled connections: of a client that does not read, or does not finish its header.
+"""Close stalled connections: clients that stop reading, or do not finish a request header.
 
-In: uvicorn's protocol. Out: the same, with two bounds of time. What has begun to be sent goes on as
-long as the peer takes something of it; a header has to be whole some time after its first byte. It
-has so many bytes at most: it is held in memory before anybody was asked for a token.
-Bodies that stand still are the business of ``door``.
+In: uvicorn's protocol. Out: a subclass with two timeouts. A response continues while the client
+reads any of it; a header must be complete within the timeout after the connection, or after the
+first byte of a later request. The size of a header is limited, because it is held in memory before
+authentication. ``door`` handles stalled request bodies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 HEAD_BYTES = 1 << 17
-"""Of request line and header: a query alone may have a quarter of it."""
+"""Most bytes of request line and header; ``door`` allows a query a quarter of it."""
 _TOO_LONG = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
@@ -39,31 +39,31 @@ def bounded(seconds: float) -> type[HttpToolsProtocol]:
 
 
 class _Bounded(HttpToolsProtocol):
-    """A connection of one peer."""
+    """An HTTP connection with timeouts."""
 
     _seconds: float
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self._reading: TimerHandle | None = None
-        self._heading: TimerHandle | None = None
-        self._is_head = False
-        self._head_bytes = 0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._write_timer: TimerHandle | None = None
+        self._header_timer: TimerHandle | None = None
+        self._in_header = False
+        self._header_bytes = 0
 
-    # -- answers that nobody reads ----------------------------------------------------------------
+    # -- responses that are not read ---------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """Begin to look whether the peer takes what waits for it."""
+        """Start to check whether the peer reads the pending bytes."""
         super().pause_writing()
-        self._look(self._waiting())
+        self._check_later(self._pending_bytes())
 
     def resume_writing(self) -> None:
-        """Stop that."""
+        """Stop checking."""
         super().resume_writing()
-        _cancel(self._reading)
+        _cancel(self._write_timer)
 
-    def _waiting(self) -> int:
-        """Return how many bytes the peer has not taken: here, and in the system."""
+    def _pending_bytes(self) -> int:
+        """Return the number of pending bytes, in the transport and in the kernel."""
         waiting = self.transport.get_write_buffer_size()
         connection = self.transport.get_extra_info("socket")
         # With a slow peer, the kernel accepts more only when a third of its buffer is free.
@@ -72,62 +72,62 @@ class _Bounded(HttpToolsProtocol):
             waiting += int.from_bytes(queued, sys.byteorder)
         return waiting
 
-    def _look(self, waiting: int) -> None:
-        self._reading = self.loop.call_later(self._seconds, self._taken, waiting)
+    def _check_later(self, waiting: int) -> None:
+        self._write_timer = self.loop.call_later(self._seconds, self._abort_if_stalled, waiting)
 
-    def _taken(self, before: int) -> None:
-        waiting = self._waiting()
+    def _abort_if_stalled(self, before: int) -> None:
+        waiting = self._pending_bytes()
         if waiting >= before:
             # Closing would wait until the buffer is sent.
             self.transport.abort()
         else:
-            self._look(waiting)
+            self._check_later(waiting)
 
-    # -- headers that do not end ------------------------------------------------------------------
+    # -- incomplete headers ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a request."""
+        """Start the timeout of the first header."""
         super().connection_made(transport)
-        self._heading = self.loop.call_later(self._seconds, transport.abort)
+        self._header_timer = self.loop.call_later(self._seconds, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Take some bytes; of a second request the first ones begin its time."""
+        """Parse bytes, limit the size of a header, and start the timeout of a later one."""
         super().data_received(data)
-        if self._is_head and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
+        if self._in_header and not self.transport.is_closing():
+            self._header_bytes += len(data)
+            if self._header_bytes > HEAD_BYTES:
                 self.transport.write(_TOO_LONG)
                 self.transport.close()
         is_idle = self.cycle is not None and self.cycle.response_complete
-        if is_idle and self._heading is None and not self.transport.is_closing():
-            self._heading = self.loop.call_later(self._seconds, self.transport.abort)
+        if is_idle and self._header_timer is None and not self.transport.is_closing():
+            self._header_timer = self.loop.call_later(self._seconds, self.transport.abort)
 
     def on_message_begin(self) -> None:
-        """Begin to count, also behind a request that is being answered."""
-        self._is_head, self._head_bytes = True, 0
+        """Start to count the bytes of a header, also of a pipelined request."""
+        self._in_header, self._header_bytes = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Hand the request on."""
-        _cancel(self._heading)
-        self._heading, self._is_head = None, False
+        """Stop the timeout and pass the request to the application."""
+        _cancel(self._header_timer)
+        self._header_timer, self._in_header = None, False
         super().on_headers_complete()
 
-    # -- the end of the server --------------------------------------------------------------------
+    # -- shutdown ---------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """End at once where nothing is asked for and everything was taken."""
+        """Close an idle connection at once; others end with their response."""
         is_idle = self.cycle is None or self.cycle.response_complete
-        if is_idle and not self._waiting():
-            # Closing a TLS connection would wait for the answer of a peer that does not read.
+        if is_idle and not self._pending_bytes():
+            # Closing a TLS connection would wait for a peer that does not read.
             self.transport.abort()
         else:
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the peer."""
-        _cancel(self._heading)
-        _cancel(self._reading)
+        """Cancel the timers."""
+        _cancel(self._header_timer)
+        _cancel(self._write_timer)
         super().connection_lost(exc)
 
 

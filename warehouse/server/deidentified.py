@@ -1,8 +1,9 @@
-"""Columns that a token of the role ``deidentified`` may see.
+"""Restrict tokens of the role ``deidentified`` to columns that do not identify a person.
 
-In: a view and what is asked of it. Out: the columns to show, or a refusal. It is a list of what may
-be seen, not of what may not. Keys, UIDs, dates, times, free text, and names of people and places
-are not on it, nor may a condition, an order or a cursor ask about them: answers would tell.
+In: a view, and the columns that a query uses. Out: the columns to show, or ``Refused``. The list is
+an allowlist, without keys, dates, times, free text, names of people and places, and UIDs other than
+those of SOP class and transfer syntax. Conditions and orders may use listed columns only, as
+results would reveal the values of others; search and cursors are refused.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ COLUMNS = frozenset({
 
 
 def allowed(
-    catalog: Catalog, view: str, *, asked: Mapping[str, Any] | None = None,
+    catalog: Catalog, view: str, *, conditions: Mapping[str, Any] | None = None,
     columns: Iterable[str] = (), order: Iterable[str] = (), search: str | None = None,
     cursor: str | None = None,
 ) -> list[str]:  # fmt: skip
@@ -44,12 +45,16 @@ def allowed(
     Raises
     ------
     Refused
-        Something else is asked for, or asked about.
+        The query uses another view or column, ``search`` or ``cursor``.
     """
     if view not in TABLES:
-        raise Refused(f"the role deidentified may see {', '.join(sorted(TABLES))}")
-    known = [column.name for column in catalog.model(view).columns if column.name in COLUMNS]
-    named = [*map(attribute_of, asked or {}), *columns, *(name.removeprefix("-") for name in order)]
-    if search is not None or cursor is not None or not set(named) <= set(known):
-        raise Refused(f"the role deidentified may ask about {', '.join(known)}")
-    return list(columns) or known
+        raise Refused(f"the role deidentified may read {', '.join(sorted(TABLES))}")
+    permitted = [column.name for column in catalog.model(view).columns if column.name in COLUMNS]
+    used = [
+        *map(attribute_of, conditions or {}),
+        *columns,
+        *(name.removeprefix("-") for name in order),
+    ]
+    if search is not None or cursor is not None or not set(used) <= set(permitted):
+        raise Refused(f"the role deidentified may query {', '.join(permitted)}")
+    return list(columns) or permitted

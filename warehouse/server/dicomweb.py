@@ -1,6 +1,6 @@
-"""DICOMweb from stored rows: QIDO-RS, and the metadata of WADO-RS (PS3.18).
+"""Serve QIDO-RS, and the metadata of WADO-RS, from stored rows (PS3.18).
 
-In: requests. Out: DICOM JSON. No source file is opened; ``wado`` opens them.
+In: requests. Out: DICOM JSON. No source file is opened; the routes of ``wado`` open them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ router = APIRouter(
     responses={code: RESPONSES[code] for code in (400, 401, 403, 404, 406, 408, 409, 410, 503)},
 )  # fmt: skip
 
-_AT_A_TIME = 2_000
-"""Instances whose headers are made at a time: more are streamed."""
+_PORTION = 2_000
+"""Instances whose metadata is created at a time; larger responses are streamed."""
 _DATASETS = {
     "type": "array", "items": {"type": "object", "additionalProperties": {"type": "object"}},
 }  # fmt: skip
@@ -48,10 +48,10 @@ _FIELDS = {"type": "array", "items": {"enum": ["all", "StudyDescription", "00080
 # Attributes are query parameters too; the routes read them from the query string.
 _SEARCH: dict[str, Any] = {
     "parameters": [
-        parameter("limit", _COUNT | {"minimum": 1}, "Rows at most"),
-        parameter("offset", _COUNT | {"minimum": 0}, "Rows to leave out first"),
-        parameter("fuzzymatching", {"type": "boolean"}, "Names match by beginnings of words"),
-        parameter("includefield", _FIELDS, "Keywords or tags to show besides, or `all`"),
+        parameter("limit", _COUNT | {"minimum": 1}, "Maximum number of rows"),
+        parameter("offset", _COUNT | {"minimum": 0}, "Number of rows to skip"),
+        parameter("fuzzymatching", {"type": "boolean"}, "Match person names by prefixes of words"),
+        parameter("includefield", _FIELDS, "Additional keywords or tags to return, or `all`"),
     ]
 }
 
@@ -59,49 +59,49 @@ _SEARCH: dict[str, Any] = {
 # -- QIDO-RS --------------------------------------------------------------------------------------
 
 
-def _searched(request: Request, version: Version, level: str, **given: str) -> Response:
+def _search_response(request: Request, version: Version, level: str, **uids: str) -> Response:
     media = choose(request.headers.get("accept"), [DICOM_JSON, "application/json"])
     keys = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
-    asked = parse(request.query_params.multi_items(), level, {keys[n]: v for n, v in given.items()})
-    found = search(version, asked, f"{base_url(request)}/dicomweb")
+    query = parse(request.query_params.multi_items(), level, {keys[n]: v for n, v in uids.items()})
+    result = search(version, query, f"{base_url(request)}/dicomweb")
     headers = {}
-    if found.has_more:
+    if result.has_more:
         headers["Warning"] = (
-            f'299 dicom-warehouse "There are more results; ask for them with '
-            f'offset={asked.offset + len(found.rows)}"'
+            f'299 dicom-warehouse "There are more results; request them with '
+            f'offset={query.offset + len(result.rows)}"'
         )
-    body = f"[{','.join(found.rows)}]"
+    body = f"[{','.join(result.rows)}]"
     return Response(body, media_type=media, headers=headers)
 
 
 @router.get("/studies", responses=_JSON, openapi_extra=_SEARCH)
 def search_studies(request: Request, version: Shown) -> Response:
-    """Search studies; any other parameter is an attribute with the value it has to match."""
-    return _searched(request, version, "studies")
+    """Search studies; any other query parameter is an attribute and the value to match."""
+    return _search_response(request, version, "studies")
 
 
 @router.get("/series", responses=_JSON, openapi_extra=_SEARCH)
 def search_series(request: Request, version: Shown) -> Response:
     """Search series."""
-    return _searched(request, version, "series")
+    return _search_response(request, version, "series")
 
 
 @router.get("/instances", responses=_JSON, openapi_extra=_SEARCH)
 def search_instances(request: Request, version: Shown) -> Response:
     """Search instances."""
-    return _searched(request, version, "instances")
+    return _search_response(request, version, "instances")
 
 
 @router.get("/studies/{study}/series", responses=_JSON, openapi_extra=_SEARCH)
 def search_series_of_study(request: Request, version: Shown, study: str) -> Response:
     """Search the series of a study."""
-    return _searched(request, version, "series", study=study)
+    return _search_response(request, version, "series", study=study)
 
 
 @router.get("/studies/{study}/instances", responses=_JSON, openapi_extra=_SEARCH)
 def search_instances_of_study(request: Request, version: Shown, study: str) -> Response:
     """Search the instances of a study."""
-    return _searched(request, version, "instances", study=study)
+    return _search_response(request, version, "instances", study=study)
 
 
 @router.get("/studies/{study}/series/{series}/instances", responses=_JSON, openapi_extra=_SEARCH)
@@ -109,37 +109,41 @@ def search_instances_of_series(
     request: Request, version: Shown, study: str, series: str
 ) -> Response:
     """Search the instances of a series."""
-    return _searched(request, version, "instances", study=study, series=series)
+    return _search_response(request, version, "instances", study=study, series=series)
 
 
 # -- metadata -------------------------------------------------------------------------------------
 
 
-def _metadata(request: Request, version: Version, found: Sequence[Instance]) -> Response:
+def _metadata_response(
+    request: Request, version: Version, instances: Sequence[Instance]
+) -> Response:
     media = choose(request.headers.get("accept"), [DICOM_JSON, "application/json"])
     base = f"{base_url(request)}/dicomweb"
-    if len(found) <= _AT_A_TIME:
-        return Response(f"[{_headers(version, found, base)}]", media_type=media)
+    if len(instances) <= _PORTION:
+        return Response(f"[{_metadata_objects(version, instances, base)}]", media_type=media)
 
     def pieces() -> Iterator[str]:
         yield "["
-        for begin in range(0, len(found), _AT_A_TIME):
+        for begin in range(0, len(instances), _PORTION):
             with version.limit():
-                made = _headers(version, found[begin : begin + _AT_A_TIME], base)
-            yield f",{made}" if begin else made
+                members = _metadata_objects(version, instances[begin : begin + _PORTION], base)
+            yield f",{members}" if begin else members
         yield "]"
 
     return StreamingResponse(pieces(), media_type=media)
 
 
-def _headers(version: Version, found: Sequence[Instance], base: str) -> str:
-    ids = [one.instance_id for one in found]
-    made = models(session_about(version.catalog, ids), ids)
+def _metadata_objects(version: Version, instances: Sequence[Instance], base: str) -> str:
+    ids = [instance.instance_id for instance in instances]
+    models_by_id = models(session_about(version.catalog, ids), ids)
     rows = []
-    for one in found:
-        members = made.get(one.instance_id, "")
+    for instance in instances:
+        members = models_by_id.get(instance.instance_id, "")
         if PLACE in members:
-            address = instance_address(base, one.study_key, one.series_key, one.instance_key)
+            address = instance_address(
+                base, instance.study_key, instance.series_key, instance.instance_key
+            )
             members = members.replace(PLACE, address)
         rows.append(f"{{{members}}}")
     return ",".join(rows)
@@ -147,19 +151,19 @@ def _headers(version: Version, found: Sequence[Instance], base: str) -> str:
 
 @router.get("/studies/{study}/metadata", responses=_JSON)
 def study_metadata(request: Request, version: Shown, study: str) -> Response:
-    """Return the headers of a study, from the index."""
-    return _metadata(request, version, version.images.instances(study))
+    """Return the metadata of the instances of a study, from stored rows."""
+    return _metadata_response(request, version, version.images.instances(study))
 
 
 @router.get("/studies/{study}/series/{series}/metadata", responses=_JSON)
 def series_metadata(request: Request, version: Shown, study: str, series: str) -> Response:
-    """Return the headers of a series, from the index."""
-    return _metadata(request, version, version.images.instances(study, series))
+    """Return the metadata of the instances of a series, from stored rows."""
+    return _metadata_response(request, version, version.images.instances(study, series))
 
 
 @router.get("/studies/{study}/series/{series}/instances/{instance}/metadata", responses=_JSON)
 def instance_metadata(
     request: Request, version: Shown, study: str, series: str, instance: str
 ) -> Response:
-    """Return the header of an instance, from the index."""
-    return _metadata(request, version, version.images.instances(study, series, instance))
+    """Return the metadata of an instance, from stored rows."""
+    return _metadata_response(request, version, version.images.instances(study, series, instance))

@@ -1,8 +1,8 @@
-"""The outermost middleware: host, sizes, number of requests, authentication, audit log.
+"""Outermost ASGI middleware: host, sizes, number of requests, authentication, audit log.
 
-An ASGI application around the other one. What it refuses never reaches a route. The audit log has
-one JSON object a line: when, who, method, the route, UIDs of the path, status, seconds. No value of
-a parameter is in it: names of patients are looked for by parameters.
+A refused request never reaches a route. The audit log has one JSON object per line: time, token,
+client, method, route, UIDs of the path, status, version, seconds. It has no query parameters, which
+may contain names of patients.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class TooLong(Exception):
 
 
 class TooSlow(Exception):
-    """A client sends a body, and nothing of it has come for a while."""
+    """No bytes of a body arrived within the time limit."""
 
 
 _WRONG_BODIES: dict[type[Exception], tuple[int, str, str]] = {
-    TooLong: (413, "TooLong", "the body is longer than this server takes"),
-    TooSlow: (408, "TooSlow", "nothing of the body has come for too long"),
+    TooLong: (413, "TooLong", "the body is longer than this server accepts"),
+    TooSlow: (408, "TooSlow", "no bytes of the body arrived within the time limit"),
 }
 
 
@@ -82,80 +82,94 @@ class Door:
         began = time.perf_counter()
         scope.setdefault("state", {})
         is_head = scope["method"] == "HEAD"
-        # State of this request, apart from that of the server.
-        asked = {**scope, "method": "GET" if is_head else scope["method"]}
-        status, is_told = 500, asyncio.Event()
+        # A copy, because HEAD is passed on as GET and encoded slashes are replaced.
+        inner_scope = {**scope, "method": "GET" if is_head else scope["method"]}
+        status, head_sent = 500, asyncio.Event()
 
-        async def noted(message: Message) -> None:
+        async def send_noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                if wrong := scope["state"].pop("wrong_body", None):
-                    raise wrong  # a framework took it for a body that it cannot read
+                if failure := scope["state"].pop("wrong_body", None):
+                    raise failure  # FastAPI has replaced it by a parsing error
                 status = message["status"]
                 _add_headers(message, scope)
             elif is_head:
-                if is_told.is_set():
+                if head_sent.is_set():
                     return
-                # The response to HEAD ends with its headers; the producer of the body has to stop.
-                is_told.set()
+                # The response to HEAD ends with its headers; the route must stop producing a body.
+                head_sent.set()
                 message = {"type": "http.response.body", "body": b""}
             await send(message)
 
-        async def ended() -> Message:
-            await is_told.wait()
+        async def wait_for_head() -> Message:
+            await head_sent.wait()
             return {"type": "http.disconnect"}
 
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        refused = self._refused(scope, headers)
-        # Static pages do not count: a slow reader must not keep others from an answer.
+        refusal = self._refusal(scope, headers)
+        # Static pages do not count, so that clients that read them slowly block no others.
         is_service = bool(_SERVICES.match(scope["path"]))
-        if refused is None and is_service and self._busy >= self._settings.requests:
-            refused = problem(503, "Busy", "too many requests at a time", **{"Retry-After": "1"})
-        if refused is not None:
-            await refused(asked, receive, noted)
-            self._note(asked, scope["method"], status, began)
+        if refusal is None and is_service and self._busy >= self._settings.requests:
+            refusal = problem(503, "Busy", "too many concurrent requests", **{"Retry-After": "1"})
+        if refusal is not None:
+            await refusal(inner_scope, receive, send_noted)
+            self._write_audit(inner_scope, scope["method"], status, began)
             return
         if is_service:
-            asked["path"] = _with_keys(scope)
+            inner_scope["path"] = _path_with_slashes(scope)
         self._busy += is_service
         try:
-            taken = ended if is_head else self._limited(scope, receive)
-            await self._inner(asked, taken, noted)
+            inner_receive = wait_for_head if is_head else self._limited_receive(scope, receive)
+            await self._inner(inner_scope, inner_receive, send_noted)
         except (TooLong, TooSlow) as error:
             scope["state"].pop("wrong_body", None)
-            wrong = _WRONG_BODIES[type(error)]
+            failure = _WRONG_BODIES[type(error)]
             if status == 500:
                 headers = {"Connection": "close"} if isinstance(error, TooSlow) else {}
-                await problem(*wrong, **headers)(scope, receive, noted)
+                await problem(*failure, **headers)(scope, receive, send_noted)
         finally:
             self._busy -= is_service
-            self._note(asked, scope["method"], status, began)
+            self._write_audit(inner_scope, scope["method"], status, began)
 
-    def _refused(self, scope: Scope, headers: dict[bytes, str]) -> Any:
+    def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> Any:
         """Return the response to a refused request; None if it is accepted."""
         if not self._knows_host(headers.get(b"host", "")):
-            return problem(400, "UsageError", "this server has another name; see --public-url")
+            return problem(
+                400, "UsageError", "the Host header does not name this server; see --public-url"
+            )
         query = scope["query_string"].decode("latin-1")
-        named = parse_qsl(query, keep_blank_values=True)
-        if len(query) > QUERY_BYTES or any(len(n) + len(v) > PARAMETER_BYTES for n, v in named):
-            return problem(400, "UsageError", f"a parameter has at most {PARAMETER_BYTES} bytes")
-        texts = [scope["path"], *(text for pair in named for text in pair)]
+        pairs = parse_qsl(query, keep_blank_values=True)
+        if len(query) > QUERY_BYTES or any(len(n) + len(v) > PARAMETER_BYTES for n, v in pairs):
+            return problem(
+                400,
+                "UsageError",
+                f"a parameter may have at most {PARAMETER_BYTES} bytes, a query {QUERY_BYTES}",
+            )
+        texts = [scope["path"], *(text for pair in pairs for text in pair)]
         if any(_CONTROL.search(text) for text in texts):
-            return problem(400, "UsageError", "a control character has no meaning here")
+            return problem(
+                400, "UsageError", "control characters are not allowed in a path or query"
+            )
         if _SERVICES.match(scope["path"]):
             principal = self._gate.principal(headers.get(b"authorization", ""))
-            if principal is ANYBODY_HERE and not _is_here(scope):
-                # A proxy on this machine has named the user.
+            if principal is ANYBODY_HERE and not _is_local(scope):
+                # A proxy on this machine has stated the address of a remote client.
                 principal = None
             if principal is None:
                 message = (
-                    "give a token: Authorization: Bearer …; dicom-warehouse token add makes one"
+                    "send a token: Authorization: Bearer …; dicom-warehouse token add creates one"
                 )
                 return problem(401, "Unauthorized", message, **{"WWW-Authenticate": CHALLENGE})
             scope["state"]["principal"] = principal
         length = headers.get(b"content-length", "0")
-        if not length.isascii() or not length.isdigit() or int(length) > self._most(scope):
-            return problem(413, "TooLong", f"a body here has at most {self._most(scope)} bytes")
+        if (
+            not length.isascii()
+            or not length.isdigit()
+            or int(length) > self._max_body_bytes(scope)
+        ):
+            return problem(
+                413, "TooLong", f"the body may have at most {self._max_body_bytes(scope)} bytes"
+            )
         return None
 
     def _knows_host(self, host: str) -> bool:
@@ -166,55 +180,55 @@ class Door:
         public = urlsplit(self._settings.public_url).hostname
         return name in LOOPBACK or (public is not None and name == public)
 
-    def _most(self, scope: Scope) -> int:
+    def _max_body_bytes(self, scope: Scope) -> int:
         if scope["path"].startswith("/dicomweb/studies"):
             return self._settings.body_bytes
         if scope["path"] == "/api/v1/values":
             return self._settings.value_bytes
         return self._settings.text_bytes
 
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """Limit the bytes of a body, and the seconds without any."""
-        seen, most, is_whole = 0, self._most(scope), False
+    def _limited_receive(self, scope: Scope, receive: Receive) -> Receive:
+        """Limit the size of a body, and the time that its next bytes may take."""
+        received, limit, is_complete = 0, self._max_body_bytes(scope), False
 
-        def wrong(kind: type[Exception]) -> Exception:
+        def body_failure(kind: type[Exception]) -> Exception:
             scope["state"]["wrong_body"] = kind()
             return kind()
 
-        async def counted() -> Message:
-            nonlocal seen, is_whole
-            if is_whole:
-                # From now on wait only for the client to disconnect.
+        async def receive_limited() -> Message:
+            nonlocal received, is_complete
+            if is_complete:
+                # Only a disconnect can follow, which may take any time.
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), self._settings.seconds)
             except TimeoutError:
-                raise wrong(TooSlow) from None
-            seen += len(message.get("body", b""))
-            is_whole = not message.get("more_body", False)
-            if seen > most:
-                raise wrong(TooLong)
+                raise body_failure(TooSlow) from None
+            received += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
+            if received > limit:
+                raise body_failure(TooLong)
             return message
 
-        return counted
+        return receive_limited
 
-    def _note(self, scope: Scope, method: str, status: int, began: float) -> None:
+    def _write_audit(self, scope: Scope, method: str, status: int, began: float) -> None:
         if not _SERVICES.match(scope["path"]):
             return
         state = scope.get("state", {})
         principal = state.get("principal")
         route = scope.get("route")
-        given = scope.get("path_params", {})
+        path_params = scope.get("path_params", {})
         uids = {
-            name: value for name, value in given.items()
+            name: value for name, value in path_params.items()
             if name in {"study", "series", "instance"} and _UID.fullmatch(str(value))
         }  # fmt: skip
-        entity = _entity(getattr(route, "path", ""), given)
-        if entity and _UID.fullmatch(str(given["key"])):
-            uids[entity] = given["key"]
+        entity = _entity(getattr(route, "path", ""), path_params)
+        if entity and _UID.fullmatch(str(path_params["key"])):
+            uids[entity] = path_params["key"]
         if "studies" in state:
             uids["studies"] = state["studies"]
-        line = {
+        entry = {
             "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
             "who": principal.name if principal else None,
             "role": principal.role if principal else None,
@@ -223,19 +237,19 @@ class Door:
             "version": state.get("version"), "seconds": round(time.perf_counter() - began, 4),
         }  # fmt: skip
         if self._settings.audit is None:
-            sys.stderr.write(f"{json.dumps(line)}\n")
+            sys.stderr.write(f"{json.dumps(entry)}\n")
             return
         # Opened for each line, so that the file can be rotated.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         descriptor = os.open(self._settings.audit, flags, 0o600)
         try:
-            os.write(descriptor, f"{json.dumps(line)}\n".encode())
+            os.write(descriptor, f"{json.dumps(entry)}\n".encode())
         finally:
             os.close(descriptor)
 
 
-def _is_here(scope: Scope) -> bool:
-    """Return whether the client is on this machine; a unix socket has no address."""
+def _is_local(scope: Scope) -> bool:
+    """Return whether the client is local; a client of a Unix socket has no address."""
     host = (scope.get("client") or ("127.0.0.1",))[0]
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -243,22 +257,26 @@ def _is_here(scope: Scope) -> bool:
         return False
 
 
-def _with_keys(scope: Scope) -> str:
-    """Return the path with ``SLASH`` for every encoded slash: keys of patients have slashes."""
+def _path_with_slashes(scope: Scope) -> str:
+    """Return the path with ``SLASH`` for every encoded slash: keys of patients contain slashes."""
     raw = scope.get("raw_path") or b""
     if not _ENCODED_SLASH.search(raw):
         return str(scope["path"])
     return unquote(_ENCODED_SLASH.sub(SLASH.encode(), raw).decode("ascii", "replace"))
 
 
-def _entity(route: str, given: Mapping[str, Any]) -> str | None:
+def _entity(route: str, path_params: Mapping[str, Any]) -> str | None:
     """Return the level of the key in a path; None for a patient, whose key is not logged."""
-    kind = given.get("level") or given.get("table") or route.removeprefix("/api/v1/").split("/")[0]
-    return _ENTITIES.get(kind) if "key" in given else None
+    kind = (
+        path_params.get("level")
+        or path_params.get("table")
+        or route.removeprefix("/api/v1/").split("/")[0]
+    )
+    return _ENTITIES.get(kind) if "key" in path_params else None
 
 
 def _add_headers(message: Message, scope: Scope) -> None:
-    there = {name for name, _ in message["headers"]}
+    names = {name for name, _ in message["headers"]}
     state = scope.get("state", {})
     added = dict(_HEADERS)
     if "version" in state:
@@ -266,5 +284,5 @@ def _add_headers(message: Message, scope: Scope) -> None:
     if "etag" in state and message["status"] in {200, 206, 304}:
         added[b"etag"] = state["etag"].encode()
     message["headers"] = [
-        *message["headers"], *((name, value) for name, value in added.items() if name not in there)
+        *message["headers"], *((name, value) for name, value in added.items() if name not in names)
     ]  # fmt: skip

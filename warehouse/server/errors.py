@@ -1,7 +1,7 @@
-"""Turn errors into HTTP statuses and JSON bodies.
+"""Map errors to HTTP statuses and JSON bodies.
 
-In: errors of this software. Out: ``{"error": …, "message": …}``. What nobody expected is a 500
-without a word of its own: its text could hold a value of a header.
+In: exceptions. Out: ``{"error": …, "message": …}``. An unexpected exception is a 500 with a fixed
+message, as its own could contain values of a header.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Scope
 
-_OF_THE_STORE = re.compile(r"IO Error|magic bytes|\.parquet")
+_STORE_ERROR = re.compile(r"IO Error|magic bytes|\.parquet")
 LOGGER = logging.getLogger("dicom-warehouse.server")
 
 
@@ -35,7 +35,7 @@ class NotFound(errors.WarehouseError, LookupError):
 
 
 class NotAcceptable(errors.UsageError):
-    """No form that the client accepts is available."""
+    """No media type that the client accepts is available."""
 
 
 class Refused(errors.WarehouseError):
@@ -43,14 +43,14 @@ class Refused(errors.WarehouseError):
 
 
 class Busy(errors.WarehouseError):
-    """Waiting for other changes of the warehouse takes too long."""
+    """A write or SQL query has waited too long for others."""
 
 
 class TookTooLong(errors.WarehouseError):
     """A request exceeded its time limit."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"it took more than {seconds:g} s: ask for less at a time")
+        super().__init__(f"the request took more than {seconds:g} s: request less at a time")
 
 
 _STATUS: tuple[tuple[type[errors.WarehouseError], int], ...] = (
@@ -87,57 +87,57 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
     for status, text in {
-        400: "The request has no meaning here; the message says why",
-        401: "No token, or one that is not known",
-        403: "The token does not allow this",
+        400: "The request is invalid; the message says why",
+        401: "The token is missing or unknown",
+        403: "The role of the token does not permit this",
         404: "Not in this version of the warehouse",
-        406: "No form that the client accepts",
-        408: "It took more time than it may",
-        409: "What the archive holds cannot be had in this form, or stands in the way",
-        410: "A source file is gone, or is not what was ingested",
+        406: "No accepted media type is available",
+        408: "The request exceeded its time limit",
+        409: "Stored data conflict with the request, or cannot be returned in this form",
+        410: "A source file is missing, or has changed since its ingest",
         413: "The body is too long",
-        415: "The body is of another type",
-        503: "Too many requests at a time",
+        415: "The media type of the body is not supported",
+        503: "Too many concurrent requests",
     }.items()
 }
 
 
 def problem(status: int, error: str, message: str, **headers: str) -> JSONResponse:
-    """Return the body of every failure."""
+    """Return an error response."""
     return JSONResponse({"error": error, "message": message}, status, headers)
 
 
 def status_of(error: errors.WarehouseError) -> int:
-    """Return the HTTP status of an error of this library."""
+    """Return the HTTP status of an error of this package."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def _methods(app: FastAPI, request: Request) -> set[str]:
-    """Return the methods of an address: of all the routes that take it."""
-    found = {
-        method for route in app.state.routes if _takes(route, request.scope)
+def _path_methods(app: FastAPI, request: Request) -> set[str]:
+    """Return the methods of all routes that match the path of a request."""
+    methods = {
+        method for route in app.state.routes if _is_match(route, request.scope)
         for method in route.methods
     }  # fmt: skip
-    return found | ({"HEAD"} if "GET" in found else set())
+    return methods | ({"HEAD"} if "GET" in methods else set())
 
 
-def _takes(route: APIRoute, scope: Scope) -> bool:
-    """Tell whether a route is meant by a path: some parts of paths are one of a few words."""
-    matched, found = route.matches(scope)
-    if matched == Match.NONE:
+def _is_match(route: APIRoute, scope: Scope) -> bool:
+    """Return whether a route matches a path and its path parameters are valid."""
+    level, match = route.matches(scope)
+    if level == Match.NONE:
         return False
-    parts = found["path_params"]
+    parts = match["path_params"]
     return not any(
         field.validate(parts[field.name], {}, loc=())[1] for field in route.dependant.path_params
     )
 
 
 def handle(app: FastAPI, root: Path) -> None:
-    """Install handlers that answer every failure with a problem body."""
+    """Install exception handlers that return ``problem`` responses."""
 
     def known(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.WarehouseError)
-        if isinstance(error, errors.QueryFailed) and _OF_THE_STORE.search(str(error)):
+        if isinstance(error, errors.QueryFailed) and _STORE_ERROR.search(str(error)):
             # An unreadable file of the warehouse is not the client's fault.
             error = explained(root, error) or errors.StoreError("a file of the store is unreadable")
         if status_of(error) == 500:
@@ -146,9 +146,9 @@ def handle(app: FastAPI, root: Path) -> None:
 
     def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        methods = _methods(app, request)
+        methods = _path_methods(app, request)
         if methods and request.method not in methods:
-            # Another route takes any last part of an address, but this one has a route of its own.
+            # `/{table}` matched and failed, but the path has a route with other methods.
             allow = ", ".join(sorted(methods))
             return problem(405, "HTTPException", "Method Not Allowed", Allow=allow)
         first = error.errors()[0]
@@ -159,13 +159,13 @@ def handle(app: FastAPI, root: Path) -> None:
         assert isinstance(error, HTTPException)
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            headers = {"Allow": ", ".join(sorted(_methods(app, request)))} if headers else {}
+            headers = {"Allow": ", ".join(sorted(_path_methods(app, request)))} if headers else {}
         return problem(error.status_code, "HTTPException", str(error.detail), **headers)
 
     def unexpected(_: Request, error: Exception) -> JSONResponse:
         damage = explained(root, error) if isinstance(error, failures()) else None
         LOGGER.error("unexpected %s", type(damage or error).__name__)
-        return problem(500, type(damage or error).__name__, "something went wrong in the server")
+        return problem(500, type(damage or error).__name__, "internal error of the server")
 
     app.add_exception_handler(errors.WarehouseError, known)
     app.add_exception_handler(RequestValidationError, invalid)

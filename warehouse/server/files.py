@@ -1,4 +1,4 @@
-"""REST: files of patients, studies and series as a zip; NIfTI and pictures of a series; headers.
+"""REST routes for files as a zip, NIfTI and pictures of a series, and headers of instances.
 
 In: keys. Out: bytes. Names in a zip are those of ``dicom-warehouse cohort export --format zip``.
 """
@@ -36,14 +36,16 @@ router = APIRouter(
 )  # fmt: skip
 
 _MOST_KEYS = 100
-_NAMED = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-"""What names a file in a zip."""
+_NAME_ATTRIBUTES = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+"""Attributes that the names of files in a zip consist of."""
 _LEVELS = {"patients": "patient_key", "studies": "study_key", "series": "series_key"}
 
 
-def _named(version: Version, level: str, keys: Sequence[str]) -> list[tuple[str, Instance]]:
-    """Return the instances of entities with the names of their files."""
-    fields = ", ".join(f"instances.{name}" for name in _NAMED)
+def _named_instances(
+    version: Version, level: str, keys: Sequence[str]
+) -> list[tuple[str, Instance]]:
+    """Return the instances of entities, each with the name of its file in a zip."""
+    fields = ", ".join(f"instances.{name}" for name in _NAME_ATTRIBUTES)
     inner = statement("instances", "dicomweb").rstrip().rstrip(";")
     sql = (
         f"select found.*, {fields} from ({inner}) as found "
@@ -53,25 +55,27 @@ def _named(version: Version, level: str, keys: Sequence[str]) -> list[tuple[str,
     if not rows:
         raise NotFound(f"{level} has no such row")
     size = len(Instance._fields)
-    made = []
+    named = []
     for row in rows:
-        one = Instance._make(row[:size])
-        names = dict(zip(_NAMED, (value or "" for value in row[size:]), strict=True))
-        names["SOPInstanceUID"] = names["SOPInstanceUID"] or one.instance_key
-        made.append((fill(TEMPLATE, names), one))
-    return sorted(made)
+        instance = Instance._make(row[:size])
+        names = dict(zip(_NAME_ATTRIBUTES, (value or "" for value in row[size:]), strict=True))
+        names["SOPInstanceUID"] = names["SOPInstanceUID"] or instance.instance_key
+        named.append((fill(TEMPLATE, names), instance))
+    return sorted(named)
 
 
-def _zip(
+def _zip_response(
     request: Request, version: Version, level: str, keys: Sequence[str], name: str
 ) -> Response:
-    named = _named(version, level, keys)
-    # For the audit log, which contains no keys of patients.
-    request.state.studies = sorted({one.study_key for _, one in named if one.study_key})
+    named = _named_instances(version, level, keys)
+    # The audit log lists studies, because it contains no keys of patients.
+    request.state.studies = sorted(
+        {instance.study_key for _, instance in named if instance.study_key}
+    )
     require_source(named[0][1])
-    shown = f'attachment; filename="{name}.zip"'
+    disposition = f'attachment; filename="{name}.zip"'
     return StreamingResponse(
-        zipped(named), media_type="application/zip", headers={"Content-Disposition": shown}
+        zipped(named), media_type="application/zip", headers={"Content-Disposition": disposition}
     )
 
 
@@ -79,21 +83,21 @@ def _zip(
 def several(
     request: Request,
     version: Shown,
-    series: Annotated[str, Query(description="Keys with commas between")],
+    series: Annotated[str, Query(description="Comma-separated keys")],
 ) -> Response:
-    """Return the files of several series in one zip, as it is made."""
+    """Return the files of several series as a zip, which is streamed."""
     keys = [key.strip() for key in series.split(",") if key.strip()]
     if not 1 <= len(keys) <= _MOST_KEYS:
-        raise UsageError(f"series is a list of 1 to {_MOST_KEYS} keys with commas between")
-    return _zip(request, version, "series", keys, "series")
+        raise UsageError(f"series must be 1 to {_MOST_KEYS} comma-separated keys")
+    return _zip_response(request, version, "series", keys, "series")
 
 
 @router.get("/{level}/{key}/files.zip", responses=answers("application/zip"))
 def whole(
     request: Request, version: Shown, level: Literal["patients", "studies", "series"], key: str
 ) -> Response:
-    """Return the files of a patient, study or series in one zip, as it is made."""
-    return _zip(request, version, level, [key], level)
+    """Return the files of a patient, study or series as a zip, which is streamed."""
+    return _zip_response(request, version, level, [key], level)
 
 
 @router.get("/series/{key}/volume.nii.gz", responses=answers("application/gzip"))
@@ -111,22 +115,22 @@ def picture(
     version: Shown, key: str,
     number: Annotated[int | None, Query(alias="slice", ge=0, le=10**7)] = None,
 ) -> Response:  # fmt: skip
-    """Return a frame of a series, in the order of acquisition; the middle one by default."""
-    shown = open_stack(version.catalog, key)
-    if number is not None and number >= len(shown):
-        raise NotFound(f"the series has {len(shown)} frames, from 0")
-    return Response(png(slice_picture(shown, number)), media_type="image/png")
+    """Return a frame by its index in the order of acquisition; by default the middle one."""
+    stack = open_stack(version.catalog, key)
+    if number is not None and number >= len(stack):
+        raise NotFound(f"the series has {len(stack)} frames, counted from 0")
+    return Response(png(slice_picture(stack, number)), media_type="image/png")
 
 
 @router.get("/series/{key}/planes.png", responses=answers("image/png"))
 def planes(version: Shown, key: str) -> Response:
-    """Return the three planes through the middle of a series that is a volume."""
+    """Return a picture of three planes through the center of a series that is a volume."""
     return Response(png(three_planes(open_volume(version.catalog, key))), media_type="image/png")
 
 
 _HEADER: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Elements in order",
+        "description": "Elements in the order of the data set",
         "content": {"application/json": {"schema": {"type": "array", "items": {"type": "object"}}}},
     }
 }
@@ -134,15 +138,15 @@ _HEADER: dict[int | str, dict[str, Any]] = {
 
 @router.get("/instances/{key}/header", responses=_HEADER)
 def header(request: Request, version: Shown, key: str) -> list[dict[str, Any]]:
-    """Return the header of an instance: place, keyword, VR, VM and text of each element."""
+    """Return the header of an instance: tag, keyword, VR, VM and text of each element."""
     del request
     try:
-        found = header_of_key(version.catalog, key)
+        elements = header_of_key(version.catalog, key)
     except InstanceNotFound:
         raise NotFound("instances has no such row") from None
-    return list(_lines(found.frame().rows()))
+    return list(_element_objects(elements.frame().rows()))
 
 
-def _lines(rows: Sequence[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+def _element_objects(rows: Sequence[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     for tag, keyword, vr, vm, value in rows:
         yield {"tag": tag, "keyword": keyword, "vr": vr, "vm": vm, "value": value}

@@ -1,7 +1,7 @@
 """Find the instances of a DICOMweb resource, with a cache of recent images.
 
-In: a catalog and keys. Out: rows of the catalog. A viewer asks for one frame at a time: what is
-known of a series and of the fragments of a file is kept for the next request.
+In: a catalog and keys. Out: rows of the catalog. A viewer requests one frame at a time, so the
+instances and images of recent series, and the fragment ranges of recent files, are cached.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from warehouse.pixels.places import Range
     from warehouse.pixels.source import OpenPixels
 
-_KEPT_SERIES = 64
-_KEPT_FRAGMENTS = 256
+_CACHED_SERIES = 64
+_CACHED_FRAGMENTS = 256
 _Value = TypeVar("_Value")
 
 
 class Instance(NamedTuple):
-    """One stored instance, as the catalog knows it."""
+    """A stored instance: keys, pixel facts and source file."""
 
     instance_id: int
     instance_key: str
@@ -47,13 +47,13 @@ class Instance(NamedTuple):
 
 
 class Images:
-    """Instances and images of the series of one version that were asked for last."""
+    """Cache of the instances and images of recent series of one version."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._series = _Recent[list[Instance]](_KEPT_SERIES)
-        self._images = _Recent[dict[str, "Image"]](_KEPT_SERIES)
-        self._fragments = _Recent["list[list[Range]] | None"](_KEPT_FRAGMENTS)
+        self._series = _Recent[list[Instance]](_CACHED_SERIES)
+        self._images = _Recent[dict[str, "Image"]](_CACHED_SERIES)
+        self._fragments = _Recent["list[list[Range]] | None"](_CACHED_FRAGMENTS)
 
     def instances(
         self, study: str, series: str | None = None, instance: str | None = None
@@ -65,49 +65,49 @@ class Images:
         NotFound
         """
         if series is None:
-            found = self._asked(study, None)
+            instances = self._query(study, None)
         else:
-            every = self._series.get(series, lambda: self._asked(None, series))
-            found = [
-                one for one in every
-                if one.study_key == study and instance in {None, one.instance_key}
+            in_series = self._series.get(series, lambda: self._query(None, series))
+            instances = [
+                row for row in in_series
+                if row.study_key == study and instance in {None, row.instance_key}
             ]  # fmt: skip
-        if not found:
+        if not instances:
             what = "study" if series is None else "series" if instance is None else "instance"
             raise NotFound(f"there is no such {what}")
-        return found
+        return instances
 
     def image(self, instance: Instance) -> Image:
-        """Return what is known of the pixels of an instance.
+        """Return the image of an instance, which describes its pixel data.
 
         Raises
         ------
         NoPixels
         """
 
-        def asked() -> dict[str, Image]:
+        def load() -> dict[str, Image]:
             images = images_of_series(self._catalog, instance.series_key)
             return {image.instance_key: image for image in images}
 
-        found = self._images.get(instance.series_key, asked) if instance.has_pixels else {}
-        if instance.instance_key not in found:
+        by_key = self._images.get(instance.series_key, load) if instance.has_pixels else {}
+        if instance.instance_key not in by_key:
             raise NoPixels(instance.series_key)
-        return found[instance.instance_key]
+        return by_key[instance.instance_key]
 
     def fragments(self, opened: OpenPixels) -> list[list[Range]] | None:
-        """Return where the compressed frames of an open image lie."""
+        """Return the byte ranges of the compressed frames of an image; None if it is native."""
         return self._fragments.get(opened.image.instance_key, lambda: fragments_of(opened))
 
-    def _asked(self, study: str | None, series: str | None) -> list[Instance]:
-        given = [study, series, None, None]
+    def _query(self, study: str | None, series: str | None) -> list[Instance]:
+        parameters = [study, series, None, None]
         entity, key = ("series", series) if study is None else ("studies", study)
         session = session_of(self._catalog, entity, key or "")
-        rows = session.execute(statement("instances", "dicomweb"), given)
+        rows = session.execute(statement("instances", "dicomweb"), parameters)
         return [Instance._make(row) for row in rows.fetchall()]
 
 
 class _Recent(Generic[_Value]):
-    """The values that were asked for last, by key; safe for threads."""
+    """Thread-safe cache of the values that were used last, by key."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -115,7 +115,7 @@ class _Recent(Generic[_Value]):
         self._lock = threading.Lock()
 
     def get(self, key: str, make: Callable[[], _Value]) -> _Value:
-        """Return the value of a key; two threads may make it at a time, for it is the same."""
+        """Return the value of a key; concurrent calls may each create it."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

@@ -1,7 +1,7 @@
-"""Return the bytes of frames, as stored or decompressed.
+"""Read the bytes of frames, as stored or decompressed.
 
-In: what the catalog knows of an image. Out: bytes. Native frames are little endian and laid out as
-the header says: what ``/metadata`` states of them is true of what is sent.
+In: an image of the catalog. Out: bytes. Native and decompressed frames are little endian, with the
+planar configuration of the header, so ``/metadata`` describes them.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def frames(
     Parameters
     ----------
     images
-        Knows where the fragments of the file lie.
+        Cache of fragment ranges.
     image
         An image of the catalog.
     numbers
-        From 0.
+        Indices of frames, from 0.
     is_stored
-        Compressed frames are given as they are.
+        Return compressed frames without decompression.
 
     Raises
     ------
@@ -55,16 +55,16 @@ def frames(
             elif is_stored:
                 yield b"".join(opened.read(*fragment) for fragment in fragments[number])
             else:
-                yield _laid_out(image, read_frame(opened, number, fragments))
+                yield _as_bytes(image, read_frame(opened, number, fragments))
 
 
 def _native(opened: OpenPixels, number: int) -> bytes:
-    """Return an uncompressed frame as it lies in the file, in little endian."""
+    """Return an uncompressed frame as stored, in little endian."""
     image = opened.image
     if image.BitsAllocated == 1:
-        return _packed(opened, number)
+        return _single_bits(opened, number)
     if image.TransferSyntaxUID == ExplicitVRBigEndian:
-        return _laid_out(image, read_frame(opened, number, None))
+        return _as_bytes(image, read_frame(opened, number, None))
     raw = np.empty(native_frame(image, number).length, np.uint8)
     opened.read_into(raw, native_frame(image, number).offset)
     return raw.tobytes()
@@ -89,8 +89,8 @@ def native_pixels(image: Image) -> Iterator[bytes]:
             yield raw.tobytes()
 
 
-def _packed(opened: OpenPixels, number: int) -> bytes:
-    """Return a frame of single bits, which begins at a byte of its own (PS3.18 8.7.3)."""
+def _single_bits(opened: OpenPixels, number: int) -> bytes:
+    """Return a frame of single bits, packed to start at a byte (PS3.18 8.7.3)."""
     image = opened.image
     count = math.prod(image.frame_shape)
     if count % 8 == 0:
@@ -101,7 +101,7 @@ def _packed(opened: OpenPixels, number: int) -> bytes:
     return np.packbits(bits, bitorder="little").tobytes()
 
 
-def _laid_out(image: Image, frame: np.ndarray) -> bytes:
+def _as_bytes(image: Image, frame: np.ndarray) -> bytes:
     if image.PlanarConfiguration == 1 and frame.ndim == 3:
         frame = frame.transpose(2, 0, 1)
     little = frame.astype(frame.dtype.newbyteorder("<"), copy=False)

@@ -1,9 +1,8 @@
-"""Studies and series of one version, as QIDO-RS and C-FIND match and show them.
+"""Index the studies and series of one version, for matching and returning by QIDO-RS.
 
-In: a catalog. Out: the tables `qido_studies` and `qido_series` in the memory of its database, and
-the JSON of the attributes that every answer has. Made at the first question to a version: headers
-of one instance per study and series are read from the long table, so that an answer is what
-``/metadata`` says of that instance.
+In: a catalog. Out: the in-memory tables `qido_studies` and `qido_series`, and the JSON of the
+attributes that are always returned. It is built at the first query of a version, from the headers
+of one instance per study and series, so results equal the ``/metadata`` of that instance.
 """
 
 from __future__ import annotations
@@ -35,56 +34,56 @@ INSTANCE_TAGS = (
     "00080016", "00080018", "00080201", "00200013", "00280008", "00280010", "00280011",
     "00280100",
 )  # fmt: skip
-"""What an answer has of each level (PS3.18 10.6.3.3), and descriptions and dates, for lists."""
+"""Tags that are always returned of each level: PS3.18 10.6.3.3, descriptions and dates."""
 
 
 class StudyIndex:
-    """What QIDO-RS asks of one version."""
+    """Index of one version for QIDO-RS."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._making = threading.Lock()
-        self._is_made = False
+        self._build_lock = threading.Lock()
+        self._is_built = False
         self.often: dict[int, str] = {}
-        """Of each study what OHIF asks for besides in every search, by its first instance."""
+        """JSON of ``OFTEN_TAGS``, which OHIF always requests, by first instance of a study."""
         self._studies: dict[int, str] = {}
         self._series: dict[int, str] = {}
 
     def make(self) -> None:
         """Create the tables once, without a time limit; other requests wait."""
-        with self._making, unbounded():
-            if self._is_made:
+        with self._build_lock, unbounded():
+            if self._is_built:
                 return
             connection = self._catalog.session()
             connection.execute(statement("study_index", "dicomweb"))
             connection.execute(statement("series_index", "dicomweb"))
-            held = connection.execute("select holder from qido_studies").fetchall()
-            self.often = models(connection, [row[0] for row in held], OFTEN_TAGS)
-            self._studies = self._shown(connection, "studies", "study", STUDY_TAGS)
-            self._series = self._shown(connection, "series", "series", SERIES_TAGS)
-            self._is_made = True
+            holders = connection.execute("select holder from qido_studies").fetchall()
+            self.often = models(connection, [row[0] for row in holders], OFTEN_TAGS)
+            self._studies = self._json_members(connection, "studies", "study", STUDY_TAGS)
+            self._series = self._json_members(connection, "series", "series", SERIES_TAGS)
+            self._is_built = True
 
-    def _shown(
+    def _json_members(
         self, connection: duckdb.DuckDBPyConnection, table: str, level: str, tags: tuple[str, ...]
     ) -> dict[int, str]:
-        """Return what is shown of every study or series, by its first instance."""
+        """Return the attributes of all studies or series as JSON members, by first instance."""
         uid = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}[level]
-        asked = f"select holder, {level}_key, coalesce({uid}, '') = {level}_key from qido_{table}"
-        held = connection.execute(asked).fetchall()
-        shown = models(connection, [row[0] for row in held], tags)
+        sql = f"select holder, {level}_key, coalesce({uid}, '') = {level}_key from qido_{table}"
+        rows = connection.execute(sql).fetchall()
+        members = models(connection, [row[0] for row in rows], tags)
         tag = {"study": "0020000D", "series": "0020000E"}[level]
-        for holder, key, is_uid in held:
+        for holder, key, is_uid in rows:
             if not is_uid:
-                # Without a UID the study is found by its key, which no header contains.
-                stated = re.sub(rf',?"{tag}":{{"vr":"UI"[^}}]*}}', "", shown.get(holder, ""))
-                named = f'"{tag}":{{"vr":"UI","Value":[{json.dumps(key)}]}}'
-                shown[holder] = ",".join(part for part in (stated.strip(","), named) if part)
-        return shown
+                # Without a UID, return the key, by which the entity is requested.
+                others = re.sub(rf',?"{tag}":{{"vr":"UI"[^}}]*}}', "", members.get(holder, ""))
+                uid_member = f'"{tag}":{{"vr":"UI","Value":[{json.dumps(key)}]}}'
+                members[holder] = ",".join(part for part in (others.strip(","), uid_member) if part)
+        return members
 
     def study(self, holder: int) -> str:
         """Return the attributes of a study as members of a JSON object, by its first instance."""
         return self._studies.get(holder, "")
 
     def series(self, holder: int) -> str:
-        """Return those of a series."""
+        """Return the attributes of a series as members of a JSON object, by its first instance."""
         return self._series.get(holder, "")

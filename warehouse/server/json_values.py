@@ -6,13 +6,13 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value as JSON types: bytes in hexadecimal, and None for NaN and infinity."""
     if isinstance(value, float):
         return value if value - value == 0 else None
     if value is None or isinstance(value, str | int | bool):
         return value
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {str(name): plain(one) for name, one in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,7 +1,7 @@
-"""Time limit of a request, over all of its queries.
+"""Limit the total time of the queries of a request.
 
-In: the sessions of a catalog. Out: sessions that know by which request they are asked; one thread
-interrupts those whose time is over, again and again until the request has ended.
+In: the sessions of a catalog. Out: sessions that register their connections with the request of
+their thread. One thread interrupts those of overdue requests, repeatedly until the request ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-_LOOK_SECONDS = 0.1
+_CHECK_SECONDS = 0.1
 
 
 class _Limit:
@@ -49,18 +49,18 @@ class _Watch:
     def add(self, limit: _Limit) -> None:
         with self._changed:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._look, daemon=True)
+                self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
             self._limits.add(limit)
             if len(self._limits) == 1:
                 self._changed.notify()
 
     def remove(self, limit: _Limit) -> None:
-        # The lock is held, so the interrupted query belongs to this request.
+        # Under the lock, so no query of a later request is interrupted.
         with self._changed:
             self._limits.discard(limit)
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         while True:
             with self._changed:
                 while not self._limits:
@@ -69,11 +69,11 @@ class _Watch:
                     if limit.is_over:
                         for connection in [*limit.connections.values()]:
                             connection.interrupt()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_CHECK_SECONDS)
 
 
 _WATCH = _Watch()
-_OF_THREAD = threading.local()
+_THREAD = threading.local()
 
 
 @contextmanager
@@ -84,34 +84,35 @@ def within(seconds: float) -> Iterator[None]:
     ------
     TookTooLong
     """
-    before = getattr(_OF_THREAD, "limit", None)
-    limit = _OF_THREAD.limit = _Limit(seconds)
+    before = getattr(_THREAD, "limit", None)
+    limit = _THREAD.limit = _Limit(seconds)
     _WATCH.add(limit)
     try:
         yield
     except Exception:
         if limit.is_over:
-            # A library may have replaced the interrupt by an exception of its own.
+            # A library may have replaced the interrupt by its own exception.
             raise limit.error() from None
         raise
     finally:
         _WATCH.remove(limit)
-        _OF_THREAD.limit = before
+        _THREAD.limit = before
 
 
 @contextmanager
 def unbounded() -> Iterator[None]:
     """Suspend the time limit of this thread, to create tables that all requests share."""
-    before = getattr(_OF_THREAD, "limit", None)
-    _OF_THREAD.limit = None
+    before = getattr(_THREAD, "limit", None)
+    _THREAD.limit = None
     try:
         yield
     finally:
-        _OF_THREAD.limit = before
+        _THREAD.limit = before
 
 
-def _noted(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    limit: _Limit | None = getattr(_OF_THREAD, "limit", None)
+def _registered(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Register a connection with the limit of this thread, and return it."""
+    limit: _Limit | None = getattr(_THREAD, "limit", None)
     if limit is not None:
         if limit.is_over:
             raise limit.error()
@@ -126,9 +127,9 @@ class BoundedSessions(Sessions):
         self._inner = inner
 
     def begin(self, stored: Mapping[str, Sequence[str]] | None = None) -> duckdb.DuckDBPyConnection:
-        """Return a new one."""
-        return _noted(self._inner.begin(stored))
+        """Return a new session."""
+        return _registered(self._inner.begin(stored))
 
     def of_thread(self) -> duckdb.DuckDBPyConnection:
-        """Return the one of this thread."""
-        return _noted(self._inner.of_thread())
+        """Return the session of this thread."""
+        return _registered(self._inner.of_thread())

@@ -1,7 +1,7 @@
-"""REST: lists of what the archive holds, by the conditions of ``select``.
+"""REST routes for lists: rows of a view that match conditions, distinct values and aggregates.
 
 In: requests. Out: pages as JSON, or whole lists as CSV, Parquet or Arrow. Names, operators and
-answers are those of ``dicom-warehouse select``.
+results are those of ``dicom-warehouse select``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ VIEWS = {
     "sequence_types": "sequence_types", "sockets": "sockets", "values": "socket_values",
     "annotations": "annotations", "algorithms": "algorithms", "jobs": "jobs",
 }  # fmt: skip
-"""Lists by name: the view that each shows."""
+"""Name of a list → its view."""
 Table = Literal[
     "patients", "studies", "series", "instances", "files", "images", "element_definitions",
     "sequence_types", "sockets", "values", "annotations", "algorithms", "jobs",
@@ -59,7 +59,7 @@ MEDIA = {
     "arrow": "application/vnd.apache.arrow.stream",
 }
 _TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
-_OWN = {"search", "order", "ordering", "limit", "page_size", "cursor", "columns", "format"}
+_RESERVED = {"search", "order", "ordering", "limit", "page_size", "cursor", "columns", "format"}
 
 router = APIRouter(
     prefix="/api/v1", tags=["lists"], route_class=Timed,
@@ -84,24 +84,24 @@ _PAGE: dict[int | str, dict[str, Any]] = {
         },
     }
 }  # fmt: skip
-_ONE: dict[int | str, dict[str, Any]] = {
+_OBJECT: dict[int | str, dict[str, Any]] = {
     200: {"description": "", "content": {"application/json": {"schema": _ROW}}}
 }
 
 
 def conditions(request: Request, table: str) -> dict[str, Any]:
-    """Return the conditions that a query states, each with its value or a list of values."""
-    found: dict[str, Any] = {}
+    """Return the conditions in a query string, each with its value or a list of values."""
+    stated: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
-        if name in _OWN:
+        if name in _RESERVED:
             continue
-        asked = f"-{name[:-1]}" if name.endswith("!") else name
-        if asked in found:
-            before = found[asked]
-            found[asked] = [*before, value] if isinstance(before, list) else [before, value]
+        key = f"-{name[:-1]}" if name.endswith("!") else name
+        if key in stated:
+            previous = stated[key]
+            stated[key] = [*previous, value] if isinstance(previous, list) else [previous, value]
         else:
-            found[asked] = value
-    return translated(table, found)
+            stated[key] = value
+    return translated(table, stated)
 
 
 @router.get(
@@ -110,10 +110,10 @@ def conditions(request: Request, table: str) -> dict[str, Any]:
     dependencies=[Depends(may("read"))],
 )
 def fourteen_columns(request: Request, version: Shown) -> Response:
-    """Return the series of a list as the CSV of django_dicom; parameters are conditions."""
-    asked = conditions(request, "series")
-    found = filters.select(version.catalog, "series", asked, columns=["series_key"])
-    return _whole(request, version, "series", "csv", found, fourteen=True)
+    """Return series as the CSV of django_dicom, with 14 columns; parameters are conditions."""
+    wanted = conditions(request, "series")
+    keys = filters.select(version.catalog, "series", wanted, columns=["series_key"])
+    return _whole_list(request, version, "series", "csv", keys, is_series_csv=True)
 
 
 @router.get("/{table}", responses=_PAGE)
@@ -122,71 +122,71 @@ def rows(
     version: Shown,
     table: Table,
     search: Annotated[
-        str | None, Query(description="Text that some column contains", pattern=_TEXT)
+        str | None, Query(description="Text to find in any column", pattern=_TEXT)
     ] = None,
-    limit: Annotated[int | None, Query(ge=1, le=MOST, description="Rows of a page")] = None,
+    limit: Annotated[int | None, Query(ge=1, le=MOST, description="Rows per page")] = None,
     form: Annotated[
         Literal["json", "csv", "parquet", "arrow"],
-        Query(alias="format", description="json: a page; others: every row"),
+        Query(alias="format", description="json: one page; others: all rows"),
     ] = "json",
 ) -> Response:
     """List rows; any other parameter is a condition: `Modality=MR&EchoTime__max=30`.
 
-    `order` and `columns` take names with commas between, `-` before one sorts downwards; `cursor`
-    is that of `next` and `previous`.
+    `order` and `columns` are comma-separated names; `-` before a name sorts in descending order.
+    `cursor` is that of the links `next` and `previous`.
     """
-    given = request.query_params
+    params = request.query_params
     view = VIEWS[table]
-    asked = conditions(request, table)
-    columns = _names(given.get("columns", ""))
-    order = _names(given.get("order", given.get("ordering", "")))
+    wanted = conditions(request, table)
+    columns = _split_names(params.get("columns", ""))
+    order = _split_names(params.get("order", params.get("ordering", "")))
     principal = request.state.principal
-    kept = columns
+    visible = columns
     if not principal.may("read"):
-        kept = deidentified.allowed(
-            version.catalog, view, asked=asked, columns=columns, order=order, search=search,
-            cursor=given.get("cursor"),
+        visible = deidentified.allowed(
+            version.catalog, view, conditions=wanted, columns=columns, order=order, search=search,
+            cursor=params.get("cursor"),
         )  # fmt: skip
-    size = limit or _size(given.get("page_size"))
+    size = limit or _page_size(params.get("page_size"))
     if form != "json":
-        found = filters.select(
-            version.catalog, view, asked, search=search, order=order, columns=columns, limit=limit
+        relation = filters.select(
+            version.catalog, view, wanted, search=search, order=order, columns=columns, limit=limit
         )
-        if kept:
-            found = found.project(", ".join(f'"{name}"' for name in kept))
-        return _whole(request, version, table, form, found)
-    shown = page(
-        version.catalog, view, asked, search=search, order=order, columns=columns, limit=size,
-        cursor=given.get("cursor"),
+        if visible:
+            relation = relation.project(", ".join(f'"{name}"' for name in visible))
+        return _whole_list(request, version, table, form, relation)
+    paged = page(
+        version.catalog, view, wanted, search=search, order=order, columns=columns, limit=size,
+        cursor=params.get("cursor"),
     )  # fmt: skip
-    results = _json(version.catalog, shown.rows.select(kept) if kept else shown.rows)
-    # The values of a cursor could be keys, which identify patients.
-    linked = {"next": shown.next, "previous": shown.previous} if principal.may("read") else {}
-    links = {name: _link(request, linked.get(name)) for name in ("next", "previous")}
-    text = json.dumps({"count": shown.count, **links})[:-1] + f', "results": {results}}}'
+    results = _rows_as_json(version.catalog, paged.rows.select(visible) if visible else paged.rows)
+    # A cursor may contain keys, which identify patients.
+    cursors = {"next": paged.next, "previous": paged.previous} if principal.may("read") else {}
+    links = {name: _page_link(request, cursors.get(name)) for name in ("next", "previous")}
+    text = json.dumps({"count": paged.count, **links})[:-1] + f', "results": {results}}}'
     return Response(text, media_type="application/json")
 
 
-def _names(text: str) -> list[str]:
+def _split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _size(text: str | None) -> int:
+def _page_size(text: str | None) -> int:
     if text is None:
         return PAGE
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST):
-        raise UsageError(f"page_size is a whole number from 1 to {MOST}")
+        raise UsageError(f"page_size must be an integer from 1 to {MOST}")
     return int(text)
 
 
-def _link(request: Request, cursor: str | None) -> str | None:
+def _page_link(request: Request, cursor: str | None) -> str | None:
     if cursor is None:
         return None
     others = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
     return f"{base_url(request)}{request.url.path}?{urlencode([*others, ('cursor', cursor)])}"
 
 
-def _json(catalog: Catalog, table: pa.Table) -> str:
+def _rows_as_json(catalog: Catalog, table: pa.Table) -> str:
     """Return rows as ``dicom-warehouse select --format json`` writes them."""
     if not table.num_rows:
         return "[]"
@@ -197,96 +197,100 @@ def _json(catalog: Catalog, table: pa.Table) -> str:
         return file.read().decode()
 
 
-def _whole(
-    request: Request, version: Version, table: str, form: str, found: duckdb.DuckDBPyRelation,
-    *, fourteen: bool = False,
+def _whole_list(
+    request: Request, version: Version, table: str, form: str, relation: duckdb.DuckDBPyRelation,
+    *, is_series_csv: bool = False,
 ) -> Response:  # fmt: skip
-    """Return every row of a list, in a file of its own until it is sent."""
-    most = serving(request).settings.answer_rows
-    reader = found.to_arrow_reader()
-    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is sent
+    """Return all rows of a list, from a temporary file."""
+    limit = serving(request).settings.answer_rows
+    reader = relation.to_arrow_reader()
+    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed after it is sent
     try:
-        limited = pa.RecordBatchReader.from_batches(reader.schema, _at_most(reader, most))
+        batches = pa.RecordBatchReader.from_batches(reader.schema, _limited_batches(reader, limit))
         if form == "arrow":
             with pa.ipc.new_stream(file, reader.schema) as out:
-                for batch in limited:
+                for batch in batches:
                     out.write_batch(batch)
         else:
             session = version.catalog.session()
-            session.register("chosen", limited)
-            if fourteen:
+            session.register("chosen", batches)
+            if is_series_csv:
                 session.execute("create temp table members as select series_key from chosen")
-            relation = session.sql(statement("series_csv", "runs") if fourteen else "from chosen")
-            answer.send(version.catalog, relation, form, file)
+            chosen = session.sql(
+                statement("series_csv", "runs") if is_series_csv else "from chosen"
+            )
+            answer.send(version.catalog, chosen, form, file)
     except BaseException:
         file.close()
         raise
     file.seek(0)
     name = f'attachment; filename="{table}.{form}"'
-    return _Sent(file, media_type=MEDIA[form], headers={"Content-Disposition": name})
+    return _TemporaryFile(file, media_type=MEDIA[form], headers={"Content-Disposition": name})
 
 
-def _at_most(reader: pa.RecordBatchReader, most: int) -> Iterator[pa.RecordBatch]:
-    seen = 0
+def _limited_batches(reader: pa.RecordBatchReader, limit: int) -> Iterator[pa.RecordBatch]:
+    count = 0
     for batch in reader:
-        seen += batch.num_rows
-        if seen > most:
-            raise UsageError(f"the list has more than {most} rows: add conditions or a limit")
+        count += batch.num_rows
+        if count > limit:
+            raise UsageError(f"the list has more than {limit} rows: add conditions or a limit")
         yield batch
 
 
-class _Sent(StreamingResponse):
+class _TemporaryFile(StreamingResponse):
     """Sends a file and closes it, even if the client disconnects."""
 
-    def __init__(self, file: IO[bytes], **given: Any) -> None:
+    def __init__(self, file: IO[bytes], **options: Any) -> None:
         self._file = file
-        super().__init__(iter(lambda: file.read(1 << 20), b""), **given)
+        super().__init__(iter(lambda: file.read(1 << 20), b""), **options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._file:
             await super().__call__(scope, receive, send)
 
 
-@router.get("/distinct/{table}/{attribute}", responses=_ONE)
+@router.get("/distinct/{table}/{attribute}", responses=_OBJECT)
 def distinct(request: Request, version: Shown, table: Table, attribute: str) -> dict[str, Any]:
     """Return the distinct values of an attribute."""
     if not request.state.principal.may("read"):
-        deidentified.allowed(version.catalog, VIEWS[table], asked={attribute: ""})
+        deidentified.allowed(version.catalog, VIEWS[table], conditions={attribute: ""})
     try:
-        found = filters.values(version.catalog, VIEWS[table], attribute)
+        distinct_values = filters.values(version.catalog, VIEWS[table], attribute)
     except UnknownFilter as error:
         raise NotFound(str(error)) from None
-    most = serving(request).settings.answer_rows
-    if len(found) > most:
-        raise UsageError(f"there are more than {most} values")
-    return {"attribute": attribute, "values": [plain(value) for value in found]}
+    limit = serving(request).settings.answer_rows
+    if len(distinct_values) > limit:
+        raise UsageError(f"the attribute has more than {limit} distinct values")
+    return {"attribute": attribute, "values": [plain(value) for value in distinct_values]}
 
 
-@router.get("/aggregates/{table}", responses=_ONE)
+@router.get("/aggregates/{table}", responses=_OBJECT)
 def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]:
-    """Return minimum and maximum of every number, date and time of a list."""
+    """Return the row count, and the minimum and maximum of numeric, date and time columns."""
     view, catalog = VIEWS[table], version.catalog
-    asked = conditions(request, table)
-    shown = [
+    wanted = conditions(request, table)
+    columns = [
         column.name for column in catalog.model(view).columns
         if column.type in {"BIGINT", "INTEGER", "DOUBLE", "DATE", "TIME", "TIMESTAMP"}
     ]  # fmt: skip
     if not request.state.principal.may("read"):
-        known = deidentified.allowed(catalog, view, asked=asked)
-        shown = [name for name in shown if name in known]
-    query = filters.narrowed(catalog, view, asked)
-    both = ", ".join(f'min("{name}"), max("{name}")' for name in shown)
-    sql = f"select count(*){', ' if both else ''}{both} from ({query.sql((), ())})"
-    count, *found = fetched(catalog, sql, query.values)[0]
-    values = [plain(value) for value in found]
-    pairs = zip(shown, values[::2], values[1::2], strict=True)
+        permitted = deidentified.allowed(catalog, view, conditions=wanted)
+        columns = [name for name in columns if name in permitted]
+    query = filters.narrowed(catalog, view, wanted)
+    extremes = ", ".join(f'min("{name}"), max("{name}")' for name in columns)
+    sql = f"select count(*){', ' if extremes else ''}{extremes} from ({query.sql((), ())})"
+    count, *bounds = fetched(catalog, sql, query.values)[0]
+    values = [plain(value) for value in bounds]
+    pairs = zip(columns, values[::2], values[1::2], strict=True)
     return {"count": count, "columns": {n: {"min": low, "max": high} for n, low, high in pairs}}
 
 
-@router.get("/{table}/{key}", responses=_ONE, dependencies=[Depends(may("read"))])
+@router.get("/{table}/{key}", responses=_OBJECT, dependencies=[Depends(may("read"))])
 def one_entity(version: Shown, table: Entity, key: str) -> Response:
     """Return one patient, study, series or instance, by its key: the UID or PatientID."""
-    found = filters.select(version.catalog, table, {KEYS[table]: key}, limit=1).to_arrow_table()
-    if not found.num_rows:
+    entity = filters.select(version.catalog, table, {KEYS[table]: key}, limit=1).to_arrow_table()
+    if not entity.num_rows:
         raise NotFound(f"{table} has no such row")
-    return Response(_json(version.catalog, found).strip()[1:-1], media_type="application/json")
+    return Response(
+        _rows_as_json(version.catalog, entity).strip()[1:-1], media_type="application/json"
+    )

@@ -1,7 +1,7 @@
-"""Install OHIF's viewer from npm's tarball.
+"""Install the OHIF viewer from its npm tarball.
 
-In: ``npm pack @ohif/app`` of one version, its digest pinned. Out: its ready-built pages without
-what is not used. Nothing is run of it here, and no member leaves the folder.
+In: the file that ``npm pack @ohif/app`` writes, of one version with a pinned digest. Out: its built
+pages, without unused parts. No code of it is run, and no file is written outside of the folder.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ INTEGRITY = (
     "sha512-WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjk"
     "ycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA=="
 )
-"""Of the tarball, as npm's registry states it."""
+"""Digest of the tarball, as npm's registry states it."""
 MOST_BYTES = 256 << 20
-"""Of the files that are taken, unpacked."""
+"""Limit of the total size of the unpacked files."""
 _DIST = PurePosixPath("package/dist")
-_LEFT_OUT = {"ort", "dicom-microscopy-viewer", "app-config.js"}
-"""A run time of neural networks, a viewer of slides, and a configuration of another server."""
+_OMITTED = {"ort", "dicom-microscopy-viewer", "app-config.js"}
+"""Omitted: a runtime for neural networks, a slide viewer, the configuration of another server."""
 
 
 def install(tarball: Path, target: Path, *, force: bool = False) -> int:
-    """Unpack the viewer; return the bytes of its files.
+    """Unpack the viewer; return the total size of its files in bytes.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def install(tarball: Path, target: Path, *, force: bool = False) -> int:
     target
         Folder that does not exist yet.
     force
-        Replace a viewer that is there.
+        Replace an existing viewer.
 
     Raises
     ------
     UsageError
-        It is another file than the one that is pinned.
+        The tarball has another digest, has no index.html, is too large or cannot be unpacked.
     TargetExists, ExportFailed
     """
     if target.exists() and not (force and (target / "index.html").is_file()):
@@ -56,14 +56,14 @@ def install(tarball: Path, target: Path, *, force: bool = False) -> int:
     try:
         with tarball.open("rb") as file:
             digest = hashlib.file_digest(file, "sha512").digest()
-        found = f"sha512-{base64.b64encode(digest).decode()}"
-        if found != INTEGRITY:
+        actual = f"sha512-{base64.b64encode(digest).decode()}"
+        if actual != INTEGRITY:
             raise UsageError(
-                f"{tarball} is not @ohif/app {VERSION}: its digest is {found}, not {INTEGRITY}; "
+                f"{tarball} is not @ohif/app {VERSION}: its digest is {actual}, not {INTEGRITY}; "
                 f"get it with: npm pack @ohif/app@{VERSION}"
             )
         draft.mkdir(parents=True)
-        size = sum(_unpacked(tarball, draft))
+        size = sum(_unpack(tarball, draft))
         if not (draft / "index.html").is_file():
             raise UsageError(f"{tarball} has no index.html")
         if target.exists():
@@ -78,7 +78,7 @@ def install(tarball: Path, target: Path, *, force: bool = False) -> int:
     return size
 
 
-def _unpacked(tarball: Path, folder: Path) -> Iterator[int]:
+def _unpack(tarball: Path, folder: Path) -> Iterator[int]:
     total = 0
     with tarfile.open(tarball, "r:gz") as archive:
         for member in archive:
@@ -86,7 +86,7 @@ def _unpacked(tarball: Path, folder: Path) -> Iterator[int]:
             if not member.isfile() or not name.is_relative_to(_DIST):
                 continue
             inner = name.relative_to(_DIST)
-            if ".." in inner.parts or inner.parts[0] in _LEFT_OUT or inner.suffix == ".map":
+            if ".." in inner.parts or inner.parts[0] in _OMITTED or inner.suffix == ".map":
                 continue
             total += member.size
             if total > MOST_BYTES:

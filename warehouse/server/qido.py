@@ -2,8 +2,8 @@
 
 In: names and values as clients send them. Out: ``Search``, and SQL with its parameters. Matching is
 that of PS3.4 C.2.2.2: single values, lists of UIDs, ``*`` and ``?``, ranges of dates and times,
-sequences, of which one item has to match all keys, and universal matching of an empty value. A name
-of a person matches in any case and in any component group. No value becomes SQL.
+sequences (one item has to match all keys), and universal matching of an empty value. Person names
+match in any case and in any component group. Values are passed as parameters, never as SQL.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _COMPUTED = {"RetrieveURL", "InstanceAvailability", "QueryRetrieveLevel"}
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One attribute with the value it has to have."""
+    """An attribute and the value to match."""
 
     path: tuple[str, ...]
-    """Tags of the sequences it lies in, outermost first."""
+    """Tags of the sequences that contain it, outermost first."""
     tag: str
     vr: str
     value: str
     creator: str = ""
-    """Of a private attribute; its block does not matter."""
+    """Private creator of a private attribute, which is matched in any block."""
 
     @property
     def keyword(self) -> str:
@@ -48,19 +48,19 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search."""
+    """A parsed search."""
 
     level: str
     keys: tuple[Key, ...] = ()
     include: tuple[str, ...] = ()
-    """Tags of the top level to show besides those that are always shown."""
+    """Top-level tags to return besides those that are always returned."""
     includes_all: bool = False
     fuzzy: bool = False
     limit: int = MOST
     offset: int = 0
 
 
-def parse(pairs: Iterable[tuple[str, str]], level: str, given: dict[str, str]) -> Search:
+def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) -> Search:
     """Parse the parameters of a request.
 
     Parameters
@@ -69,75 +69,75 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, given: dict[str, str]) -
         Names and values of the query, decoded.
     level
         One of ``LEVELS``.
-    given
-        Keywords and UIDs that the path of the request states.
+    uids
+        Keyword → UID from the path of the request.
 
     Raises
     ------
     UnknownFilter, UsageError
-        A name is no attribute, or a value is none of its kind.
+        A name is not an attribute, or a value is invalid.
     """
-    named: list[tuple[str, str]] = []
+    attributes: list[tuple[str, str]] = []
     include: list[str] = []
-    whole = fuzzy = False
+    includes_all = fuzzy = False
     limit, offset = MOST, 0
-    for name, value in [*pairs, *given.items()]:
+    for name, value in [*pairs, *uids.items()]:
         match name:
             case "limit":
-                limit = min(MOST, _number(name, value, 1))
+                limit = min(MOST, _parse_number(name, value, 1))
             case "offset":
-                offset = _number(name, value, 0)
+                offset = _parse_number(name, value, 0)
             case "fuzzymatching":
                 if value.lower() not in {"true", "false"}:
                     raise UsageError("fuzzymatching is true or false")
                 fuzzy = value.lower() == "true"
             case "includefield":
                 parts = [part.strip() for part in value.split(",") if part.strip()]
-                whole = whole or "all" in parts
+                includes_all = includes_all or "all" in parts
                 include += [_place(part)[0] for part in parts if part != "all"]
             case _:
-                named.append((name, value))
-    keys, shown = _keys(named)
-    return Search(level, keys, (*include, *shown), whole, fuzzy, limit, offset)
+                attributes.append((name, value))
+    keys, returned = _parse_keys(attributes)
+    return Search(level, keys, (*include, *returned), includes_all, fuzzy, limit, offset)
 
 
-def _number(name: str, value: str, least: int) -> int:
+def _parse_number(name: str, value: str, least: int) -> int:
     if not re.fullmatch(r"\d{1,12}", value, re.ASCII) or not least <= int(value) < _LARGEST:
         raise UsageError(f"{name} is a whole number from {least} to {_LARGEST - 1}")
     return int(value)
 
 
 def _place(name: str) -> tuple[str, ...]:
-    """Return the tags of an attribute and of the sequences it lies in.
+    """Return the tags of an attribute and of the sequences that contain it.
 
     >>> _place("RequestAttributesSequence.00400009")
     ('00400275', '00400009')
     """
     tags = []
     for part in name.split("."):
-        found = tag_for_keyword(part) if part else None
-        if found is not None:
-            tags.append(f"{found:08X}")
+        tag = tag_for_keyword(part) if part else None
+        if tag is not None:
+            tags.append(f"{tag:08X}")
         elif _TAG.fullmatch(part):
             tags.append(part.upper())
         else:
             raise UnknownFilter(
-                f"{name!r} is no DICOM keyword and no tag of eight hex digits, nor a sequence of "
-                "these with dots between"
+                f"{name!r} is not a DICOM keyword, a tag of eight hex digits, or a path of these "
+                "separated by dots"
             )
     return tuple(tags)
 
 
-def _keys(named: Iterable[tuple[str, str]]) -> tuple[tuple[Key, ...], list[str]]:
-    """Return the keys to match, and the tags that are only to be shown."""
-    placed = [(_place(name), value, name) for name, value in named]
+def _parse_keys(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[Key, ...], list[str]]:
+    """Return the keys to match, and the tags to return without matching."""
+    placed = [(_place(name), value, name) for name, value in pairs]
     creators = {
         (path[:-1], path[-1][:4] + path[-1][6:]): value
         for path, value, _ in placed
         if _is_private(path[-1]) and _is_creator(path[-1])
     }
     used = set()
-    keys, shown = [], []
+    keys, returned = [], []
     for path, value, name in placed:
         *outer, tag = path
         if _is_private(tag) and not _is_creator(tag):
@@ -156,14 +156,14 @@ def _keys(named: Iterable[tuple[str, str]]) -> tuple[tuple[Key, ...], list[str]]
                 keys.append(Key(tuple(outer), tag, "LO", value))
             continue
         if value in {"", "*"}:
-            shown.append(path[0])
+            returned.append(path[0])
             continue
         vr = dictionary_VR(int(tag, 16)) if dictionary_has_tag(int(tag, 16)) else "UN"
         vr = vr.split(" or ")[0]
         if vr in _UNMATCHED or keyword_for_tag(int(tag, 16)) in _COMPUTED:
             raise UnknownFilter(f"{name}: {vr} cannot be matched")
         keys.append(Key(tuple(outer), tag, vr, value))
-    return tuple(keys), shown
+    return tuple(keys), returned
 
 
 def _is_private(tag: str) -> bool:
@@ -179,7 +179,7 @@ def _is_creator(tag: str) -> bool:
 
 @dataclass(slots=True)
 class Tables:
-    """Columns of the tables that keys are looked up in, by keyword: name → is a list."""
+    """Columns that can be matched, by table: keyword → whether the column is a list."""
 
     studies: dict[str, bool]
     series: dict[str, bool]
@@ -188,7 +188,7 @@ class Tables:
 
 @dataclass(slots=True)
 class Statement:
-    """A search as SQL: `s` is a study, `e` a series, `i` an instance."""
+    """Conditions of a search as SQL: `s` is a study, `e` a series, `i` an instance."""
 
     where: list[str] = field(default_factory=list)
     binder: Binder = field(default_factory=Binder)
@@ -197,64 +197,66 @@ class Statement:
 _COLUMNS = {"studies": "s.study_key", "series": "e.series_key", "instances": "i.instance_id"}
 
 
-def conditions(asked: Search, tables: Tables) -> Statement:
-    """Return the conditions of a search.
+def conditions(search: Search, tables: Tables) -> Statement:
+    """Return the conditions of a search as SQL.
 
     Raises
     ------
     UnknownFilter
-        A value is none of the kind of its attribute.
+        A value is invalid for the VR of its attribute.
     """
-    made = Statement()
+    statement = Statement()
     in_items: dict[tuple[str, ...], list[str]] = {}
-    for key in asked.keys:
-        test = _column_test(asked, key, tables, made.binder)
+    for key in search.keys:
+        test = _column_test(search, key, tables, statement.binder)
         if test:
-            made.where.append(test)
+            statement.where.append(test)
         elif key.path:
-            in_items.setdefault(key.path, []).append(_element_test(asked, key, made.binder))
+            in_items.setdefault(key.path, []).append(_element_test(search, key, statement.binder))
         else:
-            test = _element_test(asked, key, made.binder)
-            made.where.append(_with_elements(asked.level, [f"path = '' and {test}"]))
+            test = _element_test(search, key, statement.binder)
+            statement.where.append(_with_elements(search.level, [f"path = '' and {test}"]))
     for path, tests in in_items.items():
-        place = made.binder.bind(_item_pattern(path))
-        inside = f"regexp_full_match(path, {place})"
-        made.where.append(_with_elements(asked.level, [f"{inside} and {test}" for test in tests]))
-    return made
+        pattern = statement.binder.bind(_item_pattern(path))
+        inside = f"regexp_full_match(path, {pattern})"
+        statement.where.append(
+            _with_elements(search.level, [f"{inside} and {test}" for test in tests])
+        )
+    return statement
 
 
-def _column_test(asked: Search, key: Key, tables: Tables, binder: Binder) -> str:
-    """Return a test of a column; empty if no table has one for this attribute."""
+def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> str:
+    """Return a test of a column as SQL; empty if no table has a column for this attribute."""
     name = key.keyword
     if not name or key.creator:
         return ""
 
     def test(alias: str, column: str, *, is_list: bool) -> str:
         if is_list:
-            inner = condition("x", key.vr, key.value, binder, fuzzy=asked.fuzzy)
+            inner = condition("x", key.vr, key.value, binder, fuzzy=search.fuzzy)
             return f"len(list_filter({alias}.{column}, lambda x: {inner})) > 0"
-        return condition(f"{alias}.{column}", key.vr, key.value, binder, fuzzy=asked.fuzzy)
+        return condition(f"{alias}.{column}", key.vr, key.value, binder, fuzzy=search.fuzzy)
 
     if name in tables.studies:
         column = "whole_name" if name == "PatientName" else name
         return test("s", column, is_list=tables.studies[name])
     if name in tables.series:
-        found = test("e", name, is_list=tables.series[name])
-        if asked.level != "studies":
-            return found
-        return f"s.study_key in (select study_key from qido_series as e where {found})"
+        matches = test("e", name, is_list=tables.series[name])
+        if search.level != "studies":
+            return matches
+        return f"s.study_key in (select study_key from qido_series as e where {matches})"
     if name in tables.instances and key.vr != "PN":
-        found = test("i", name, is_list=tables.instances[name])
-        if asked.level == "instances":
-            return found
-        column = _COLUMNS[asked.level]
-        plain = column.partition(".")[2]
-        return f"{column} in (select {plain} from instances as i where {found})"
+        matches = test("i", name, is_list=tables.instances[name])
+        if search.level == "instances":
+            return matches
+        column = _COLUMNS[search.level]
+        key_column = column.partition(".")[2]
+        return f"{column} in (select {key_column} from instances as i where {matches})"
     return ""
 
 
-def _element_test(asked: Search, key: Key, binder: Binder) -> str:
-    """Return a test of the rows of one attribute of the long table."""
+def _element_test(search: Search, key: Key, binder: Binder) -> str:
+    """Return a test of the rows of an attribute in the long table, as SQL."""
     if key.creator:
         which = (
             f"creator = {binder.bind(key.creator)} and tag[:4] = {binder.bind(key.tag[:4])} "
@@ -274,7 +276,7 @@ def _element_test(asked: Search, key: Key, binder: Binder) -> str:
     if key.vr == "UN":
         # A private attribute has the VR of its rows.
         value = 'coalesce(text, cast("integer" as varchar), cast("real" as varchar))'
-    return f"{which} and {condition(value, key.vr, key.value, binder, fuzzy=asked.fuzzy)}"
+    return f"{which} and {condition(value, key.vr, key.value, binder, fuzzy=search.fuzzy)}"
 
 
 def _with_elements(level: str, tests: list[str]) -> str:
@@ -285,15 +287,15 @@ def _with_elements(level: str, tests: list[str]) -> str:
     column = _COLUMNS[level]
     if level == "instances":
         return f"{column} in (select instance_id from ({rows}))"
-    plain = column.partition(".")[2]
+    key_column = column.partition(".")[2]
     return (
-        f"{column} in (select {plain} from instances semi join ({rows}) as rows "
+        f"{column} in (select {key_column} from instances semi join ({rows}) as rows "
         "using (instance_id))"
     )
 
 
 def _item_pattern(path: tuple[str, ...]) -> str:
-    """Return the pattern of the places of the items of nested sequences."""
+    """Return a regular expression for the paths of items of nested sequences."""
     steps = []
     for tag in path:
         name = keyword_for_tag(int(tag, 16)) or tag

@@ -1,8 +1,9 @@
-"""REST: one read-only SELECT over the warehouse, as JSON or Arrow; cohorts and their runs.
+"""REST routes for a read-only SELECT, for cohorts and their runs, and for listeners.
 
-In: SQL of a user. Out: its rows. The walls are those of cohorts (``warehouse.cohorts.guard``): two
-parsers, tables of the warehouse only, a connection that can open nothing else. Time, memory, rows
-and bytes are bounded, and what is beyond a bound is refused, never cut off.
+In: SQL of a user. Out: rows as JSON or Arrow. SQL is checked as that of cohorts
+(``warehouse.cohorts.guard``): by two parsers, for tables of the warehouse only, on a connection
+that cannot open anything else. Time, memory, rows and bytes are limited; a result beyond a limit is
+refused, never truncated.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ router = APIRouter(
     responses={code: RESPONSES[code] for code in (400, 401, 403, 404, 406, 408, 413, 415, 503)},
 )  # fmt: skip
 
-_AT_A_TIME = threading.BoundedSemaphore(4)
-"""Questions of users that run side by side: each may use every processor."""
-_PATIENCE_SECONDS = 2.0
-"""That one waits for its turn: meanwhile it keeps a thread from other requests."""
+_SLOTS = threading.BoundedSemaphore(4)
+"""Limits the concurrent queries of users; each may use every processor."""
+_WAIT_SECONDS = 2.0
+"""How long a query waits for others; meanwhile it occupies a thread of the server."""
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "",
@@ -46,7 +47,7 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
 
 
 class Question(BaseModel):
-    """One question."""
+    """A SELECT and its parameters."""
 
     model_config = ConfigDict(extra="forbid")
     sql: Annotated[str, Field(min_length=1, max_length=65_536)]
@@ -55,25 +56,25 @@ class Question(BaseModel):
 
 @router.post("/sql", responses=_ANSWER)
 def sql(request: Request, version: Shown, asked: Annotated[Question, Body()]) -> Response:
-    """Answer one SELECT over tables and views of the warehouse, with `$name` for parameters."""
+    """Run a SELECT over tables and views of the warehouse, with parameters as `$name`."""
     media = choose(request.headers.get("accept"), ["application/json", MEDIA["arrow"]])
     settings = serving(request).settings
-    question = check(version.locked(), asked.sql)
-    if question.parameters != set(asked.parameters):
-        named = ", ".join(sorted(question.parameters)) or "none"
-        raise UsageError(f"the parameters of this question are: {named}")
-    if not _AT_A_TIME.acquire(timeout=_PATIENCE_SECONDS):
-        raise Busy("too many questions at a time; ask again")
+    query = check(version.locked(), asked.sql)
+    if query.parameters != set(asked.parameters):
+        names = ", ".join(sorted(query.parameters)) or "none"
+        raise UsageError(f"the query has other parameters than those given; it needs: {names}")
+    if not _SLOTS.acquire(timeout=_WAIT_SECONDS):
+        raise Busy("too many concurrent queries; retry later")
     bounds = Bounds(
         settings.seconds, settings.answer_rows, settings.answer_bytes, settings.sql_memory_bytes
     )
     try:
         body = answered(
-            version.catalog.snapshot.root, version.number, question.sql, asked.parameters, bounds,
+            version.catalog.snapshot.root, version.number, query.sql, asked.parameters, bounds,
             is_json=media == "application/json",
         )  # fmt: skip
     finally:
-        _AT_A_TIME.release()
+        _SLOTS.release()
     return Response(body, media_type=media)
 
 
@@ -87,43 +88,43 @@ _LIST: dict[int | str, dict[str, Any]] = {
 
 @router.get("/cohorts", responses=_LIST)
 def cohorts(request: Request) -> list[dict[str, Any]]:
-    """List cohorts: name, what it selects, and its parameters."""
-    found = serving(request).warehouse.cohorts()
+    """List cohorts: name, kind, description and parameters."""
+    saved = serving(request).warehouse.cohorts()
     return [
         {
-            "name": one.name, "kind": one.kind, "description": one.description,
+            "name": cohort.name, "kind": cohort.kind, "description": cohort.description,
             "parameters": [
                 {"name": p.name, "type": p.type, "default": p.default, "description": p.description}
-                for p in one.params
+                for p in cohort.params
             ],
         }
-        for one in found.values()
+        for cohort in saved.values()
     ]  # fmt: skip
 
 
 @router.get("/runs", responses=_LIST)
 def runs(request: Request) -> list[dict[str, Any]]:
-    """List runs of cohorts: what was asked, when, of which version, and how many members it has."""
+    """List runs of cohorts: query, time, version and number of members."""
     return [plain(asdict(run)) for run in serving(request).warehouse.runs()]
 
 
 @router.get("/runs/{name}/series", responses=_LIST)
 def members(request: Request, name: str) -> list[dict[str, Any]]:
-    """List the series of a run of a cohort, with their studies: what a viewer opens."""
-    found = (
+    """List the series of a run, with study and number of member instances."""
+    series = (
         serving(request).warehouse.members(name)
         .group_by("study_key", "series_key").agg(pl.len().alias("instance_count"))
         .sort("study_key", "series_key").collect()
     )  # fmt: skip
-    return [plain(row) for row in found.to_dicts()]
+    return [plain(row) for row in series.to_dicts()]
 
 
 @router.get("/listeners", responses=_LIST)
 def listeners(request: Request) -> list[dict[str, Any]]:
-    """List DICOM listeners that receive beside the warehouse: title, port, counts, last error."""
-    # Listeners of this process are known better than by their state files.
-    here = [listener.state() for listener in request.app.state.listeners]
-    spools = {state.spool for state in here}
+    """List DICOM listeners of the warehouse: AE title, port, counts, last error."""
+    # The state of a listener in this process is newer than its state file.
+    own = [listener.state() for listener in request.app.state.listeners]
+    spools = {state.spool for state in own}
     others = read_states(serving(request).warehouse.root)
-    states = map(asdict, [*here, *(state for state in others if state.spool not in spools)])
+    states = map(asdict, [*own, *(state for state in others if state.spool not in spools)])
     return [{name: state[name] for name in state if name != "spool"} for state in states]

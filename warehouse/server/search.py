@@ -1,8 +1,7 @@
 """Execute a search and return the matches as DICOM JSON.
 
-In: ``Search`` and a version. Out: one JSON object each, as text, and whether there are more. What
-an answer always has comes from the index of the version, what is asked for besides from the long
-table.
+In: ``Search`` and a version. Out: a JSON object per match, as text, and whether there are more.
+Attributes that are always returned come from the index of the version, others from the long table.
 """
 
 from __future__ import annotations
@@ -44,45 +43,49 @@ _SERIES = ("Laterality", "ProtocolName", "PerformingPhysicianName", "OperatorsNa
            "PerformedProcedureStepID", "PerformedProcedureStepDescription",
            "PositionReferenceIndicator",
            "AnatomicRegionSequence", "ReferencedPerformedProcedureStepSequence")  # fmt: skip
-"""What ``includefield=all`` shows of a study and a series besides what is always shown."""
+"""Attributes of patient, study and series that ``includefield=all`` adds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer to a search."""
+    """Result of a search."""
 
     keys: list[tuple[str, ...]]
     """Keys of study, series and instance of each row."""
     rows: list[str]
-    """Each as a JSON object."""
+    """Each row as a JSON object."""
     has_more: bool
 
 
-def search(version: Version, asked: Search, base: str) -> Found:
-    """Return what matches.
+def search(version: Version, query: Search, base: str) -> Found:
+    """Run a search.
 
     Parameters
     ----------
     version
-        What is asked.
-    asked
+        Version to search.
+    query
         The search.
     base
-        Address of the service, for ``RetrieveURL``.
+        URL of the service, for ``RetrieveURL``.
 
     Raises
     ------
     UnknownFilter, TookTooLong
     """
     version.index.make()
-    made = conditions(asked, _tables(version))
-    where = f"where {' and '.join(made.where)}" if made.where else ""
-    page = f"limit {asked.limit + 1} offset {asked.offset}"
-    sql = f"{_SOURCES[asked.level]} {where} order by {_ORDERS[asked.level]} {page}"
-    rows = fetched(version.catalog, sql, made.binder.values)
-    has_more, rows = len(rows) > asked.limit, rows[: asked.limit]
-    write = {"studies": _studies, "series": _series, "instances": _instances}[asked.level]
-    keys, texts = write(version, rows, asked, base)
+    statement = conditions(query, _tables(version))
+    where = f"where {' and '.join(statement.where)}" if statement.where else ""
+    page = f"limit {query.limit + 1} offset {query.offset}"
+    sql = f"{_SOURCES[query.level]} {where} order by {_ORDERS[query.level]} {page}"
+    rows = fetched(version.catalog, sql, statement.binder.values)
+    has_more, rows = len(rows) > query.limit, rows[: query.limit]
+    to_json = {
+        "studies": _study_objects,
+        "series": _series_objects,
+        "instances": _instance_objects,
+    }[query.level]
+    keys, texts = to_json(version, rows, query, base)
     return Found(keys, texts, has_more)
 
 
@@ -110,7 +113,7 @@ _ORDERS = {
 
 
 def _tables(version: Version) -> Tables:
-    """Return the columns that keys are looked up in."""
+    """Return the columns that can be matched."""
     known = keyword_tags()
     connection = version.catalog.connection
 
@@ -123,55 +126,55 @@ def _tables(version: Version) -> Tables:
     return Tables(described("qido_studies"), described("qido_series"), instances)
 
 
-def _studies(
-    version: Version, rows: list[tuple[object, ...]], asked: Search, base: str
+def _study_objects(
+    version: Version, rows: list[tuple[object, ...]], query: Search, base: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    more = _more(version, [row[1] for row in rows], asked, (*_PATIENT, *_STUDY), STUDY_TAGS)
+    extra = _extra(version, [row[1] for row in rows], query, (*_PATIENT, *_STUDY), STUDY_TAGS)
     keys: list[tuple[str, ...]] = []
     texts = []
     for row in rows:
         study, holder = str(row[0]), int(row[1])  # type: ignore[call-overload]
         address = f"{base}/studies/{quote(study, safe='')}"
-        texts.append(_joined(
-            version.index.study(holder), _computed_of_study(row), more.get(holder, ""),
+        texts.append(_object(
+            version.index.study(holder), _computed_elements(row), extra.get(holder, ""),
             f'"00081190":{{"vr":"UR","Value":[{json.dumps(address)}]}}',
         ).replace(PLACE, address))  # fmt: skip
         keys.append((study,))
     return keys, texts
 
 
-def _series(
-    version: Version, rows: list[tuple[object, ...]], asked: Search, base: str
+def _series_objects(
+    version: Version, rows: list[tuple[object, ...]], query: Search, base: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    shown = (*_PATIENT, *_STUDY, *_SERIES)
-    more = _more(version, [row[7] for row in rows], asked, shown, (*STUDY_TAGS, *SERIES_TAGS))
+    keywords = (*_PATIENT, *_STUDY, *_SERIES)
+    extra = _extra(version, [row[7] for row in rows], query, keywords, (*STUDY_TAGS, *SERIES_TAGS))
     keys: list[tuple[str, ...]] = []
     texts = []
     for row in rows:
         study, series, holder = str(row[0]), str(row[6]), int(row[7])  # type: ignore[call-overload]
         address = f"{base}/studies/{quote(study, safe='')}/series/{quote(series, safe='')}"
-        texts.append(_joined(
-            version.index.study(int(row[1])), _computed_of_study(row),  # type: ignore[call-overload]
-            version.index.series(holder), _number("00201209", row[8]), more.get(holder, ""),
+        texts.append(_object(
+            version.index.study(int(row[1])), _computed_elements(row),  # type: ignore[call-overload]
+            version.index.series(holder), _int_element("00201209", row[8]), extra.get(holder, ""),
             f'"00081190":{{"vr":"UR","Value":[{json.dumps(address)}]}}',
         ).replace(PLACE, address))  # fmt: skip
         keys.append((study, series))
     return keys, texts
 
 
-def _instances(
-    version: Version, rows: list[tuple[object, ...]], asked: Search, base: str
+def _instance_objects(
+    version: Version, rows: list[tuple[object, ...]], query: Search, base: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     ids = [int(row[10]) for row in rows]  # type: ignore[call-overload]
-    tags = (*STUDY_TAGS, *SERIES_TAGS, *INSTANCE_TAGS, *asked.include)
-    whole = models(session_about(version.catalog, ids), ids, () if asked.includes_all else tags)
+    tags = (*STUDY_TAGS, *SERIES_TAGS, *INSTANCE_TAGS, *query.include)
+    members = models(session_about(version.catalog, ids), ids, () if query.includes_all else tags)
     keys: list[tuple[str, ...]] = []
     texts = []
     for row, instance_id in zip(rows, ids, strict=True):
         study, series, instance = str(row[0]), str(row[6]), str(row[9])
         address = instance_address(base, study, series, instance)
-        texts.append(_joined(
-            whole.get(instance_id, ""), _computed_of_study(row), _number("00201209", row[8]),
+        texts.append(_object(
+            members.get(instance_id, ""), _computed_elements(row), _int_element("00201209", row[8]),
             f'"00081190":{{"vr":"UR","Value":[{json.dumps(address)}]}}',
         ).replace(PLACE, address))  # fmt: skip
         keys.append((study, series, instance))
@@ -179,21 +182,21 @@ def _instances(
 
 
 def instance_address(base: str, *keys: str) -> str:
-    """Return the address of an instance."""
+    """Return the URL of an instance."""
     study, series, instance = (quote(key, safe="") for key in keys)
     return f"{base}/studies/{study}/series/{series}/instances/{instance}"
 
 
-def _more(
-    version: Version, holders: list[object], asked: Search, every: tuple[str, ...],
-    there: tuple[str, ...],
+def _extra(
+    version: Version, holders: list[object], query: Search, keywords: tuple[str, ...],
+    always: tuple[str, ...],
 ) -> dict[int, str]:  # fmt: skip
-    """Return what was asked for besides what is always shown, by instance."""
-    wanted = {*asked.include, *(_tags_of(every) if asked.includes_all else ())} - {*there}
+    """Return the requested attributes that are not always returned, as JSON by instance."""
+    wanted = {*query.include, *(_tags_of(keywords) if query.includes_all else ())} - {*always}
     wanted -= {"00080056", "00080061", "00080062", "00081190", "00201206", "00201208", "00201209"}
     if not wanted:
         return {}
-    if wanted == {*OFTEN_TAGS} and asked.level == "studies":
+    if wanted == {*OFTEN_TAGS} and query.level == "studies":
         return version.index.often
     ids = [int(holder) for holder in holders]  # type: ignore[call-overload]
     return models(session_about(version.catalog, ids), ids, sorted(wanted))
@@ -204,18 +207,18 @@ def _tags_of(keywords: tuple[str, ...]) -> frozenset[str]:
     return frozenset(f"{keyword_tags()[keyword]:08X}" for keyword in keywords)
 
 
-def _computed_of_study(row: tuple[object, ...]) -> str:
+def _computed_elements(row: tuple[object, ...]) -> str:
     lists = [("00080061", "CS", row[2]), ("00080062", "UI", row[3])]
     return ",".join([
         '"00080056":{"vr":"CS","Value":["ONLINE"]}',
         *(f'"{tag}":{{"vr":"{vr}","Value":{json.dumps(v)}}}' for tag, vr, v in lists if v),
-        _number("00201206", row[4]), _number("00201208", row[5]),
+        _int_element("00201206", row[4]), _int_element("00201208", row[5]),
     ])  # fmt: skip
 
 
-def _number(tag: str, value: object) -> str:
+def _int_element(tag: str, value: object) -> str:
     return f'"{tag}":{{"vr":"IS","Value":[{value}]}}'
 
 
-def _joined(*members: str) -> str:
+def _object(*members: str) -> str:
     return "{" + ",".join(member for member in members if member) + "}"

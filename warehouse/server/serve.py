@@ -1,7 +1,7 @@
-"""A server that runs until it is stopped: uvicorn with httptools and uvloop.
+"""Run the server with uvicorn, httptools and uvloop.
 
-In: a warehouse and settings. Out: nothing; it answers. What it logs holds no address of a request:
-parameters name patients.
+In: a warehouse and settings. Out: nothing; it serves until it is stopped. Logs contain no URLs of
+requests, as their parameters may name patients.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from warehouse.server.settings import ServerSettings
 
 _STOP_SECONDS = 10
-"""That running answers have when the server is stopped."""
+"""Time that running responses have to finish when the server is stopped."""
 
 
 def check(settings: ServerSettings) -> None:
@@ -41,8 +41,8 @@ def check(settings: ServerSettings) -> None:
         return
     if settings.tokens is None or not read_tokens(settings.tokens):
         raise UsageError(
-            f"{settings.public_url or settings.host} can be reached from other machines, and "
-            "nobody has a token: make one with: dicom-warehouse token add NAME; or serve this "
+            f"{settings.public_url or settings.host} can be reached from other machines, but "
+            "there is no token: create one with: dicom-warehouse token add NAME; or serve this "
             "machine only: --host 127.0.0.1, without --public-url"
         )
 
@@ -55,9 +55,9 @@ def make_server(
     Parameters
     ----------
     warehouse, settings
-        What is served, and how.
+        The warehouse to serve, and how.
     listeners
-        Those of this process, whose state is told.
+        DICOM listeners of this process, whose state ``/api/v1/listeners`` returns.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def make_server(
 def serve(
     warehouse: Warehouse, settings: ServerSettings, listeners: Sequence[Listener] = ()
 ) -> None:
-    """Answer until the process is stopped; see ``make_server``.
+    """Serve until the process is stopped; see ``make_server``.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def serve(
     logging.getLogger("uvicorn.error").addFilter(_without_traceback)
     server = make_server(warehouse, settings, listeners)
     if settings.received is not None:
-        # Uploads that a killed server did not finish; no client was told that they are stored.
+        # Delete incomplete uploads of a killed server, which it did not acknowledge.
         shutil.rmtree(settings.received / BEGUN, ignore_errors=True)
     server.run()
 

@@ -1,9 +1,9 @@
-"""``Serving``: a consistent version for each request, for many threads.
+"""Provide a consistent version of the warehouse for each request, for many threads.
 
-In: a warehouse. Out: a ``Catalog`` for a request. A thread has a connection of its own to the
-database of a catalog (``Sessions``), with the variables that its views read. When a version is
-committed, the next request opens it; answers that have begun go on with the one before, which is
-closed when the last of them is done. All that a request asks has one bound of time.
+In: a warehouse. Out: a ``Version`` for a request. Each thread has its own connection to the
+database of a catalog (``Sessions``), with the variables that its views read. After a commit, the
+next request opens the new version; running requests keep the old one, which is closed after the
+last of them. One time limit holds for all queries of a request.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from warehouse.server.settings import ServerSettings
 
 _WRITERS = 4
-_LOOK_SECONDS = 60.0
-"""After which the folder of versions is read even if the next version is not there."""
+_LIST_SECONDS = 60.0
+"""Interval after which the log is listed even if the next version does not exist."""
 
 
 class Version:
-    """One version of the warehouse, and what was learned of it once."""
+    """One version of the warehouse, with its caches."""
 
     def __init__(self, catalog: Catalog, seconds: float) -> None:
-        self.catalog = _bounded(catalog)
+        self.catalog = _time_limited(catalog)
         self.seconds = seconds
-        """That one request may ask."""
+        """Time limit of the queries of a request."""
         self.index = StudyIndex(self.catalog)
         self.images = Images(self.catalog)
         self._locked: Catalog | None = None
@@ -56,7 +56,7 @@ class Version:
         return self.catalog.snapshot.version
 
     def limit(self) -> AbstractContextManager[None]:
-        """Bound the time of what this thread asks in a block.
+        """Limit the time of the queries of this thread in a block.
 
         Raises
         ------
@@ -65,67 +65,67 @@ class Version:
         return within(self.seconds)
 
     def locked(self) -> Catalog:
-        """Return the same version where SQL of users can read nothing but the warehouse."""
+        """Return a catalog of this version for SQL of users, which can read only the warehouse."""
         with self._locking:
             if self._locked is None:
                 snapshot = self.catalog.snapshot
-                self._locked = _bounded(locked_catalog(snapshot.root, snapshot.version))
+                self._locked = _time_limited(locked_catalog(snapshot.root, snapshot.version))
             return self._locked
 
 
-def _bounded(catalog: Catalog) -> Catalog:
+def _time_limited(catalog: Catalog) -> Catalog:
     return replace(catalog, sessions=BoundedSessions(catalog.sessions))
 
 
 class Serving:
-    """A warehouse that is asked by many threads."""
+    """A warehouse that many threads query."""
 
     def __init__(self, warehouse: Warehouse, settings: ServerSettings) -> None:
         self.warehouse = warehouse
         self.settings = settings
         self.writing = threading.Lock()
-        """Held while a request changes the warehouse: one at a time."""
+        """Held while a request changes the warehouse."""
         self.writers = CapacityLimiter(_WRITERS)
-        """Threads that may wait for that; the others are for who reads."""
+        """Limits the threads that wait for ``writing``, so that others remain for reading."""
         self._opening = threading.Lock()
-        self._looked = 0.0
-        self._version = self._opened()
+        self._listed_at = 0.0
+        self._version = self._open()
 
     def version(self) -> Version:
-        """Return the newest version: what was committed before the request is seen by it."""
+        """Return the newest version, with everything that was committed before."""
         if not self._is_newest():
             with self._opening:
                 if not self._is_newest():
-                    self._version = self._opened()
+                    self._version = self._open()
         return self._version
 
-    def _opened(self) -> Version:
+    def _open(self) -> Version:
         root = self.warehouse.root
         catalog = open_catalog(root)
         bound(catalog.connection)
-        self._looked = time.monotonic()
+        self._listed_at = time.monotonic()
         return Version(catalog, self.settings.seconds)
 
     def _is_newest(self) -> bool:
-        """Tell whether no later version is there: each has an entry in the log of `files`."""
+        """Return whether the log of the table ``files`` has no later version."""
         log = table_folder(self.warehouse.root, "files") / "_delta_log"
-        shown = self._version.number
-        if (log / f"{shown + 1:020}.json").exists():
+        current = self._version.number
+        if (log / f"{current + 1:020}.json").exists():
             return False
-        if time.monotonic() - self._looked < _LOOK_SECONDS:
+        if time.monotonic() - self._listed_at < _LIST_SECONDS:
             return True
         # Log entries of old versions may have been cleaned up since the last request.
-        self._looked = time.monotonic()
-        self.warehouse.refresh()  # of a bucket, fetches what was published
+        self._listed_at = time.monotonic()
+        self.warehouse.refresh()  # fetches newer versions of a warehouse in a bucket
         return all(
-            int(path.stem) <= shown for path in log.glob("[0-9]*.json") if path.stem.isdigit()
+            int(path.stem) <= current for path in log.glob("[0-9]*.json") if path.stem.isdigit()
         )
 
 
 def fetched(
     catalog: Catalog, sql: str, params: Mapping[str, Any] | Sequence[Any] | None
 ) -> list[tuple[Any, ...]]:
-    """Run a query of this software with untrusted parameters; return all rows.
+    """Run a trusted query with untrusted parameters; return all rows.
 
     Raises
     ------

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BEGUN = ".begun"
-"""Folder in that of received objects where they lie until they are whole."""
+"""Subfolder of ``received`` for objects that are not complete."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -21,38 +21,38 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8042
     tokens: Path | None = None
-    """File of tokens (``access``). Without one, only this machine may ask, and only read."""
+    """Token file (``access``); without one, only local clients have access, to read."""
     received: Path | None = None
-    """Folder that STOW-RS writes to; without one nothing is received."""
+    """Folder that STOW-RS writes to; without one, no objects are accepted."""
     viewer: Path | None = None
-    """Folder of OHIF; without one the built-in page is shown."""
+    """Folder of OHIF; by default the installed one, else the built-in page is served."""
     audit: Path | None = None
-    """File that says who asked for what; standard error by default."""
+    """Audit log; standard error by default."""
     certificate: Path | None = None
     key: Path | None = None
     public_url: str = ""
-    """What clients call this server, such as https://archive.example.org, behind a proxy."""
+    """URL of this server for clients behind a proxy, such as https://archive.example.org."""
     seconds: float = 60.0
-    """That what one request asks of the catalog may take, and a client may stand still."""
+    """Time limit of the queries of a request, and of a stalled client."""
     requests: int = 64
-    """That are answered at a time."""
+    """Limit of concurrent requests."""
     body_bytes: int = 16 << 30
-    """Of one STOW request."""
+    """Limit of the body of a STOW request."""
     value_bytes: int = 128 << 20
-    """Of one value: an annotation of a million points has some 60 MB."""
+    """Limit of the body of a value: an annotation of a million points has about 60 MB."""
     text_bytes: int = 1 << 20
-    """Of any other body."""
+    """Limit of any other body."""
     rows: int = 10_000
-    """Of one page, and of one answer of QIDO."""
+    """Limit of the rows of a page, and of a QIDO result."""
     answer_rows: int = 1_000_000
-    """Of one answer of SQL, and of one list as a file."""
+    """Limit of the rows of an SQL result, and of a list as a file."""
     answer_bytes: int = 256 << 20
-    """Of one answer of SQL."""
+    """Limit of the size of an SQL result."""
     sql_memory_bytes: int = 4 << 30
-    """That the process may take which answers SQL; DuckDB spills to disk long before."""
+    """Memory limit of a process that runs SQL; DuckDB spills to disk long before."""
 
     without: frozenset[str] = frozenset()
-    """Parts that are left out: rest, dicomweb, viewer."""
+    """Parts of the service that are switched off: rest, dicomweb, viewer."""
 
     @property
     def is_loopback(self) -> bool:
@@ -61,5 +61,5 @@ class ServerSettings:
 
     @property
     def is_called_here(self) -> bool:
-        """Whether the public name is one of this machine, so that there is no proxy in front."""
+        """Whether the public URL is unset or local, so that there is no proxy."""
         return not self.public_url or urlsplit(self.public_url).hostname in LOOPBACK

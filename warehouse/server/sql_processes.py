@@ -1,8 +1,8 @@
 """Run SQL of users in separate processes, which protects the memory of the server.
 
-In: a question that has passed the guard. Out: the body of its answer. DuckDB's own bound does not
-count the bytes of one value, and no interrupt ends the function that makes it, so that
-``repeat('x', 3000000000)`` took 12 GB and more time than allowed. A process has bounds that hold.
+In: a query that has passed the guard. Out: the body of the response. DuckDB's memory limit does not
+count the bytes of a single value, and the function that creates it cannot be interrupted:
+``repeat('x', 3000000000)`` took 12 GB and exceeded the time limit. The limits of a process hold.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from warehouse.store.duck import spill_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KEPT = 2
-"""Processes that wait for the next question."""
+_MAX_IDLE = 2
+"""Number of idle processes that are kept."""
 _START_SECONDS = 120.0
 _START = (
     "import sys; sys.path[:] = {path!r}; "
@@ -50,17 +50,17 @@ class _Process:
 
     def __init__(self, memory_bytes: int) -> None:
         self.memory_bytes = memory_bytes
-        here, there = socket.socketpair()
-        start = _START.format(path=sys.path, descriptor=there.fileno(), memory=memory_bytes)
-        with there:
+        parent_end, child_end = socket.socketpair()
+        program = _START.format(path=sys.path, descriptor=child_end.fileno(), memory=memory_bytes)
+        with child_end:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", start], pass_fds=[there.fileno()],
+                [sys.executable, "-c", program], pass_fds=[child_end.fileno()],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-        self._connection = Connection(here.detach())
+        self._connection = Connection(parent_end.detach())
 
-    def ask(self, question: dict[str, Any], seconds: float) -> bytes:
-        """Return the answer.
+    def ask(self, query: dict[str, Any], seconds: float) -> bytes:
+        """Run a query; return the message with its result.
 
         Raises
         ------
@@ -68,13 +68,13 @@ class _Process:
         EOFError, OSError
             The process has ended.
         """
-        self._connection.send_bytes(json.dumps(question).encode())
-        if self._received(_START_SECONDS, seconds) != BEGUN:
+        self._connection.send_bytes(json.dumps(query).encode())
+        if self._receive(_START_SECONDS, seconds) != BEGUN:
             raise EOFError
-        return self._received(seconds, seconds)
+        return self._receive(seconds, seconds)
 
-    def _received(self, patience: float, seconds: float) -> bytes:
-        if not self._connection.poll(patience):
+    def _receive(self, timeout: float, seconds: float) -> bytes:
+        if not self._connection.poll(timeout):
             raise TookTooLong(seconds)
         return self._connection.recv_bytes()
 
@@ -87,31 +87,31 @@ class _Process:
 
 
 class _Processes:
-    """Those that wait."""
+    """Idle processes."""
 
     def __init__(self) -> None:
         self._idle: list[_Process] = []
         self._guard = threading.Lock()
 
     def take(self, memory_bytes: int) -> _Process:
-        """Return one that waits, else a new one."""
+        """Return an idle process with this memory limit, or a new one."""
         with self._guard:
-            for one in self._idle:
-                if one.memory_bytes == memory_bytes:
-                    self._idle.remove(one)
-                    return one
+            for process in self._idle:
+                if process.memory_bytes == memory_bytes:
+                    self._idle.remove(process)
+                    return process
         return _Process(memory_bytes)
 
     def put(self, process: _Process) -> None:
-        """Let one wait for the next question."""
+        """Keep a process for later queries, and end the oldest one beyond the limit."""
         with self._guard:
             self._idle.append(process)
-            spare = self._idle.pop(0) if len(self._idle) > _KEPT else None
+            spare = self._idle.pop(0) if len(self._idle) > _MAX_IDLE else None
         if spare is not None:
             spare.end()
 
     def end(self) -> None:
-        """End all that wait."""
+        """End all idle processes."""
         while self._idle:
             self._idle.pop().end()
 
@@ -124,45 +124,45 @@ def answered(
     root: Path, version: int, sql: str, parameters: dict[str, Any], bounds: Bounds, *,
     is_json: bool,
 ) -> bytes:  # fmt: skip
-    """Return the body of an answer, as JSON or as a stream of Arrow.
+    """Run a query; return the body of the response, as JSON or an Arrow stream.
 
     Raises
     ------
     TookTooLong
     QueryFailed
-        DuckDB refuses the question, or it needs more memory than it may have.
+        The query fails in DuckDB, or exceeds the memory limit.
     UsageError
-        The answer has more rows or bytes than it may have.
+        The result has more rows or bytes than the limits allow.
     """
-    question = {
+    query = {
         "root": str(root), "version": version, "sql": sql, "parameters": parameters,
         "rows": bounds.rows, "bytes": bounds.answer_bytes, "seconds": bounds.seconds,
         "is_json": is_json,
     }  # fmt: skip
     process = _PROCESSES.take(bounds.memory_bytes)
     try:
-        answer = process.ask(question, bounds.seconds)
+        message = process.ask(query, bounds.seconds)
     except (EOFError, OSError):
         process.end()
         raise _no_memory(bounds) from None
     except BaseException:
         process.end()
         raise
-    kind, rest = answer[:1], answer[1:]
+    kind, content = message[:1], message[1:]
     if kind == NO_MEMORY:
         process.end()
         raise _no_memory(bounds)
     _PROCESSES.put(process)
     if kind == BODY:
-        return rest
+        return content
     if kind == FAILED:
-        raise QueryFailed(rest.decode())
+        raise QueryFailed(content.decode())
     assert kind == TOO_LARGE
-    raise UsageError(f"the answer has {rest.decode()}")
+    raise UsageError(f"the result has {content.decode()}")
 
 
 def _no_memory(bounds: Bounds) -> QueryFailed:
     return QueryFailed(
-        f"the question needs more than {bounds.memory_bytes >> 20} MiB of memory, or broke the "
-        "process that answers it: ask for less at a time"
+        f"the query needs more than {bounds.memory_bytes >> 20} MiB of memory, or broke the "
+        "process that runs it: request less at a time"
     )

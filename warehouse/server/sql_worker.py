@@ -1,7 +1,7 @@
-"""The program that runs SQL of users, started by ``sql_processes``.
+"""Program that runs SQL of users; ``sql_processes`` starts it.
 
-In: questions that have passed the guard, as JSON over a socket. Out: two messages for each. The
-first says that its time begins; the second is the body, or what is wrong.
+In: queries that have passed the guard, as JSON over a socket. Out: two messages for each. The first
+states that its time limit starts; the second is the body of the response, or an error.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
 
 BEGUN, BODY, FAILED, TOO_LARGE, NO_MEMORY = b"begun", b"b", b"f", b"l", b"m"
-"""The first message, and how the second one begins."""
+"""The first message, and the first byte of the second one."""
 SPARE_SECONDS = 5
-"""That a question may go on when nobody waits for it any more."""
+"""Time beyond its limit after which a query ends the process."""
 
 
 class _TooLarge(Exception):
-    """An answer has more rows or bytes than it may."""
+    """A result has more rows or bytes than the limits allow."""
 
 
 def main(descriptor: int, memory_bytes: int) -> None:
-    """Run queries from standard input until it is closed."""
+    """Run queries from a socket until it is closed."""
     do_without_pandas()
     limit_memory(memory_bytes)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # is meant for the server
-    connection, held, catalog = Connection(descriptor), None, None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the server, which ends this process
+    connection, opened, catalog = Connection(descriptor), None, None
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            asked = json.loads(connection.recv_bytes())
-            if catalog is None or held != (asked["root"], asked["version"]):
-                held = asked["root"], asked["version"]
-                catalog = locked_catalog(Path(asked["root"]), asked["version"])
+            query = json.loads(connection.recv_bytes())
+            if catalog is None or opened != (query["root"], query["version"]):
+                opened = query["root"], query["version"]
+                catalog = locked_catalog(Path(query["root"]), query["version"])
             connection.send_bytes(BEGUN)
-            # Some functions cannot be interrupted, and the parent may be gone.
-            signal.setitimer(signal.ITIMER_REAL, asked["seconds"] + SPARE_SECONDS)
-            connection.send_bytes(_answer(catalog, asked))
+            # Some functions cannot be interrupted, and the server may have ended.
+            signal.setitimer(signal.ITIMER_REAL, query["seconds"] + SPARE_SECONDS)
+            connection.send_bytes(_message(catalog, query))
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _answer(catalog: Catalog, asked: dict[str, Any]) -> bytes:
+def _message(catalog: Catalog, query: dict[str, Any]) -> bytes:
     try:
-        return BODY + _body(catalog, asked)
+        return BODY + _body(catalog, query)
     except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError):
         return NO_MEMORY
     except duckdb.Error as error:
@@ -65,29 +65,29 @@ def _answer(catalog: Catalog, asked: dict[str, Any]) -> bytes:
         return TOO_LARGE + str(error).encode()
 
 
-def _body(catalog: Catalog, asked: dict[str, Any]) -> bytes:
-    most = asked["rows"]
+def _body(catalog: Catalog, query: dict[str, Any]) -> bytes:
+    max_rows = query["rows"]
     relation = catalog.session().sql(
-        f"select * from ({asked['sql'].rstrip(';')}) limit {most + 1}",
-        params=asked["parameters"] or None,
+        f"select * from ({query['sql'].rstrip(';')}) limit {max_rows + 1}",
+        params=query["parameters"] or None,
     )
-    found = relation.to_arrow_table()
-    if found.num_rows > most:
-        raise _TooLarge(f"more than {most} rows: aggregate, or add a LIMIT")
-    if asked["is_json"]:
-        columns = [[plain(one) for one in column.to_pylist()] for column in found.itercolumns()]
+    table = relation.to_arrow_table()
+    if table.num_rows > max_rows:
+        raise _TooLarge(f"more than {max_rows} rows: aggregate, or add a LIMIT")
+    if query["is_json"]:
+        columns = [[plain(value) for value in column.to_pylist()] for column in table.itercolumns()]
         reply = {
-            "version": asked["version"], "columns": relation.columns,
+            "version": query["version"], "columns": relation.columns,
             "rows": [list(row) for row in zip(*columns, strict=True)],
         }  # fmt: skip
-        made = json.dumps(
+        body = json.dumps(
             reply, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         ).encode()
     else:
         out = io.BytesIO()
-        with pa.ipc.new_stream(out, found.schema) as writer:
-            writer.write_table(found)
-        made = out.getvalue()
-    if len(made) > asked["bytes"]:
-        raise _TooLarge(f"more than {asked['bytes'] >> 20} MiB: name fewer columns, or add a LIMIT")
-    return made
+        with pa.ipc.new_stream(out, table.schema) as writer:
+            writer.write_table(table)
+        body = out.getvalue()
+    if len(body) > query["bytes"]:
+        raise _TooLarge(f"more than {query['bytes'] >> 20} MiB: name fewer columns, or add a LIMIT")
+    return body

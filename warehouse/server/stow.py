@@ -1,8 +1,8 @@
-"""STOW-RS: write uploaded objects to a folder, and ingest them.
+"""Serve STOW-RS: write uploaded objects to a folder, and ingest them.
 
-In: multipart/related, streamed. Out: files named by their SHA-256, rows of the warehouse, and what
-became of each object (PS3.18 10.5). What is acknowledged is on disk and in the warehouse; what is
-not leaves nothing behind. An object that is there already is taken once.
+In: multipart/related, streamed. Out: files named by their SHA-256, rows of the warehouse, and the
+status of each object (PS3.18 10.5). An acknowledged object is on disk and in the warehouse; others
+leave no file behind. An object that is stored already, with the same bytes, is not stored again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ router = APIRouter(
 _MOST_PARTS = 10_000
 _HEADER_BYTES = 8192
 _NOT_UNDERSTOOD, _NO_MATCH, _DUPLICATE, _NO_ROOM = 0xC000, 0xA900, 0x0111, 0xA700
-"""Reasons of PS3.18 I.2.2 and PS3.4 B.2.3."""
+"""Failure reasons of PS3.18 I.2.2 and PS3.4 B.2.3."""
 
 
 class _WrongType(UsageError):
@@ -66,7 +66,7 @@ class _Part:
     instance: str = ""
     failure: int | None = None
     keys: tuple[str, str, str] | None = None
-    """Of study, series and instance, once it is stored."""
+    """Keys of study, series and instance, once it is stored."""
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class _Receiver:
     def callbacks(self) -> dict[str, Any]:
         return {
             "on_part_begin": self._begin, "on_part_data": self._data, "on_part_end": self._end_part,
-            "on_header_field": self._named, "on_header_value": self._valued,
+            "on_header_field": self._header_name, "on_header_value": self._header_value,
             "on_header_end": self._end_header, "on_headers_finished": self._open,
             "on_end": self._end,
         }  # fmt: skip
@@ -94,10 +94,10 @@ class _Receiver:
             raise UsageError(f"a request has at most {_MOST_PARTS} parts")
         self._headers = {}
 
-    def _named(self, data: bytes, start: int, end: int) -> None:
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
         self._add(data[start:end])
 
-    def _valued(self, data: bytes, start: int, end: int) -> None:
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
         self._add((b"" if b":" in self._header else b":") + data[start:end])
 
     def _add(self, data: bytes) -> None:
@@ -141,42 +141,46 @@ class _Receiver:
             self._file.close()
 
 
-_TOLD: dict[int | str, dict[str, Any]] = {
+_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {DICOM_JSON: {"schema": {"type": "object"}}}}
-    for status, text in ((200, "All are stored"), (202, "Some are"), (409, "None is"))
+    for status, text in (
+        (200, "All objects are stored"),
+        (202, "Some objects are stored"),
+        (409, "No object is stored"),
+    )
 }
 
 
-@router.post("/studies", responses=_TOLD)
+@router.post("/studies", responses=_RESPONSES)
 async def store(request: Request) -> Response:
-    """Store the parts of multipart/related; type="application/dicom", each once."""
-    return await _stored(request, None)
+    """Store the objects of a body of multipart/related; type="application/dicom"."""
+    return await _store(request, None)
 
 
-@router.post("/studies/{study}", responses=_TOLD)
+@router.post("/studies/{study}", responses=_RESPONSES)
 async def store_in_study(request: Request, study: str) -> Response:
     """Store objects of one study."""
-    return await _stored(request, study)
+    return await _store(request, study)
 
 
-async def _stored(request: Request, study: str | None) -> Response:
-    asked = serving(request)
-    received = asked.settings.received
+async def _store(request: Request, study: str | None) -> Response:
+    state = serving(request)
+    received = state.settings.received
     if received is None:
-        raise Refused("this server takes no objects: start it with --received FOLDER")
+        raise Refused("this server accepts no objects: start it with --received FOLDER")
     try:
         boundary = _boundary(request.headers.get("content-type", ""))
         folder = received / BEGUN / uuid.uuid4().hex
         await run_in_threadpool(folder.mkdir, parents=True)
         receiver = _Receiver(folder)
         try:
-            parser = _parser(boundary, receiver)
+            parser = _make_parser(boundary, receiver)
             async for chunk in request.stream():
-                await run_in_threadpool(_parse, parser, chunk)
+                await run_in_threadpool(_feed, parser, chunk)
             if not receiver.is_complete or not receiver.parts:
                 raise UsageError("the body ends before its last boundary, or has no part")
             await to_thread.run_sync(
-                _keep, asked, receiver.parts, received, study, limiter=asked.writers
+                _store_parts, state, receiver.parts, received, study, limiter=state.writers
             )
         finally:
             receiver.close()
@@ -196,53 +200,55 @@ def _boundary(content_type: str) -> bytes:
     return str(boundary).encode("latin-1", "replace")
 
 
-def _parser(boundary: bytes, receiver: _Receiver) -> MultipartParser:
+def _make_parser(boundary: bytes, receiver: _Receiver) -> MultipartParser:
     try:
         return MultipartParser(boundary, receiver.callbacks())  # type: ignore[arg-type]
     except FormParserError:
-        raise UsageError("the boundary is none: it has 1 to 70 characters") from None
+        raise UsageError("the boundary is invalid: it must have 1 to 70 characters") from None
 
 
-def _parse(parser: MultipartParser, chunk: bytes) -> None:
+def _feed(parser: MultipartParser, chunk: bytes) -> None:
     try:
         parser.write(chunk)
     except (WarehouseError, TooLong):
         raise
     except OSError as error:
         raise WarehouseError(f"an object cannot be written: {error.strerror}") from error
-    except Exception as error:  # noqa: BLE001 - of the parser, whatever is wrong with a body
-        raise UsageError(f"the body is no multipart/related ({type(error).__name__})") from None
+    except Exception as error:  # noqa: BLE001 - the parser may raise anything for a bad body
+        raise UsageError(
+            f"the body is not valid multipart/related ({type(error).__name__})"
+        ) from None
 
 
 # -- into the warehouse ---------------------------------------------------------------------------
 
 
-def _keep(asked: Serving, parts: list[_Part], received: Path, study: str | None) -> None:
-    """Rename and ingest the objects, one request at a time."""
-    with asked.writing:
-        version = asked.version()
+def _store_parts(state: Serving, parts: list[_Part], received: Path, study: str | None) -> None:
+    """Move the objects to ``received`` and ingest them, one request at a time."""
+    with state.writing:
+        version = state.version()
         known: dict[str, str] = {}
         placed: list[tuple[_Part, Path]] = []
         for part in parts:
             _identify(part, study)
             if part.failure is not None:
                 continue
-            before = known.setdefault(part.instance, part.sha256)
-            if before != part.sha256:
+            first = known.setdefault(part.instance, part.sha256)
+            if first != part.sha256:
                 part.failure = _DUPLICATE
                 continue
-            held = _held(version.catalog.connection, instance=part.instance)
-            if held is not None:
-                part.keys = (held.study_key, held.series_key, held.instance_key)
-                part.failure = None if _digest(held) == part.sha256 else _DUPLICATE
+            stored = _find_instance(version.catalog.connection, instance=part.instance)
+            if stored is not None:
+                part.keys = (stored.study_key, stored.series_key, stored.instance_key)
+                part.failure = None if _digest(stored) == part.sha256 else _DUPLICATE
                 continue
             target = received / part.sha256[:2] / f"{part.sha256}.dcm"
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(part.path, target)
-            _sync(target.parent)
+            _sync_folder(target.parent)
             placed.append((part, target))
         if placed:
-            _ingest(asked, placed)
+            _ingest(state, placed)
 
 
 def _identify(part: _Part, study: str | None) -> None:
@@ -252,68 +258,68 @@ def _identify(part: _Part, study: str | None) -> None:
     except WarehouseError:
         part.failure = _NOT_UNDERSTOOD
         return
-    part.sop_class = _uid(header.get("SOPClassUID"))
-    part.instance = _uid(header.get("SOPInstanceUID"))
-    if not part.instance or study not in {None, _uid(header.get("StudyInstanceUID"))}:
+    part.sop_class = _first_uid(header.get("SOPClassUID"))
+    part.instance = _first_uid(header.get("SOPInstanceUID"))
+    if not part.instance or study not in {None, _first_uid(header.get("StudyInstanceUID"))}:
         part.failure = _NO_MATCH
 
 
-def _uid(value: object) -> str:
-    """Return a UID as the ingest takes it: of several values the first one."""
+def _first_uid(value: object) -> str:
+    """Return a UID; of several values the first, as in the ingest."""
     return str((value[0] if value else "") if isinstance(value, list) else value or "")
 
 
-def _held(
+def _find_instance(
     connection: Any, *, instance: str | None = None, path: Path | None = None
 ) -> Instance | None:
-    """Return the instance of a key, or the one whose file this is."""
-    given = [None, None, instance, None if path is None else str(path)]
-    rows = connection.execute(statement("instances", "dicomweb"), given).fetchall()
+    """Return the instance with a key, or the one that is stored from a file; None if none is."""
+    parameters = [None, None, instance, None if path is None else str(path)]
+    rows = connection.execute(statement("instances", "dicomweb"), parameters).fetchall()
     return Instance._make(rows[0]) if rows else None
 
 
-def _digest(held: Instance) -> str:
-    """Return the SHA-256 of the file of an instance; empty if it is not there any more."""
+def _digest(instance: Instance) -> str:
+    """Return the SHA-256 of the file of an instance; empty if it is missing or has changed."""
     digest = hashlib.sha256()
     with contextlib.suppress(WarehouseError):
-        for chunk in whole_file(held):
+        for chunk in whole_file(instance):
             digest.update(chunk)
         return digest.hexdigest()
     return ""
 
 
-def _ingest(asked: Serving, placed: list[tuple[_Part, Path]]) -> None:
+def _ingest(state: Serving, placed: list[tuple[_Part, Path]]) -> None:
     paths = sorted({str(path) for _, path in placed})
     try:
-        asked.warehouse.ingest(*paths, workers=1)
+        state.warehouse.ingest(*paths, workers=1)
     except WarehouseError:
         for part, path in placed:
             path.unlink(missing_ok=True)
             part.failure = _NO_ROOM
         return
-    connection = asked.version().catalog.connection
+    connection = state.version().catalog.connection
     for part, path in placed:
-        held = _held_as(connection, part, path)
-        if held is None:
+        stored = _stored_instance(connection, part, path)
+        if stored is None:
             part.failure = _NOT_UNDERSTOOD
             path.unlink(missing_ok=True)
         else:
-            part.keys = (held.study_key, held.series_key, held.instance_key)
+            part.keys = (stored.study_key, stored.series_key, stored.instance_key)
 
 
-def _held_as(connection: Any, part: _Part, path: Path) -> Instance | None:
-    """Return the instance that the file of a part holds, or that has the same bytes already."""
-    held = _held(connection, instance=part.instance)
-    if held is not None and held.path == str(path):
-        return held
-    # Look it up by path: a UID with several values has another key, or it was ingested otherwise.
-    by_path = _held(connection, path=path)
-    if by_path is None and held is not None and _digest(held) == part.sha256:
-        return held
+def _stored_instance(connection: Any, part: _Part, path: Path) -> Instance | None:
+    """Return the instance stored from the file of a part, or one stored with the same bytes."""
+    stored = _find_instance(connection, instance=part.instance)
+    if stored is not None and stored.path == str(path):
+        return stored
+    # Look it up by path, as the key may not be the UID, such as of a UID with several values.
+    by_path = _find_instance(connection, path=path)
+    if by_path is None and stored is not None and _digest(stored) == part.sha256:
+        return stored
     return by_path
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -321,32 +327,35 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-# -- the answer -----------------------------------------------------------------------------------
+# -- response -------------------------------------------------------------------------------------
 
 
 def _response(parts: list[_Part], base: str, study: str | None) -> Response:
     stored = [part for part in parts if part.failure is None]
     failed = [part for part in parts if part.failure is not None]
-    answer: dict[str, Any] = {}
+    body: dict[str, Any] = {}
     if study is not None:
-        answer["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{study}"]}
+        body["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{study}"]}
     if failed:
-        items = [_item(part) | {"00081197": _value("US", part.failure)} for part in failed]
-        answer["00081198"] = {"vr": "SQ", "Value": items}
+        items = [
+            _sop_reference(part) | {"00081197": _element("US", part.failure)} for part in failed
+        ]
+        body["00081198"] = {"vr": "SQ", "Value": items}
     if stored:
         items = [
-            _item(part) | {"00081190": _value("UR", instance_address(base, *(part.keys or ())))}
+            _sop_reference(part)
+            | {"00081190": _element("UR", instance_address(base, *(part.keys or ())))}
             for part in stored
         ]
-        answer["00081199"] = {"vr": "SQ", "Value": items}
+        body["00081199"] = {"vr": "SQ", "Value": items}
     status = 200 if not failed else 202 if stored else 409
-    return Response(json.dumps(answer), status, media_type=DICOM_JSON)
+    return Response(json.dumps(body), status, media_type=DICOM_JSON)
 
 
-def _item(part: _Part) -> dict[str, Any]:
-    named = {"00081150": part.sop_class, "00081155": part.instance}
-    return {tag: _value("UI", uid) for tag, uid in named.items() if uid}
+def _sop_reference(part: _Part) -> dict[str, Any]:
+    uids = {"00081150": part.sop_class, "00081155": part.instance}
+    return {tag: _element("UI", uid) for tag, uid in uids.items() if uid}
 
 
-def _value(vr: str, value: object) -> dict[str, Any]:
+def _element(vr: str, value: object) -> dict[str, Any]:
     return {"vr": vr, "Value": [value]}

@@ -1,8 +1,7 @@
-"""REST: add and read values, and create and read jobs.
+"""REST routes that add and read values, and create, read, cancel and retry jobs.
 
-In: JSON. Out: what was stored, and rows as ``value list`` and ``job show`` have them. What is
-checked, and what errors say, is that of ``wh.components`` and ``wh.algorithms``: nothing is decided
-here. Who asks is the name of the token.
+In: JSON. Out: what was stored, and rows as in ``value list`` and ``job show``. Values and jobs are
+validated by ``wh.components`` and ``wh.algorithms``. The author of a change is the token's name.
 """
 
 from __future__ import annotations
@@ -44,51 +43,49 @@ class NewValue(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     socket: Annotated[_Text, Field(description="Slug of the socket")]
-    value: Annotated[Any, Field(description="JSON; this or dicom_series")] = None
-    dicom_series: Annotated[_Text | None, Field(description="A series as image set")] = None
-    series: Annotated[_Text | None, Field(description="The series that it is about")] = None
+    value: Annotated[Any, Field(description="Value as JSON; this or dicom_series")] = None
+    dicom_series: Annotated[_Text | None, Field(description="Series key, as an image set")] = None
+    series: Annotated[_Text | None, Field(description="Key of the series it is about")] = None
     instance: _Text | None = None
     study: _Text | None = None
     patient: _Text | None = None
-    by: Annotated[
-        _Text | None, Field(description="Who said it; by default the name of the token")
-    ] = None
+    by: Annotated[_Text | None, Field(description="Author, by default the token's name")] = None
     tool: Annotated[str, Field(max_length=1024)] = ""
     tool_version: Annotated[str, Field(max_length=1024)] = ""
-    strict: Annotated[bool, Field(description="Check geometry too")] = False
+    strict: Annotated[bool, Field(description="Check geometry, too")] = False
 
 
 class NewJob(BaseModel):
     """An algorithm, and one case or many."""
 
     model_config = ConfigDict(extra="forbid")
-    algorithm: Annotated[_Text, Field(description="Its name, or name@version")]
+    algorithm: Annotated[_Text, Field(description="Name, or name@version")]
     values: Annotated[
-        dict[str, _Text | None], Field(description="Of one case: socket to id of a value")
+        dict[str, _Text | None], Field(description="Inputs of one case: socket to value id")
     ] = {}
     series: Annotated[
-        dict[str, _Text], Field(description="Of one case: socket to key of a series")
+        dict[str, _Text], Field(description="Inputs of one case: socket to series key")
     ] = {}
     cohort: Annotated[
         _Text | list[_Text] | None,
-        Field(description="Instead: a run of a cohort, or keys of series, a case each"),
+        Field(description="Instead of one case: a run of a cohort, or series keys, one case each"),
     ] = None
 
 
-def _taken(model: type[BaseModel]) -> dict[str, Any]:
-    """Return how a body is described: what is read is stricter than the reader of the framework."""
+def _body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the OpenAPI description of a body; ``_read`` parses it more strictly than FastAPI."""
     schema = model.model_json_schema()
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _answers(*codes: int) -> dict[int | str, dict[str, Any]]:
-    texts = {200: "As it is", 201: "It is stored", 202: "They are asked for"}
+    texts = {200: "Current state", 201: "Stored", 202: "Jobs are created"}
     schema = {"application/json": {"schema": {"type": "object"}}}
     return {code: {"description": texts[code], "content": schema} for code in codes}
 
 
-async def _read(request: Request, model: type[BaseModel]) -> Any:
-    """Return a body: JSON as values are read, and of this shape.
+async def _read_body(request: Request, model: type[BaseModel]) -> Any:
+    """Parse the JSON body of a request, with the parser of values, and validate it.
 
     Raises
     ------
@@ -98,11 +95,11 @@ async def _read(request: Request, model: type[BaseModel]) -> Any:
 
     def parsed() -> Any:
         try:
-            found = json_text.parse(body)
+            content = json_text.parse(body)
         except ValueRefused as error:
             raise UsageError(f"the body is refused: {error.why}") from None
         try:
-            return model.model_validate(found, strict=True)
+            return model.model_validate(content, strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "body"
@@ -112,30 +109,30 @@ async def _read(request: Request, model: type[BaseModel]) -> Any:
 
 
 @contextmanager
-def _writing(asked: Serving) -> Iterator[Warehouse]:
-    """Change the warehouse, one request at a time.
+def _write_lock(state: Serving) -> Iterator[Warehouse]:
+    """Yield the warehouse for a change, one request at a time.
 
     Raises
     ------
     Busy
     """
-    if not asked.writing.acquire(timeout=asked.settings.seconds):
-        raise Busy("others are writing; ask again")
+    if not state.writing.acquire(timeout=state.settings.seconds):
+        raise Busy("other requests are writing; retry later")
     try:
-        yield asked.warehouse
+        yield state.warehouse
     finally:
-        asked.writing.release()
+        state.writing.release()
 
 
-async def _changed(request: Request, change: Callable[[Warehouse], Any]) -> Any:
+async def _run_change(request: Request, change: Callable[[Warehouse], Any]) -> Any:
     """Change the warehouse, in a thread."""
-    asked = serving(request)
+    state = serving(request)
 
     def changed() -> Any:
-        with _writing(asked) as warehouse:
+        with _write_lock(state) as warehouse:
             return change(warehouse)
 
-    return await to_thread.run_sync(changed, limiter=asked.writers)
+    return await to_thread.run_sync(changed, limiter=state.writers)
 
 
 # -- values ---------------------------------------------------------------------------------------
@@ -149,40 +146,45 @@ _USES = (
 
 @router.get("/values/{value_id}", responses=_answers(200), dependencies=_READ)
 def value(request: Request, version: Shown, value_id: str) -> dict[str, Any]:
-    """Return a value, and who said it about what. The content of a file is not shown."""
-    ask = version.catalog.connection
+    """Return a value and its uses; the content of a value that is a file is omitted."""
+    connection = version.catalog.connection
     query = "select * exclude (value) from socket_values where value_id = $1"
-    rows = dictionaries(ask, query, value_id)
+    rows = dictionaries(connection, query, value_id)
     if not rows:
         raise NotFound("values has no such row")
-    found: dict[str, Any] = plain(rows[0] | {"uses": dictionaries(ask, _USES, value_id)})
-    parts = serving(request).warehouse.components
-    if parts.is_json(value_id):
-        found["value"] = parts.value(value_id)
-    return found
+    result: dict[str, Any] = plain(rows[0] | {"uses": dictionaries(connection, _USES, value_id)})
+    components = serving(request).warehouse.components
+    if components.is_json(value_id):
+        result["value"] = components.value(value_id)
+    return result
 
 
 @router.post(
-    "/values", responses=_answers(200, 201), dependencies=_WRITE, openapi_extra=_taken(NewValue)
+    "/values",
+    responses=_answers(200, 201),
+    dependencies=_WRITE,
+    openapi_extra=_body_schema(NewValue),
 )
 async def add_value(request: Request) -> Response:
-    """Check a value and store it; 200 if it was stored before, and has another use now."""
-    given: NewValue = await _read(request, NewValue)
+    """Validate and store a value; 200 if it was already stored."""
+    body: NewValue = await _read_body(request, NewValue)
     # null is a valid value for some sockets.
-    content = {"value": given.value} if "value" in given.model_fields_set else {}
-    done = await _changed(
+    content = {"value": body.value} if "value" in body.model_fields_set else {}
+    added = await _run_change(
         request,
         lambda warehouse: warehouse.components.add_value(
-            given.socket, **content, dicom_series=given.dicom_series, series=given.series,
-            instance=given.instance, study=given.study, patient=given.patient, tool=given.tool,
-            tool_version=given.tool_version, strict=given.strict, by=given.by or _who(request),
+            body.socket, **content, dicom_series=body.dicom_series, series=body.series,
+            instance=body.instance, study=body.study, patient=body.patient, tool=body.tool,
+            tool_version=body.tool_version, strict=body.strict, by=body.by or _user(request),
         ),
     )  # fmt: skip
-    answer = {name: getattr(done, name) for name in ("value_id", "is_new", "use_id", "is_new_use")}
-    return JSONResponse(answer, 201 if done.is_new else 200)
+    response = {
+        name: getattr(added, name) for name in ("value_id", "is_new", "use_id", "is_new_use")
+    }
+    return JSONResponse(response, 201 if added.is_new else 200)
 
 
-def _who(request: Request) -> str:
+def _user(request: Request) -> str:
     name: str = request.state.principal.name
     return name
 
@@ -192,71 +194,71 @@ def _who(request: Request) -> str:
 
 @router.get("/jobs/{job_id}", responses=_answers(200), dependencies=_READ)
 def job(version: Shown, job_id: str) -> dict[str, Any]:
-    """Return a job: what it is to do, its inputs and outputs, and every state it was in."""
-    return _shown(version, job_id)
+    """Return a job with its inputs, outputs and all its states."""
+    return _job_row(version, job_id)
 
 
-def _shown(version: Version, job_id: str) -> dict[str, Any]:
-    ask = version.catalog.connection
-    rows = dictionaries(ask, "from jobs where job_id = $1", job_id)
+def _job_row(version: Version, job_id: str) -> dict[str, Any]:
+    connection = version.catalog.connection
+    rows = dictionaries(connection, "from jobs where job_id = $1", job_id)
     if not rows:
         raise NotFound("jobs has no such row")
     for name, view in {
         "inputs": "job_inputs", "outputs": "job_outputs", "states": "job_times",
     }.items():  # fmt: skip
         query = f"select * exclude (job_id) from {view} where job_id = $1 order by all"
-        rows[0][name] = dictionaries(ask, query, job_id)
-    found: dict[str, Any] = plain(rows[0])
-    return found
+        rows[0][name] = dictionaries(connection, query, job_id)
+    result: dict[str, Any] = plain(rows[0])
+    return result
 
 
-async def _told(request: Request, job_id: str, status: int = 200) -> Response:
-    shown = await run_in_threadpool(lambda: _shown(serving(request).version(), job_id))
-    return JSONResponse(shown, status)
+async def _job_response(request: Request, job_id: str, status: int = 200) -> Response:
+    row = await run_in_threadpool(lambda: _job_row(serving(request).version(), job_id))
+    return JSONResponse(row, status)
 
 
 @router.post(
-    "/jobs", responses=_answers(201, 202), dependencies=_WRITE, openapi_extra=_taken(NewJob)
+    "/jobs", responses=_answers(201, 202), dependencies=_WRITE, openapi_extra=_body_schema(NewJob)
 )
 async def ask_for_jobs(request: Request) -> Response:
-    """Ask for the job of a case, or those of a cohort; `dicom-warehouse run` executes them."""
-    given: NewJob = await _read(request, NewJob)
-    if (given.cohort is None) == (not given.values and not given.series):
-        raise UsageError("name values and series of one case, or a cohort")
-    if given.cohort is not None:
-        many = given.cohort
-        done = await _changed(
-            request, lambda warehouse: warehouse.algorithms.queue(given.algorithm, many)
+    """Create the job of a case, or those of a cohort; `dicom-warehouse run` executes them."""
+    body: NewJob = await _read_body(request, NewJob)
+    if (body.cohort is None) == (not body.values and not body.series):
+        raise UsageError("give values and series of one case, or a cohort")
+    if body.cohort is not None:
+        members = body.cohort
+        queued = await _run_change(
+            request, lambda warehouse: warehouse.algorithms.queue(body.algorithm, members)
         )
-        answer = {"cases": done.cases, "new": done.new, "unmatched": done.unmatched}
-        return JSONResponse(answer, 202)
-    made = await _changed(
+        counts = {"cases": queued.cases, "new": queued.new, "unmatched": queued.unmatched}
+        return JSONResponse(counts, 202)
+    submitted = await _run_change(
         request,
         lambda warehouse: warehouse.algorithms.submit(
-            given.algorithm, given.values, series=given.series, by=_who(request)
+            body.algorithm, body.values, series=body.series, by=_user(request)
         ),
     )
-    return await _told(request, made.job_id, 201)
+    return await _job_response(request, submitted.job_id, 201)
 
 
 @router.delete("/jobs/{job_id}", responses=_answers(200), dependencies=_WRITE)
 async def cancel(request: Request, job_id: str) -> Response:
-    """Cancel a job that has not ended; it stays, with its states."""
-    return await _happened(request, job_id, "cancel")
+    """Cancel a job that has not ended; its states are kept."""
+    return await _transition_response(request, job_id, "cancel")
 
 
 @router.post("/jobs/{job_id}/retry", responses=_answers(200), dependencies=_WRITE)
 async def retry(request: Request, job_id: str) -> Response:
-    """Let a job that failed or was cancelled be executed again by the next run."""
-    return await _happened(request, job_id, "retry")
+    """Queue a job that failed or was canceled, so that the next run executes it again."""
+    return await _transition_response(request, job_id, "retry")
 
 
-async def _happened(request: Request, job_id: str, what: str) -> Response:
+async def _transition_response(request: Request, job_id: str, transition: str) -> Response:
     def change(warehouse: Warehouse) -> str:
-        found = warehouse.algorithms.job(job_id).job_id
-        if found != job_id:
-            raise NotFound("jobs has no such row; give its whole id")
-        getattr(warehouse.algorithms, what)(found, by=_who(request))
-        return found
+        full_id = warehouse.algorithms.job(job_id).job_id
+        if full_id != job_id:
+            raise NotFound("jobs has no such row; give the full id")
+        getattr(warehouse.algorithms, transition)(full_id, by=_user(request))
+        return full_id
 
-    return await _told(request, await _changed(request, change))
+    return await _job_response(request, await _run_change(request, change))

@@ -1,7 +1,7 @@
 """Serve a viewer at the root: OHIF if it is installed, else the built-in page.
 
-In: a folder of files. Out: those files and nothing outside of it, each with a policy that lets a
-browser load from this server only. No data are in them, so they need no token.
+In: a folder. Out: its files and no others, with a content security policy that lets a browser load
+from this server only. The files contain no patient data, so they need no token.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _PLAIN = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A library with which OHIF overlays segmentations (ndarray) compiles code from text: without
-# 'unsafe-eval' they are not shown.
+# OHIF overlays segmentations with a library (ndarray) that compiles code from text, which needs
+# 'unsafe-eval'.
 _OHIF = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -56,8 +56,8 @@ _CONFIG: dict[str, Any] = {
     }],
 }  # fmt: skip
 
-# OHIF itself takes a token from the address of a study only, not of the list of studies, and loses
-# it when the page is loaded again. The key is that of the built-in page.
+# OHIF reads a token from the URL of a study only, not of the list of studies, and loses it when the
+# page is reloaded. The key in the session storage is that of the built-in page.
 _SCRIPT = """window.config = ({ servicesManager }) => {
   const address = new URL(location.href);
   if (address.searchParams.has("token")) {
@@ -67,7 +67,7 @@ _SCRIPT = """window.config = ({ servicesManager }) => {
   }
   const token = sessionStorage.getItem("token");
   if (token) {
-    // This is asked before there are services.
+    // This function runs before services exist.
     const register = servicesManager.registerServices.bind(servicesManager);
     servicesManager.registerServices = (...given) => {
       register(...given);
@@ -82,10 +82,10 @@ _SCRIPT = """window.config = ({ servicesManager }) => {
 
 
 def installed() -> Path | None:
-    """Return where ``viewer install`` puts OHIF, if it has."""
+    """Return the folder in which ``viewer install`` has put OHIF, if it exists."""
     folder = user_cache()
-    found = folder / "viewer" if folder else None
-    return found if found is not None and (found / "index.html").is_file() else None
+    ohif = folder / "viewer" if folder else None
+    return ohif if ohif is not None and (ohif / "index.html").is_file() else None
 
 
 def add(app: FastAPI, folder: Path | None) -> None:
@@ -99,22 +99,22 @@ def add(app: FastAPI, folder: Path | None) -> None:
 
     @app.get("/plain/{path:path}", include_in_schema=False)
     def plain(path: str) -> Response:
-        return _file(PAGE, path, _PLAIN)
+        return _file_response(PAGE, path, _PLAIN)
 
     @app.get("/{path:path}", include_in_schema=False)
     def root(path: str) -> Response:
         if ohif is not None:
-            return _file(ohif, path, _OHIF)
-        return _file(PAGE, path, _PLAIN)
+            return _file_response(ohif, path, _OHIF)
+        return _file_response(PAGE, path, _PLAIN)
 
 
-def _file(folder: Path, path: str, policy: str) -> Response:
-    """Return a file of a folder; a path of a page that has none is the page itself."""
+def _file_response(folder: Path, path: str, policy: str) -> Response:
+    """Return a file of a folder, or the page itself for a path that its script interprets."""
     headers = {"Content-Security-Policy": policy, **_ISOLATED}
-    found = (folder / path).resolve()
-    if found.is_file() and found.is_relative_to(folder.resolve()):
-        kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
-        return FileResponse(found, media_type=kind, headers=headers)
+    target = (folder / path).resolve()
+    if target.is_file() and target.is_relative_to(folder.resolve()):
+        kind = mimetypes.guess_type(target.name)[0] or "application/octet-stream"
+        return FileResponse(target, media_type=kind, headers=headers)
     if (
         "." in path.rpartition("/")[2]
         or path.startswith(("api", "dicomweb"))

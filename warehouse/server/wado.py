@@ -1,6 +1,6 @@
-"""WADO-RS (PS3.18): objects, frames, bulk data and pictures, read from source files.
+"""Serve WADO-RS from source files: objects, frames, bulk data and pictures (PS3.18).
 
-In: requests. Out: bytes. What is answered from the index is in ``dicomweb``.
+In: requests. Out: bytes. ``dicomweb`` serves metadata.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ router = APIRouter(
 
 Accept = Annotated[str | None, Header(include_in_schema=False)]
 
-_LOOK: dict[str, Any] = {
+_RENDERING: dict[str, Any] = {
     "parameters": [
         parameter(
             "window",
@@ -46,9 +46,11 @@ _LOOK: dict[str, Any] = {
         parameter(
             "viewport",
             {"type": "string", "pattern": "^[1-9][0-9]{0,2},[1-9][0-9]{0,2}$"},
-            "columns,rows that the picture has to fit",
+            "columns,rows to fit the picture into",
         ),
-        parameter("quality", {"type": "integer", "minimum": 1, "maximum": 100}, "of a JPEG"),
+        parameter(
+            "quality", {"type": "integer", "minimum": 1, "maximum": 100}, "Quality of a JPEG"
+        ),
     ]
 }
 
@@ -56,41 +58,44 @@ _LOOK: dict[str, Any] = {
 # -- objects --------------------------------------------------------------------------------------
 
 
-def _objects(found: Sequence[Instance], accept: str | None) -> Response:
-    form = object_form(accept, [one.transfer_syntax for one in found])
-    require_source(found[0])
+def _objects_response(instances: Sequence[Instance], accept: str | None) -> Response:
+    form = object_form(accept, [instance.transfer_syntax for instance in instances])
+    require_source(instances[0])
     if form == "application/zip":
-        names = ((f"{one.series_key}/{one.instance_key}.dcm", one) for one in found)
-        return StreamingResponse(zipped(_safe(names)), media_type=form)
+        names = (
+            (f"{instance.series_key}/{instance.instance_key}.dcm", instance)
+            for instance in instances
+        )
+        return StreamingResponse(zipped(_safe_names(names)), media_type=form)
     if form == DICOM:
-        if len(found) > 1:
-            raise NotAcceptable(f"{len(found)} objects are to be had as multipart/related")
-        media = f"{DICOM}; transfer-syntax={found[0].transfer_syntax}"
-        size = {"Content-Length": str(found[0].size_bytes)}
-        return StreamingResponse(whole_file(found[0]), media_type=media, headers=size)
+        if len(instances) > 1:
+            raise NotAcceptable(f"{len(instances)} objects are available only as multipart/related")
+        media = f"{DICOM}; transfer-syntax={instances[0].transfer_syntax}"
+        size = {"Content-Length": str(instances[0].size_bytes)}
+        return StreamingResponse(whole_file(instances[0]), media_type=media, headers=size)
     parts = (
-        Part(f"{DICOM}; transfer-syntax={one.transfer_syntax}", "", whole_file(one))
-        for one in found
+        Part(f"{DICOM}; transfer-syntax={instance.transfer_syntax}", "", whole_file(instance))
+        for instance in instances
     )
     return related(parts, DICOM)
 
 
-def _safe(named: Iterator[tuple[str, Instance]]) -> Iterator[tuple[str, Instance]]:
+def _safe_names(named: Iterator[tuple[str, Instance]]) -> Iterator[tuple[str, Instance]]:
     """Yield file names that are safe to unpack."""
-    for name, one in named:
-        yield "/".join(re.sub(r"[^\w.-]|^\.+", "_", part) for part in name.split("/")), one
+    for name, instance in named:
+        yield "/".join(re.sub(r"[^\w.-]|^\.+", "_", part) for part in name.split("/")), instance
 
 
 @router.get("/studies/{study}", responses=answers(RELATED, "application/zip"))
 def study_objects(version: Shown, study: str, accept: Accept = None) -> Response:
     """Return the objects of a study, as they were ingested."""
-    return _objects(version.images.instances(study), accept)
+    return _objects_response(version.images.instances(study), accept)
 
 
 @router.get("/studies/{study}/series/{series}", responses=answers(RELATED, "application/zip"))
 def series_objects(version: Shown, study: str, series: str, accept: Accept = None) -> Response:
     """Return the objects of a series."""
-    return _objects(version.images.instances(study, series), accept)
+    return _objects_response(version.images.instances(study, series), accept)
 
 
 _INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
@@ -100,8 +105,8 @@ _INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
 def instance_object(
     version: Shown, study: str, series: str, instance: str, accept: Accept = None
 ) -> Response:
-    """Return an object, byte by byte as it was ingested."""
-    return _objects(version.images.instances(study, series, instance), accept)
+    """Return the bytes of an object, as they were ingested."""
+    return _objects_response(version.images.instances(study, series, instance), accept)
 
 
 # -- frames and bulk data -------------------------------------------------------------------------
@@ -111,29 +116,29 @@ def instance_object(
 def instance_frames(
     version: Shown, study: str, series: str, instance: str, numbers: str, accept: Accept = None
 ) -> Response:
-    """Return frames, from 1, with commas between, as stored or decompressed."""
-    (one,) = version.images.instances(study, series, instance)
-    image = version.images.image(one)
-    chosen = _numbers(numbers, image.frame_count)
+    """Return frames by comma-separated numbers, from 1, as stored or decompressed."""
+    (stored,) = version.images.instances(study, series, instance)
+    image = version.images.image(stored)
+    chosen = _frame_indices(numbers, image.frame_count)
     form = frame_form(accept, image.TransferSyntaxUID, is_compressed=image.is_encapsulated)
     if not form.is_multipart and len(chosen) > 1:
-        raise NotAcceptable("several frames are to be had as multipart/related")
-    made = frames(version.images, image, chosen, is_stored=form.is_stored)
-    stated = f"{form.media}; transfer-syntax={form.syntax}"
+        raise NotAcceptable("several frames are available only as multipart/related")
+    content = frames(version.images, image, chosen, is_stored=form.is_stored)
+    content_type = f"{form.media}; transfer-syntax={form.syntax}"
     if not form.is_multipart:
-        return Response(next(made), media_type=stated)
-    parts = (Part(stated, "", [frame]) for frame in made)
+        return Response(next(content), media_type=content_type)
+    parts = (Part(content_type, "", [frame]) for frame in content)
     return related(parts, form.media, at_once=len(chosen) == 1)
 
 
-def _numbers(text: str, count: int) -> list[int]:
-    """Return numbers of frames from 0."""
+def _frame_indices(text: str, count: int) -> list[int]:
+    """Return the indices, from 0, of frames that are counted from 1."""
     parts = text.split(",")
     if not all(re.fullmatch(r"\d{1,9}", part, re.ASCII) for part in parts):
-        raise UsageError("frames are numbers from 1, with commas between")
+        raise UsageError("frames must be comma-separated numbers, counted from 1")
     chosen = [int(part) - 1 for part in parts]
     if not all(0 <= number < count for number in chosen):
-        raise NotFound(f"the instance has {count} frames, from 1")
+        raise NotFound(f"the instance has {count} frames, counted from 1")
     return chosen
 
 
@@ -147,42 +152,42 @@ _VALUE = (
 def bulk_data(
     version: Shown, study: str, series: str, instance: str, place: str, accept: Accept = None
 ) -> Response:
-    """Return a binary value, or the pixel data, of an element: a tag, after its items."""
-    (one,) = version.images.instances(study, series, instance)
+    """Return a binary value or the pixel data; the place is a tag, after the path of its item."""
+    (stored,) = version.images.instances(study, series, instance)
     path, _, tag = place.rpartition(".")
-    session = session_about(version.catalog, [one.instance_id])
-    rows = session.execute(_VALUE, [one.instance_id, path, tag]).fetchall()
+    session = session_about(version.catalog, [stored.instance_id])
+    rows = session.execute(_VALUE, [stored.instance_id, path, tag]).fetchall()
     if not rows or rows[0][1] is None:
         raise NotFound("the instance has no such binary value")
     if path == "" and tag in {"7FE00008", "7FE00009", "7FE00010"} and rows[0][2] is None:
-        return _pixel_data(version, version.images.image(one), accept)
+        return _pixel_data_response(version, version.images.image(stored), accept)
     form = frame_form(accept, None, is_compressed=False)
     content: Iterator[bytes] = (
-        iter([rows[0][3]]) if rows[0][3] is not None else _value(version, rows[0][2])
+        iter([rows[0][3]]) if rows[0][3] is not None else _stored_value(version, rows[0][2])
     )
     if not form.is_multipart:
         return StreamingResponse(content, media_type=OCTETS)
     return related([Part(OCTETS, "", content)], OCTETS)
 
 
-def _pixel_data(version: Version, image: Image, accept: str | None) -> Response:
-    """Return all pixel data: native ones as one part, compressed ones a frame a part."""
+def _pixel_data_response(version: Version, image: Image, accept: str | None) -> Response:
+    """Return all pixel data: native as one part, compressed with one part per frame."""
     form = frame_form(accept, image.TransferSyntaxUID, is_compressed=image.is_encapsulated)
-    stated = f"{form.media}; transfer-syntax={form.syntax}"
+    content_type = f"{form.media}; transfer-syntax={form.syntax}"
     if not image.is_encapsulated:
-        whole = native_pixels(image)
+        native = native_pixels(image)
         if not form.is_multipart:
-            return StreamingResponse(whole, media_type=stated)
-        return related([Part(stated, "", whole)], form.media)
+            return StreamingResponse(native, media_type=content_type)
+        return related([Part(content_type, "", native)], form.media)
     if not form.is_multipart and image.frame_count > 1:
-        raise NotAcceptable("several frames are to be had as multipart/related")
-    made = frames(version.images, image, range(image.frame_count), is_stored=form.is_stored)
+        raise NotAcceptable("several frames are available only as multipart/related")
+    content = frames(version.images, image, range(image.frame_count), is_stored=form.is_stored)
     if not form.is_multipart:
-        return Response(next(made), media_type=stated)
-    return related((Part(stated, "", [frame]) for frame in made), form.media)
+        return Response(next(content), media_type=content_type)
+    return related((Part(content_type, "", [frame]) for frame in content), form.media)
 
 
-def _value(version: Version, sha256: str) -> Iterator[bytes]:
+def _stored_value(version: Version, sha256: str) -> Iterator[bytes]:
     with open_value(version.catalog, sha256) as file:
         while chunk := file.read(1 << 20):
             yield chunk
@@ -191,53 +196,55 @@ def _value(version: Version, sha256: str) -> Iterator[bytes]:
 # -- pictures -------------------------------------------------------------------------------------
 
 
-def _picture(
+def _picture_response(
     request: Request,
     version: Version,
-    found: Sequence[Instance],
+    instances: Sequence[Instance],
     frame: int | None,
     side: int | None = None,
 ) -> Response:
     media = choose(request.headers.get("accept"), rendered.MEDIA)
-    shown = [one for one in found if one.has_pixels] or list(found)
-    one = shown[len(shown) // 2]
-    image = version.images.image(one)
+    with_pixels = [instance for instance in instances if instance.has_pixels] or list(instances)
+    instance = with_pixels[len(with_pixels) // 2]
+    image = version.images.image(instance)
     number = image.frame_count // 2 if frame is None else frame
     if not 0 <= number < image.frame_count:
-        raise NotFound(f"the instance has {image.frame_count} frames, from 1")
+        raise NotFound(f"the instance has {image.frame_count} frames, counted from 1")
     try:
-        made = rendered.picture(image, number, request.query_params, media, side=side)
+        content = rendered.picture(image, number, request.query_params, media, side=side)
     except MemoryError:
-        raise PixelsUnreadable(one.path, "there is not enough memory for its picture") from None
-    return Response(made, media_type=media)
+        raise PixelsUnreadable(instance.path, "there is not enough memory to render it") from None
+    return Response(content, media_type=media)
 
 
 _PICTURES = answers(*rendered.MEDIA)
 
 
-def _pictures(path: str, side: int | None, what: str) -> None:
-    """Add the routes of pictures of one kind."""
+def _add_picture_routes(path: str, side: int | None, what: str) -> None:
+    """Add the routes of a kind of picture for each level."""
 
     def of_study(request: Request, version: Shown, study: str) -> Response:
-        return _picture(request, version, version.images.instances(study), None, side)
+        return _picture_response(request, version, version.images.instances(study), None, side)
 
     def of_series(request: Request, version: Shown, study: str, series: str) -> Response:
-        return _picture(request, version, version.images.instances(study, series), None, side)
+        return _picture_response(
+            request, version, version.images.instances(study, series), None, side
+        )
 
     def of_instance(
         request: Request, version: Shown, study: str, series: str, instance: str
     ) -> Response:
-        found = version.images.instances(study, series, instance)
-        return _picture(request, version, found, None if side else 0, side)
+        instances = version.images.instances(study, series, instance)
+        return _picture_response(request, version, instances, None if side else 0, side)
 
     def of_frame(
         request: Request, version: Shown, study: str, series: str, instance: str, number: str
     ) -> Response:
-        found = version.images.instances(study, series, instance)
-        (frame, *rest) = _numbers(number, version.images.image(found[0]).frame_count)
+        instances = version.images.instances(study, series, instance)
+        (frame, *rest) = _frame_indices(number, version.images.image(instances[0]).frame_count)
         if rest:
-            raise UsageError("one frame at a time makes a picture")
-        return _picture(request, version, found, frame, side)
+            raise UsageError("a picture shows one frame: give one number")
+        return _picture_response(request, version, instances, frame, side)
 
     routes: list[tuple[str, str, Callable[..., Response]]] = [
         ("/studies/{study}", "study", of_study),
@@ -252,9 +259,9 @@ def _pictures(path: str, side: int | None, what: str) -> None:
             methods=["GET"],
             responses=_PICTURES,
             name=f"{level} {path}",
-            openapi_extra=_LOOK,
+            openapi_extra=_RENDERING,
         )
 
 
-_pictures("rendered", None, "a picture")
-_pictures("thumbnail", 128, "a small picture")
+_add_picture_routes("rendered", None, "a picture")
+_add_picture_routes("thumbnail", 128, "a small picture")

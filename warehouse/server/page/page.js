@@ -1,5 +1,5 @@
 // The built-in viewer: patients, their studies, series with thumbnails, a header, three planes.
-// It asks /api/v1 and /dicomweb of its own server and nobody else. ?token=… is sent as a bearer token.
+// It requests /api/v1 and /dicomweb of its own server only. ?token=… is sent as a bearer token.
 "use strict";
 
 const address = new URL(location.href);
@@ -11,34 +11,34 @@ if (address.searchParams.has("token")) {
 }
 const main = document.getElementById("main");
 const trail = document.getElementById("trail");
-let asked = 0;
-let shown = [];
+let requests = 0;
+let objectUrls = [];
 
 function node(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
+  const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else made.setAttribute(key, value);
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value);
   }
-  made.append(...children.map((child) => child ?? ""));
-  return made;
+  element.append(...children.map((child) => child ?? ""));
+  return element;
 }
 
 async function get(path) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(path, { headers });
-  if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Error(told.message || `${answer.status} ${answer.statusText}`);
+  const response = await fetch(path, { headers });
+  if (!response.ok) {
+    const problem = await response.json().catch(() => ({}));
+    throw new Error(problem.message || `${response.status} ${response.statusText}`);
   }
-  document.getElementById("version").textContent = `version ${answer.headers.get("X-Warehouse-Version")}`;
-  return answer;
+  document.getElementById("version").textContent = `version ${response.headers.get("X-Warehouse-Version")}`;
+  return response;
 }
 
 async function picture(image, path) {
   try {
     const url = URL.createObjectURL(await (await get(path)).blob());
-    shown.push(url);
+    objectUrls.push(url);
     image.src = url;
     await image.decode();
   } catch (error) {
@@ -62,34 +62,34 @@ function table(columns, rows, open) {
   return node("table", {}, node("thead", {}, head), node("tbody", {}, ...body));
 }
 
-function pages(told) {
+function pages(page) {
   const go = (url) => () => { const p = new URL(url); list(p.pathname + p.search).catch(fail); };
-  const made = node("div", { class: "more" }, `${told.count} in all`);
-  if (told.previous) made.append(node("button", { onclick: go(told.previous) }, "Previous"));
-  if (told.next) made.append(node("button", { onclick: go(told.next) }, "Next"));
-  return made;
+  const buttons = node("div", { class: "more" }, `${page.count} in all`);
+  if (page.previous) buttons.append(node("button", { onclick: go(page.previous) }, "Previous"));
+  if (page.next) buttons.append(node("button", { onclick: go(page.next) }, "Next"));
+  return buttons;
 }
 
 async function list(path) {
-  const mine = ++asked;
-  const told = await (await get(path)).json();
-  if (mine !== asked) return;
+  const current = ++requests;
+  const page = await (await get(path)).json();
+  if (current !== requests) return;
   const columns = [["PatientID", "Patient ID"], ["PatientName", "Name"], ["PatientBirthDate", "Born"],
     ["PatientSex", "Sex"], ["study_count", "Studies"], ["latest_study_at", "Latest study"]];
-  main.replaceChildren(table(columns, told.results, (row) => link(row.patient_key)), pages(told));
+  main.replaceChildren(table(columns, page.results, (row) => link(row.patient_key)), pages(page));
 }
 
 async function patient(key) {
-  const told = await (await get(`/api/v1/studies?patient_key=${part(key)}&order=-study_at&limit=1000`)).json();
+  const page = await (await get(`/api/v1/studies?patient_key=${part(key)}&order=-study_at&limit=1000`)).json();
   const columns = [["StudyDate", "Date"], ["StudyDescription", "Study"], ["modalities", "Modalities"],
     ["AccessionNumber", "Accession"], ["series_count", "Series"], ["instance_count", "Instances"]];
-  return [table(columns, told.results, (row) => link(key, row.study_key)),
+  return [table(columns, page.results, (row) => link(key, row.study_key)),
     node("p", {}, node("a", { href: `/api/v1/patients/${part(key)}/files.zip` }, "All files as zip"))];
 }
 
 async function study(key, uid) {
-  const told = await (await get(`/api/v1/series?study_key=${part(uid)}&order=SeriesNumber&limit=1000`)).json();
-  const cards = told.results.map((row) => {
+  const page = await (await get(`/api/v1/series?study_key=${part(uid)}&order=SeriesNumber&limit=1000`)).json();
+  const cards = page.results.map((row) => {
     const image = row.image_count ? node("img", { alt: "" }) : node("div", { class: "none" }, row.Modality ?? "–");
     if (row.image_count) picture(image, `/dicomweb/studies/${part(uid)}/series/${part(row.series_key)}/thumbnail`);
     return node("a", { href: link(key, uid, row.series_key), "data-series": row.series_key }, image,
@@ -101,32 +101,32 @@ async function study(key, uid) {
 
 async function series(key, uid, name) {
   const base = `/dicomweb/studies/${part(uid)}/series/${part(name)}`;
-  const told = await (await get(`/api/v1/instances?series_key=${part(name)}&order=InstanceNumber&limit=1`)).json();
+  const page = await (await get(`/api/v1/instances?series_key=${part(name)}&order=InstanceNumber&limit=1`)).json();
   const row = await (await get(`/api/v1/series/${part(name)}`)).json();
-  const look = node("div", { class: "look" });
+  const figures = node("div", { class: "look" });
   if (row.image_count) {
     const image = node("img", { alt: "a frame", id: "frame" });
     const count = Math.max(1, row.frame_count ?? row.image_count);
-    const at = node("input", { type: "range", min: 0, max: count - 1, value: Math.floor(count / 2), "aria-label": "Frame" });
-    const said = node("figcaption", {});
+    const slider = node("input", { type: "range", min: 0, max: count - 1, value: Math.floor(count / 2), "aria-label": "Frame" });
+    const caption = node("figcaption", {});
     const show = () => {
-      said.textContent = `frame ${Number(at.value) + 1} of ${count}`;
-      return picture(image, `/api/v1/series/${part(name)}/picture.png?slice=${at.value}`);
+      caption.textContent = `frame ${Number(slider.value) + 1} of ${count}`;
+      return picture(image, `/api/v1/series/${part(name)}/picture.png?slice=${slider.value}`);
     };
-    at.addEventListener("change", show);
-    look.append(node("figure", {}, image, at, said));
+    slider.addEventListener("change", show);
+    figures.append(node("figure", {}, image, slider, caption));
     show();
     const planes = node("img", { alt: "three planes", id: "planes" });
-    look.append(node("figure", {}, planes));
+    figures.append(node("figure", {}, planes));
     picture(planes, `/api/v1/series/${part(name)}/planes.png`);
   }
   const header = node("table", { id: "header" });
-  if (told.results.length) {
-    const lines = await (await get(`/api/v1/instances/${part(told.results[0].instance_key)}/header`)).json();
+  if (page.results.length) {
+    const lines = await (await get(`/api/v1/instances/${part(page.results[0].instance_key)}/header`)).json();
     header.append(...lines.map((line) => node("tr", {}, node("td", {}, node("code", {}, line.tag)),
       node("td", {}, line.keyword), node("td", {}, line.vr), node("td", { class: "value" }, line.value))));
   }
-  return [look, node("p", {}, node("a", { href: `/api/v1/series/${part(name)}/files.zip` }, "Files as zip"), " ",
+  return [figures, node("p", {}, node("a", { href: `/api/v1/series/${part(name)}/files.zip` }, "Files as zip"), " ",
     node("a", { href: `/api/v1/series/${part(name)}/volume.nii.gz` }, "NIfTI"), " ",
     node("a", { href: `${base}/metadata` }, "DICOM JSON")), header];
 }
@@ -137,20 +137,20 @@ function fail(error) {
 
 async function route() {
   const keys = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
-  const mine = ++asked;
+  const current = ++requests;
   const titles = ["Patient", "Study", "Series"];
   trail.replaceChildren(node("a", { href: "#/" }, "Patients"),
     ...keys.map((key, n) => node("a", { href: link(...keys.slice(0, n + 1)) }, `${titles[n]} ${key}`)));
-  shown.forEach(URL.revokeObjectURL);
-  shown = [];
+  objectUrls.forEach(URL.revokeObjectURL);
+  objectUrls = [];
   try {
     if (!keys.length) return await list("/api/v1/patients?order=-latest_study_at");
-    const made = await [patient, study, series][Math.min(keys.length, 3) - 1](...keys);
-    if (mine === asked) main.replaceChildren(...made);
+    const elements = await [patient, study, series][Math.min(keys.length, 3) - 1](...keys);
+    if (current === requests) main.replaceChildren(...elements);
   } catch (error) {
-    if (mine === asked) fail(error);
+    if (current === requests) fail(error);
   }
-  document.body.dataset.ready = String(mine);
+  document.body.dataset.ready = String(current);
 }
 
 document.getElementById("search").addEventListener("submit", (event) => {
