@@ -193,6 +193,7 @@ def test_a_log_names_no_patient(
     [
         ({"aet": "A" * 17}, "not an AE title"), ({"aet": " "}, "not an AE title"),
         ({"port": 70_000}, "not a port"), ({"associations": 0}, "more than 0"),
+        ({"pdu_bytes": 0}, "more than 0"), ({"network_seconds": -1}, "more than 0"),
         ({"sop_classes": ("x",)}, "not a UID"), ({"allow": ("Ä",)}, "not an AE title"),
         ({"mode": "some"}, "unknown mode"),
     ],

@@ -141,6 +141,12 @@ def test_a_file_of_tokens_keeps_no_secret(tmp_path: Path) -> None:
         read_tokens(path)
 
 
+def test_a_server_does_not_start_without_the_token_file_it_is_given(tmp_path: Path) -> None:
+    made = run("serve", "-w", str(tmp_path / "w"), "--tokens", str(tmp_path / "tokne.json"))
+    assert made.returncode == 2
+    assert "tokne.json does not exist; create a token with" in made.stderr
+
+
 def test_other_machines_need_tokens(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="token add"):
         check(ServerSettings(host="0.0.0.0", tokens=tmp_path / "none"))

@@ -309,6 +309,7 @@ def test_bodies_that_are_none(client: Client) -> None:
     "series?columns=Nothing", "series?format=xml", "studies?format=series_csv", "series_csv?Nothing=1", "series?description=T1", "series?header_fields=1",
     "series?search=" + "x" * 8192, "series?search=%00", "files.zip", "series?cursor=WyJuIl0",
     "series?cursor=WyJuIiwgeyJhIjogMX1d", "series/x/picture.png?slice=-1",
+    "series?format=csv&page_size=5", "series?format=parquet&cursor=WyJuIl0",
 ])  # fmt: skip
 def test_what_has_no_meaning_is_refused(client: Client, path: str) -> None:
     answer = client.get(f"/api/v1/{path}")

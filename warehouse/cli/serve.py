@@ -129,6 +129,11 @@ def serve(
         from warehouse.server.settings import ServerSettings
     except ImportError as error:
         raise errors.NotInstalled("a server", error.name or "fastapi", "server") from None
+    if tokens is not None and not tokens.exists():
+        raise errors.UsageError(
+            f"{tokens} does not exist; create a token with: dicom-warehouse token add NAME "
+            f"--tokens {tokens}; or leave out --tokens"
+        )
     settings = ServerSettings(
         host=host, port=port, tokens=_file(tokens, warehouse),
         received=received and received.absolute(), viewer=viewer,

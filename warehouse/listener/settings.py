@@ -155,7 +155,10 @@ class ListenerSettings:
         object.__setattr__(self, "allow", tuple(map(checked_aet, self.allow)))
         if not 0 <= self.port < 65536:
             raise UsageError(f"{self.port} is not a port: 0 to 65535")
-        for name in ("batch_files", "batch_seconds", "associations", "object_bytes"):
+        for name in (
+            "batch_files", "batch_seconds", "associations", "object_bytes", "pdu_bytes",
+            "network_seconds",
+        ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be more than 0")
         for uid in self.sop_classes:

@@ -149,6 +149,10 @@ def rows(
         )  # fmt: skip
     size = limit or _page_size(params.get("page_size"))
     if form != "json":
+        if ignored := [name for name in ("page_size", "cursor") if name in params]:
+            raise UsageError(
+                f"{' and '.join(ignored)}: format {form} has no pages; use limit, or format=json"
+            )
         relation = filters.select(
             version.catalog, view, wanted, search=search, order=order, columns=columns, limit=limit
         )

@@ -42,8 +42,6 @@ class ServerSettings:
     """Limit of the body of a value: an annotation of a million points has about 60 MB."""
     text_bytes: int = 1 << 20
     """Limit of any other body."""
-    rows: int = 10_000
-    """Limit of the rows of a page, and of a QIDO result."""
     answer_rows: int = 1_000_000
     """Limit of the rows of an SQL result, and of a list as a file."""
     answer_bytes: int = 256 << 20
