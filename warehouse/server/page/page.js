@@ -58,7 +58,9 @@ function table(columns, rows, open) {
     });
     return node("tr", { tabindex: 0, onclick: go, onkeydown: (e) => e.key === "Enter" && go() }, ...cells);
   });
-  const head = node("tr", {}, ...columns.map(([, title]) => node("th", {}, title)));
+  const isNumber = (name) => rows.some((row) => typeof row[name] === "number");
+  const head = node("tr", {}, ...columns.map(([name, title]) =>
+    node("th", isNumber(name) ? { class: "number" } : {}, title)));
   return node("table", {}, node("thead", {}, head), node("tbody", {}, ...body));
 }
 
