@@ -1,7 +1,7 @@
-"""Derive rows of `annotations` from the shapes of annotations, with lengths and areas.
+"""Convert the shapes of annotations to rows of `annotations`, with lengths, areas and angles.
 
-In: what was checked. Out: one Arrow table; of a file of very many shapes, parts that no version
-names yet.
+In: validated annotations. Out: one Arrow table; for a large file, parts that no version references
+yet.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from warehouse.store.layout import Part
 
 STAGED_BYTES = 4 << 20
-"""Arrow rows of annotations that are written as one part."""
+"""Size of Arrow rows from which they are written as a part, in bytes."""
 
 
 def stage(
     root: Path, value_id: str, kind: Kind, file: Path
 ) -> tuple[list[Part], dict[str, Any], int]:
-    """Write the shapes of a large annotation as parts that no version names yet.
+    """Write the shapes of a large annotation as parts that no version references yet.
 
-    Returns them, what the file says beside its shapes, and the number of shapes.
+    Returns the parts, the head of the annotation, and the number of shapes.
     """
     staged: list[Part] = []
     head: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def _part(root: Path, tables: list[pa.Table]) -> Part:
 
 
 def measured(annotations: Iterable[tuple[str, Kind, Any]]) -> pa.Table:
-    """Return the rows of annotations: the id of each value, its kind and its shapes, if any."""
+    """Return the rows of annotations, given the id, kind and shapes of each; ids count once."""
     made: dict[str, pa.Table] = {}
     for value_id, kind, found in annotations:
         if found and value_id not in made:
@@ -76,7 +76,7 @@ def measured(annotations: Iterable[tuple[str, Kind, Any]]) -> pa.Table:
 
 
 def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
-    """Return the rows of each kind of shape together."""
+    """Concatenate the tables of each kind of shape."""
     kinds: dict[str, list[pa.Table]] = defaultdict(list)
     for table in tables:
         kinds[table["kind"][0].as_py()].append(table)
@@ -85,7 +85,7 @@ def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
 
 @contextmanager
 def _measuring() -> Iterator[Callable[[pa.Table], pa.Table]]:
-    """Open a connection, and yield what adds sizes to rows of annotations."""
+    """Open a connection, and yield a function that adds measures to rows of annotations."""
     schema, asked = named("annotations").schema, statement("measures", "components")
     connection = connect(threads=1)
     try:
@@ -93,7 +93,7 @@ def _measuring() -> Iterator[Callable[[pa.Table], pa.Table]]:
 
         def measure(rows: pa.Table) -> pa.Table:
             if rows.num_rows and rows["kind"][0].as_py() == "POIN":
-                # Points have no size, and files with very many shapes consist mostly of points.
+                # Points have no measures, and files with very many shapes consist mostly of points.
                 nulls = [pa.nulls(rows.num_rows, pa.float64())] * 3
                 return pa.Table.from_arrays([*rows.columns, *nulls], schema=schema)
             connection.register("shapes", rows)

@@ -1,4 +1,4 @@
-"""A program: exit with 0 if a file is a BIOM table in HDF5. Run by path, never imported.
+"""Exit with 0 if a file is a BIOM table in HDF5. Run as a program by path, never imported.
 
 BIOM 2.1: attributes id, type, format-version, shape and nnz, and the groups observation and sample,
 each with ids and a sparse matrix (data, indices, indptr) whose sizes agree.
@@ -12,7 +12,7 @@ NOT_INSTALLED = 3
 
 
 def main(path: str) -> int:
-    """Return 0, 1 if it is none, 3 without h5py."""
+    """Return 0 for a BIOM table, 1 for any other file, 3 if h5py is not installed."""
     try:
         import h5py  # noqa: PLC0415 - an extra
     except ImportError:
@@ -30,7 +30,7 @@ def main(path: str) -> int:
                 good &= matrix["indptr"].shape == (ids + 1,)
                 good &= others >= 0
             return 0 if good else 1
-    except Exception:  # noqa: BLE001 - whatever h5py says, it is no table
+    except Exception:  # noqa: BLE001 - a file that h5py cannot read is not a table
         return 1
 
 

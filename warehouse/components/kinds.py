@@ -1,8 +1,8 @@
 """The 40 kinds of sockets, read from ``sql/rules/kinds.csv``.
 
-In: a code such as ``MPOL``, or its label. Out: ``Kind``. The same table is the view ``kinds``. The
-names by which the older edition of Grand Challenge's ``components.models`` asked for groups of
-kinds answer as well: ``InterfaceKind.interface_type_json()``; the newer one has them in ``groups``.
+In: a code such as ``MPOL``, or its label. Out: ``Kind``. The view ``kinds`` is the same table.
+``groups`` has the groups of kinds by their names in Grand Challenge's ``components.models``, and
+``InterfaceKind`` by those in its older edition: ``InterfaceKind.interface_type_json()``.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from warehouse.sqlfiles import sql_folder
 FILE = "kinds.csv"
 
 SUPER_KINDS = {"I": "Image", "F": "File", "V": "Value"}
-"""What a value of a socket is: an image, a file, or a value in the table."""
+"""Code → label of a super kind: an image, a file, or a value in the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What values of a socket are."""
+    """Kind of the values of a socket."""
 
     code: str
     label: str
     family: str
     """``json``, ``image`` or ``file``."""
     extension: str
-    """How the relative path of a socket ends; empty for images."""
+    """Suffix of the relative path of a socket; empty for images."""
     upload_types: tuple[str, ...]
     """Media types and suffixes that an upload may have; empty for images."""
     may_be_in_database: bool
-    """Whether values may lie in the table itself."""
+    """Whether values may be stored in the table itself."""
     is_shown_alone: bool
     """Mandatory isolation: never shown together with others."""
     is_undisplayable: bool
@@ -43,7 +43,7 @@ class Kind:
     """Whether a value in the table is short enough to be shown in a list."""
     is_thumbnail: bool
     is_panimg: bool
-    """Whether it is an image that a file holds, rather than DICOM."""
+    """Whether it is an image in a file, rather than a DICOM image set."""
     in_old_edition: bool
     item_kind: str
     """Kind of one item of a Multiple* annotation; else empty."""
@@ -72,7 +72,7 @@ class Kind:
 
     @property
     def listing_rank(self) -> int:
-        """Place in listings: JSON, thumbnails, charts, other files, images."""
+        """Sort position in listings: JSON, thumbnails, charts, other files, images."""
         if self.code == "CHART":
             return 3
         if self.is_thumbnail:
@@ -80,7 +80,7 @@ class Kind:
         return {"json": 1, "file": 4, "image": 5}[self.family]
 
     def super_kind(self, *, store_in_database: bool) -> str:
-        """Return ``I``, ``F`` or ``V``.
+        """Return the code of the super kind: ``I``, ``F`` or ``V``.
 
         >>> find_kind("INT").super_kind(store_in_database=False)
         'F'
@@ -91,7 +91,7 @@ class Kind:
 
 
 SHAPE_KINDS = ("2DBB", "DIST", "POIN", "POLY", "LINE", "ANGL", "ELLI", "3ANG")
-"""Kinds of one shape, of which the eight Multiple* kinds hold lists."""
+"""Kinds of a single shape; each of the eight Multiple* kinds is a list of one of them."""
 
 
 @cache
@@ -145,7 +145,7 @@ def _codes(**wanted: object) -> frozenset[str]:
 
 @cache
 def groups() -> dict[str, frozenset[str]]:
-    """Return the sets of codes under the names that the newer edition gives them.
+    """Return the groups of kinds: name in the newer edition → codes.
 
     >>> sorted(groups()["undisplayable"])
     ['BIOM', 'CSV', 'NEWCK', 'OBJ', 'ZIP']
@@ -161,7 +161,7 @@ def groups() -> dict[str, frozenset[str]]:
 
 
 class InterfaceKind:
-    """Sets of kinds by the names of the older edition, which knew 39 kinds.
+    """Groups of kinds by their names in the older edition, which has 39 kinds.
 
     >>> len(InterfaceKind.interface_type_image())
     4

@@ -1,6 +1,6 @@
 """Display settings of segmentations and heat maps: overlay segments and look-up tables.
 
-In: JSON as a user wrote it. Out: the same in one form, or what is wrong with it.
+In: JSON written by a user. Out: the same, normalized, or ``SocketRefused``.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _SMALL = range(-32768, 32768)
 
 
 def checked_segments(segments: Any, *, is_segmentation: bool) -> Segments:
-    """Return the overlay segments of a socket.
+    """Validate and normalize the overlay segments of a socket.
 
     Parameters
     ----------
     segments
-        A list of ``{"voxel_value": 1, "name": "Lung", "visible": true}``. The older edition's
-        ``metric_template`` may be there too.
+        A list of ``{"voxel_value": 1, "name": "Lung", "visible": true}``, optionally with
+        ``metric_template`` of the older edition.
     is_segmentation
-        Whether the socket takes segmentations, which need segments; others have none.
+        Whether the socket is for segmentations, which need segments; others must have none.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def checked_segments(segments: Any, *, is_segmentation: bool) -> Segments:
     known = {*values, 0}
     if values and max(known) - min(known) + 1 != len(known):
         raise SocketRefused(
-            field, "leaves out a voxel value: with 0 they have to follow one another"
+            field, "leaves out a voxel value: together with 0 they have to be consecutive"
         )
     return made
 
@@ -67,12 +67,12 @@ def _segment(segment: Any, number: int) -> dict[str, Any]:
     made = segment | {"voxel_value": value}
     for key, kind in (*_SEGMENT.items(), ("metric_template", str)):
         if key in made and (type(made[key]) is not kind):
-            raise SocketRefused(f"{field}.{key}", f"is no {kind.__name__}")
+            raise SocketRefused(f"{field}.{key}", f"has to be of type {kind.__name__}")
     return made
 
 
 def require_extended(before: Segments, after: Segments) -> None:
-    """Check that segments of a socket that has values were only added, shown or hidden.
+    """Check that an edit only adds segments, or shows or hides them, as the socket has values.
 
     Raises
     ------
@@ -89,13 +89,13 @@ def require_extended(before: Segments, after: Segments) -> None:
 
 
 def checked_table(table: Any) -> dict[str, Any]:
-    """Return a look-up table with all of its fields.
+    """Validate a look-up table and add the defaults of missing fields.
 
     Parameters
     ----------
     table
-        ``title``, ``color`` (four numbers an entry: ``[0 0 0 0, 255 0 0 4095]``) and ``alpha``
-        (two an entry); the others of Grand Challenge's look-up tables have defaults.
+        ``title``, ``color`` (four numbers per entry: ``[0 0 0 0, 255 0 0 4095]``) and ``alpha``
+        (two per entry); the other fields of Grand Challenge's look-up tables have defaults.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def checked_table(table: Any) -> dict[str, Any]:
 
 
 def _entries(text: str, size: int, field: str) -> int:
-    """Return how many entries of some numbers a bracketed list has."""
+    """Return the number of entries of a bracketed list, each of ``size`` numbers."""
     why = f"is written [{' '.join(['n'] * size)}, {' '.join(['n'] * size)}, …]"
     if not re.fullmatch(r"\[[-+0-9.eE ,]*\]", text):
         raise SocketRefused(field, why)

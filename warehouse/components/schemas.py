@@ -1,8 +1,8 @@
 """JSON Schemas (draft 7) of the JSON kinds.
 
-In: a kind. Out: its schema, as Grand Challenge documents it. Shapes are put together of points,
-names, probabilities and versions; a Multiple* kind holds a list of items that have no version and
-may leave out their type.
+In: a kind. Out: its schema, as Grand Challenge documents it. Schemas of shapes are composed of
+those of points, names, probabilities and versions; a Multiple* kind has a list of items, which have
+no version and need no type.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from warehouse.components.kinds import Kind, find_kind
 Schema = dict[str, Any]
 
 CHART_SCHEMA = "v5.23.0.json.gz"
-"""Vega-Lite 5.23.0 (BSD-3-Clause, licence beside it); see ``vega_lite/ORIGIN.txt``."""
+"""Vega-Lite 5.23.0 (BSD-3-Clause, license beside it); see ``vega_lite/ORIGIN.txt``."""
 
 POINT: Schema = {
     "type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3,
@@ -83,7 +83,7 @@ def item_schema(code: str) -> Schema:
 
 
 def head_schema(kind: Kind, properties: Schema) -> Schema:
-    """Return the schema of a Multiple* value with these properties besides name, type, version."""
+    """Return the schema of an annotation with these properties besides name, type and version."""
     more = {
         "name": _TEXT, "type": {"const": kind.label},
         "version": _object({"major": _STEP, "minor": _STEP}, ["major", "minor"]),

@@ -1,8 +1,9 @@
 """Import and export sets of values: folders, and the JSON of Grand Challenge's API.
 
 In: a folder of ``<item>/<relative_path>``, a list of archive items or of reader-study answers. Out:
-values and a set, in two commits: whatever is refused is named, and nothing of it is stored. JSON of
-the API holds values and, of files, addresses: nothing is fetched, so these are named as missing.
+values in one commit and their set in another; refused values are reported and not stored. The JSON
+of the API has values, but only the URLs of files: these are not downloaded, but reported as
+missing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from warehouse.components.sockets import Socket
 
 LISTING = "archive_items.json"
-"""File of an exported set: its items as Grand Challenge's API gives them."""
+"""File of an exported set: its items in the format of Grand Challenge's API."""
 
 MAX_LISTING = 256 << 20
 
@@ -44,7 +45,7 @@ class Imported:
 
     item: str
     path: str
-    """Where it lies in the item, or the slug of its socket."""
+    """Path in the item, slug of the socket, or id of the question."""
     value_id: str | None
     why_not: str | None
 
@@ -52,21 +53,21 @@ class Imported:
 def import_set(
     root: Path, set_name: str, source: Path, *, by: str = "", keep_going: bool = False
 ) -> list[Imported]:
-    """Read a set from a folder or from JSON.
+    """Import a set from a folder or from JSON.
 
     Parameters
     ----------
     root
         Folder of a warehouse.
     set_name
-        The set that the items are put into; what is in them stays, unless it is replaced.
+        Name of the set; values of its items that are not imported stay.
     source
-        A folder with a folder per item, or a JSON file: a list of archive items. Sockets that are
-        not there are made as the JSON describes them.
+        A folder with a folder per item, or a JSON file: a list of archive items. Sockets that do
+        not exist are created as the JSON describes them, even if values are refused.
     by
-        Who brings them.
+        Who imports them.
     keep_going
-        Take what is valid, and only name the rest.
+        Import the valid values, and only report the others.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def import_set(
     ------
     SourceNotFound
     ValueRefused
-        Something is not valid and ``keep_going`` does not ask for the rest; nothing is stored.
+        A value is invalid, and ``keep_going`` is false; no value is stored.
     """
     if not os.path.exists(source):
         raise SourceNotFound(str(source))
@@ -89,8 +90,8 @@ def import_set(
     failed = [one for one in checked if one.why_not]
     if failed and not keep_going:
         raise ValueRefused(
-            f"{len(failed)} of {len(checked)} values of the set are not taken; {failed[0].item}/"
-            f"{failed[0].path}: {failed[0].why_not}"
+            f"{len(failed)} of {len(checked)} values of the set cannot be imported; "
+            f"{failed[0].item}/{failed[0].path}: {failed[0].why_not}"
         )
     good = [
         (item, given) for (item, _, given), one in zip(found, checked, strict=True)
@@ -111,7 +112,7 @@ def import_set(
 
 
 def _checked(root: Path, found: list[_Found]) -> list[Imported]:
-    """Check values without storing them: all together, and each alone if something is wrong."""
+    """Validate values without storing them: together, or one by one if any is invalid."""
     values = [given for _, _, given in found if isinstance(given, Given)]
     try:
         add_values(root, values, store=False)
@@ -124,7 +125,7 @@ def _checked(root: Path, found: list[_Found]) -> list[Imported]:
 
 
 def _tried(root: Path, item: str, path: str, given: Given | str) -> Imported:
-    """Check one value, without storing it."""
+    """Validate one value without storing it."""
     if isinstance(given, str):
         return Imported(item, path, None, given)
     try:
@@ -135,7 +136,7 @@ def _tried(root: Path, item: str, path: str, given: Given | str) -> Imported:
 
 
 _Found = tuple[str, str, "Given | str"]
-"""Item, path in it, and the value, or why there is none."""
+"""Item, path in it, and the value, or the reason why there is none."""
 
 
 def _of_folder(root: Path, source: Path, by: str) -> Iterator[_Found]:
@@ -145,7 +146,7 @@ def _of_folder(root: Path, source: Path, by: str) -> Iterator[_Found]:
         if item == LISTING:
             continue
         if folder.is_symlink() or not folder.is_dir():
-            yield item, ".", "it is no folder of an item"
+            yield item, ".", "it is not the folder of an item"
             continue
         for below, folders, names in os.walk(folder):
             folders.sort()
@@ -161,7 +162,7 @@ def _given_file(
     file: Path, path: str, names: Sequence[str], paths: dict[str, Socket], by: str
 ) -> Given | str:
     if file.is_symlink() or not file.is_file():
-        return "it is a link or no file, which is not followed"
+        return "it is a link or not a regular file, and is not read"
     socket = paths.get(path)
     if socket is None:
         socket = paths.get(os.path.dirname(path)) if "/" in path else None
@@ -191,14 +192,14 @@ def _of_listing(root: Path, source: Path, by: str) -> Iterator[_Found]:
 def _given_entry(socket: Socket, entry: dict[str, Any], by: str) -> Given | str:
     for key in ("file", "image"):
         if entry.get(key):
-            return f"its {key} is on the platform: download it, and import the folder"
+            return f"its {key} is on the platform; download it, and import the folder"
     if socket.super_kind == "V":
         return Given(socket.slug, entry.get("value"), added_by=by)
-    return "it holds neither a value nor a file"
+    return "it has neither a value nor a file"
 
 
 def read_listing(source: Path) -> list[dict[str, Any]]:
-    """Return a list of objects from a JSON file: as it is, or under ``results`` as pages have it.
+    """Read a list of objects from a JSON file: the top level, or ``results`` as in pages.
 
     Raises
     ------
@@ -207,17 +208,17 @@ def read_listing(source: Path) -> list[dict[str, Any]]:
     with opened(source) as file:
         content = file.read(MAX_LISTING + 1)
     if len(content) > MAX_LISTING:
-        raise ValueRefused(f"a listing may have {MAX_LISTING >> 20} MiB")
+        raise ValueRefused(f"a listing may have at most {MAX_LISTING >> 20} MiB")
     found = json_text.parse(content)
     if isinstance(found, dict) and "results" in found:
         found = found["results"]
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise ValueRefused("it is no list of objects, as Grand Challenge's API gives them")
+        raise ValueRefused("it is not a list of objects, as Grand Challenge's API returns")
     return found
 
 
 def _make_socket(root: Path, described: dict[str, Any], by: str) -> Socket:
-    """Make the socket that the JSON of the API describes."""
+    """Create the socket that the JSON of the API describes."""
     given = {
         name: described[name]
         for name in ("title", "description", "relative_path", "overlay_segments", "look_up_table")
@@ -234,7 +235,7 @@ def import_answers(
     root: Path, source: Path, sockets: dict[str, str], *, series: dict[str, str] | None = None,
     keep_going: bool = False,
 ) -> list[Imported]:  # fmt: skip
-    """Read the answers of a reader study, as Grand Challenge's API lists them.
+    """Import the answers of a reader study, as Grand Challenge's API lists them.
 
     Parameters
     ----------
@@ -243,16 +244,16 @@ def import_answers(
     source
         JSON: a list of answers with ``answer``, ``creator``, ``display_set``, ``question``.
     sockets
-        Question (its address, or the id at the end of it) → slug of the socket of its answers.
+        Question (its URL, or the id at the end of it) → slug of the socket of its answers.
     series
         Display set (likewise) → SeriesInstanceUID that its answers are about.
     keep_going
-        Take what is valid, and only name the rest.
+        Import the valid values, and only report the others.
 
     Returns
     -------
     list of Imported
-        One for each answer; answers to other questions are named too.
+        One for each answer; answers to questions without a socket have a reason.
 
     Raises
     ------
@@ -266,7 +267,7 @@ def import_answers(
         shown = answer.get("display_set")
         about = (series or {}).get(_last(shown)) or (series or {}).get(str(shown))
         name = _last(answer.get("pk") or number)
-        given: Given | str = "no socket was named for its question"
+        given: Given | str = "no socket was given for its question"
         if slug is not None:
             given = Given(
                 slug, answer.get("answer"), about="series" if about else None, about_key=about,
@@ -277,7 +278,7 @@ def import_answers(
     failed = [one for one in checked if one.why_not]
     if failed and not keep_going:
         raise ValueRefused(
-            f"{len(failed)} of {len(checked)} answers are not taken; answer {failed[0].item}: "
+            f"{len(failed)} of {len(checked)} answers cannot be imported; answer {failed[0].item}: "
             f"{failed[0].why_not}"
         )
     good = [g for (_, _, g), one in zip(found, checked, strict=True) if one.why_not is None]
@@ -289,7 +290,7 @@ def import_answers(
 
 
 def _last(address: Any) -> str:
-    """Return the id at the end of an address.
+    """Return the id at the end of a URL.
 
     >>> _last("https://example.org/api/v1/question/12/")
     '12'
@@ -298,7 +299,7 @@ def _last(address: Any) -> str:
 
 
 def export_set(root: Path, set_name: str, target: Path) -> int:
-    """Write a set as a folder: ``<item>/<relative_path>``, and its listing.
+    """Export a set as a folder with ``<item>/<relative_path>`` and a listing.
 
     Returns
     -------
@@ -308,13 +309,13 @@ def export_set(root: Path, set_name: str, target: Path) -> int:
     Raises
     ------
     ComponentError
-        The set is empty, or the name of an item is no name of a folder.
+        The set is empty, or a folder cannot have the name of an item.
     TargetExists, ExportFailed
     """
     refuse_existing(target)
     rows = set_rows(root, set_name)
     if not rows:
-        raise ComponentError(f"there is nothing in a set {set_name!r}")
+        raise ComponentError(f"there is no set {set_name!r}, or it is empty")
     sockets = known_sockets(root)
     items: dict[str, list[dict[str, Any]]] = {}
     with draft_of(target) as draft:
@@ -336,7 +337,7 @@ def export_set(root: Path, set_name: str, target: Path) -> int:
 
 
 def set_rows(root: Path, set_name: str) -> list[dict[str, Any]]:
-    """Return what is in a set now, in the order of listings."""
+    """Return the current values of a set, sorted as in listings."""
     ranks = {slug: s.listing_rank for slug, s in known_sockets(root).items()}
     with ledger.connected(root) as connection:
         rows = ledger.dictionaries(connection, statement("set_values", "components"), set_name)
@@ -344,7 +345,7 @@ def set_rows(root: Path, set_name: str) -> list[dict[str, Any]]:
 
 
 def _write(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str | None:
-    """Write one value into the folder of its item; return where, if it is a file."""
+    """Write one value to the folder of its item; return its relative path if it is a file."""
     if row["form"] == "series":
         return None
     target = folder / socket.relative_path
@@ -360,7 +361,7 @@ def _write(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str
 
 
 def _suffix(root: Path, value_id: str) -> str:
-    """Return how the name of an image ends: as that of the file that was added."""
+    """Return the suffix of the file that an image was added from; ``.mha`` if it is unknown."""
     with ledger.connected(root) as connection:
         names = connection.execute(
             "select min(file_name) from value_uses where value_id = $1", [value_id]

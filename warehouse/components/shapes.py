@@ -1,9 +1,8 @@
 """Convert annotations to one row per shape, and back.
 
-In: a valid value of one of the 16 annotation kinds. Out: Arrow rows of ``ANNOTATIONS`` and a head,
-what the value says of all of its shapes (type, version, name). ``rebuilt`` gives the JSON again:
-nothing is lost. Coordinates are float64; a shape with an integer that these cannot hold keeps its
-JSON in ``as_written`` as well.
+In: a valid value of one of the 16 annotation kinds. Out: Arrow rows of ``ANNOTATIONS``, and a head:
+the type, version and name of the value. ``rebuilt`` restores the JSON without loss. Coordinates are
+float64; shapes with integers that float64 cannot represent also have their JSON in ``as_written``.
 """
 
 from __future__ import annotations
@@ -47,11 +46,11 @@ ANNOTATIONS = pa.schema(
 """One row per shape; the columns are described in sql/1_long/annotations.sql."""
 
 _EXACT = 2**53
-"""Integers up to this size are float64 without loss."""
+"""Integers up to this size are exact in float64."""
 
 
 def head_of(kind: Kind, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a value says of all of its shapes.
+    """Return the head of a value: type, version, and the name of a Multiple* annotation.
 
     >>> head_of(find_kind("POIN"), {"type": "Point", "version": {"major": 1}, "point": [1, 2, 3]})
     {'type': 'Point', 'version': {'major': 1}}
@@ -69,23 +68,23 @@ def items_of(kind: Kind, value: Mapping[str, Any]) -> list[Shape]:
 
 
 def rows_of(value_id: str, kind: Kind, shapes: Sequence[Shape], first: int = 0) -> pa.Table:
-    """Return the rows of some shapes of a value.
+    """Convert shapes of a value to rows of ``ANNOTATIONS``.
 
     Parameters
     ----------
     value_id
-        Identity of the value.
+        Id of the value.
     kind
-        Kind of the value; its shapes are of ``kind.shape_kind``.
+        Kind of the value; its shapes have the kind ``kind.shape_kind``.
     shapes
         Valid shapes.
     first
-        Index of the first of them in the value.
+        Index of the first shape in the value.
 
     Raises
     ------
     ValueRefused
-        A coordinate is beyond float64.
+        A coordinate exceeds the range of float64.
     """
     code = kind.shape_kind
     seeds, points, lengths = _COORDINATES[code](shapes)
@@ -113,7 +112,7 @@ def rows_of(value_id: str, kind: Kind, shapes: Sequence[Shape], first: int = 0) 
 
 
 def rebuilt(kind: Kind, head: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Any:
-    """Return the value whose head and rows these are, rows in the order of their index.
+    """Restore a value from its head and its rows, which are ordered by index.
 
     >>> kind = find_kind("POIN")
     >>> value = {"type": "Point", "version": {"major": 1, "minor": 0}, "point": [1.0, 2.0, 3.0]}
@@ -182,11 +181,11 @@ _COORDINATES: dict[str, Callable[[Sequence[Shape]], _Split]] = {
     "ELLI": lambda shapes: (None, [[*s["major_axis"], *s["minor_axis"]] for s in shapes], None),
     "3ANG": lambda shapes: (None, [s["angle"] for s in shapes], None),
 }  # fmt: skip
-"""Kind of shape → its seed points, points, and how many points each of its parts has."""
+"""Kind of shape → function that returns seed points, points, and points per part."""
 
 
 def _points(shapes: _Lists | None, count: int) -> tuple[pa.Array, bool]:
-    """Return lists of points as an Arrow array, and whether float64 holds them without loss."""
+    """Return lists of points as an Arrow array, and whether they are exact in float64."""
     if shapes is None:
         return pa.nulls(count, POINTS), True
     offsets = np.zeros(len(shapes) + 1, np.int32)
@@ -195,7 +194,7 @@ def _points(shapes: _Lists | None, count: int) -> tuple[pa.Array, bool]:
     try:
         numbers: NDArray[np.float64] = np.array(flat, np.float64)
     except OverflowError:
-        raise ValueRefused("a coordinate is beyond what 64 bits can hold") from None
+        raise ValueRefused("a coordinate exceeds the range of float64") from None
     inner = pa.ListArray.from_arrays(
         pa.array(np.arange(0, numbers.size + 3, 3, dtype=np.int32)[: numbers.size // 3 + 1]),
         pa.array(numbers),
@@ -205,7 +204,7 @@ def _points(shapes: _Lists | None, count: int) -> tuple[pa.Array, bool]:
 
 
 def _is_exact(value: Any) -> bool:
-    """Tell whether every integer of a shape is one that float64 holds."""
+    """Return whether every integer of a shape is exact in float64."""
     if isinstance(value, dict):
         return all(map(_is_exact, value.values()))
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""The sockets of a warehouse: read, made, edited and retired.
+"""Read, create, edit and retire the sockets of a warehouse.
 
-In: the folder of a warehouse. Out: ``Socket``s. Rules stand in ``warehouse.components.sockets``;
-here the newest versions are looked up under the writer's lock, so that two who make one socket at a
-time do not both succeed.
+In: the folder of a warehouse. Out: ``Socket``s. ``warehouse.components.sockets`` has the rules.
+They are applied to the newest versions under the writer lock, so that of two processes that create
+the same socket only one succeeds.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _NULLABLE = frozenset({"default_value", "example_value", "look_up_table"})
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What an edit made, and what it means for the values that exist."""
+    """Result of an edit: the new version, and the validation of existing values."""
 
     socket: Socket
     report: list[Checked]
-    """Values of the socket, each checked by the new version."""
+    """Values of the socket, validated against the new version if schema or segments changed."""
 
     @property
     def failing(self) -> list[Checked]:
-        """Values that the new version would refuse."""
+        """Values that are invalid in the new version."""
         return [checked for checked in self.report if checked.why_not]
 
 
@@ -51,9 +51,9 @@ def known_sockets(
     root
         Folder of a warehouse.
     snapshot
-        The version to look at; the newest by default.
+        Version of the warehouse; the newest by default.
     for_algorithms
-        Leave out those that are not offered as inputs and outputs of algorithms, or are retired.
+        Leave out sockets that are reserved or retired: algorithms cannot use them.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def known_sockets(
 
 
 def find_socket(root: Path, slug: str, version: int | None = None) -> Socket:
-    """Return a socket, in its newest version or another.
+    """Return a version of a socket, by default the newest.
 
     Raises
     ------
@@ -108,14 +108,14 @@ def _to_row(socket: Socket) -> dict[str, Any]:
 def create_socket(
     root: Path, given: Mapping[str, Any], *, by: str = "", slug: str | None = None
 ) -> Socket:
-    """Make a socket; see ``sockets.new_socket``.
+    """Create a socket; see ``sockets.new_socket``.
 
     Raises
     ------
     SocketRefused, SchemaRefused, UnknownKind, WriteFailed
     """
     require(root)
-    new_socket(given, known_sockets(root), by, slug)  # slow checks, before anyone has to wait
+    new_socket(given, known_sockets(root), by, slug)  # slow checks, before the lock
     made: list[Socket] = []
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
@@ -132,7 +132,7 @@ def edit_socket(
 ) -> Edited:  # fmt: skip
     """Add the next version of a socket.
 
-    Values that exist are checked by it first. They keep the version by which they were accepted.
+    Existing values are validated against it first. They keep the version that accepted them.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def edit_socket(
     by
         Who edits it.
     even_if_values_fail
-        Add the version although some values that exist are not valid by it.
+        Add the version even if existing values are invalid in it.
 
     Raises
     ------
@@ -160,8 +160,8 @@ def edit_socket(
     if failing and not even_if_values_fail:
         raise SocketRefused(
             "schema",
-            f"would not accept {len(failing)} of {len(report)} values that exist: value "
-            f"{failing[0].value_id}: {failing[0].path}: {failing[0].why_not}. Change it, or say "
+            f"would not accept {len(failing)} of {len(report)} existing values: value "
+            f"{failing[0].value_id}: {failing[0].path}: {failing[0].why_not}. Change it, or use "
             "--even-if-values-fail",
         )
     made: list[Socket] = []
@@ -169,7 +169,7 @@ def edit_socket(
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
         current = known_sockets(root, base)[slug]
         if current.version != before.version:
-            raise SocketRefused(slug, "was edited by somebody else at the same time; look again")
+            raise SocketRefused(slug, "was edited by another process meanwhile; read it again")
         made.append(_next(root, base, current, changes, by))
         return {"socket_versions": [_to_row(made[-1])]}
 

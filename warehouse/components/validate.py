@@ -1,9 +1,8 @@
 """Validate JSON values by the schemas of their kind and socket, without network access.
 
 In: Python values from ``json_text``. Out: nothing, or the first error with its JSON path. The
-schema of a socket is a user's: it may refer to itself only, and where it could take time that grows
-faster than the value (references that multiply), it runs in a process that is ended after
-``SCHEMA_SECONDS``.
+schema of a socket is written by a user: it may refer to itself only, and if validation may take
+long (references that multiply), it runs in a process that is killed after ``SCHEMA_SECONDS``.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ if TYPE_CHECKING:
     from warehouse.components.kinds import Kind
 
 SCHEMA_SECONDS = 10
-"""How long the schema of a socket may take for the values that are checked together."""
+"""Time limit for the values that a socket's schema validates in one call, in seconds."""
 
 MAX_SCHEMA_NESTING = 64
 MAX_STEPS = 20_000_000
-"""Subschemas times bytes of a value up to which it is validated in this process."""
+"""Largest product of subschemas and characters of values to validate in this process."""
 
 MAX_COMPILED = 10_000
-"""Subschemas up to which a schema is compiled in this process."""
+"""Largest number of subschemas to compile in this process."""
 
 DRAFTS = {
     "http://json-schema.org/draft-07/schema": "Draft7Validator",
     "http://json-schema.org/draft-06/schema": "Draft6Validator",
     "http://json-schema.org/draft-04/schema": "Draft4Validator",
 }
-"""What ``$schema`` may say; without it draft 7 is meant. The library has no draft 3."""
+"""``$schema`` → validator; draft 7 is the default. The library has no draft 3."""
 
 
 def _library() -> Any:
@@ -75,7 +74,7 @@ def of_items(code: str) -> Any:
 
 
 def require_schema(schema: Any) -> None:
-    """Check that the schema of a socket is valid for its draft and reads nothing but itself.
+    """Check that the schema of a socket is valid for its draft and refers only to itself.
 
     Raises
     ------
@@ -113,14 +112,14 @@ def _draft(schema: dict[str, Any]) -> str:
     key = str(dialect).rstrip("#").replace("https://", "http://")
     if key not in DRAFTS:
         raise SchemaRefused(
-            "the schema is of a draft that is not known here; write it in draft 4, 6 or 7 "
+            "the draft of the schema is unknown; write it in draft 4, 6 or 7 "
             "(draft 3 is not supported by the validator)"
         )
     return DRAFTS[key]
 
 
 def json_path(parts: Sequence[str | int]) -> str:
-    """Return where a part of a value lies, as JSON path.
+    """Return the JSON path of a part of a value.
 
     >>> json_path(["boxes", 2, "two words"])
     '$.boxes[2]["two words"]'
@@ -137,7 +136,7 @@ def json_path(parts: Sequence[str | int]) -> str:
 
 
 def first_error(validator: Any, value: Any) -> ValueRefused | None:
-    """Return the first error that a validator finds, without any part of the value."""
+    """Return the first error that a validator finds; it quotes no part of the value."""
     try:
         found = next(validator.iter_errors(value), None)
     except (ValueError, RecursionError, OverflowError):
@@ -151,20 +150,20 @@ def require_valid(
     kind: Kind, schema: dict[str, Any], value: Any, *,
     is_required: bool = True, strict: bool = False,
 ) -> None:  # fmt: skip
-    """Check a value by its kind and by the schema of its socket.
+    """Validate a value by its kind and by the schema of its socket.
 
     Parameters
     ----------
     kind
         A kind of JSON.
     schema
-        The schema of the socket; it was accepted by ``require_schema``.
+        The schema of the socket, which ``require_schema`` accepted.
     value
-        What ``json_text.parse`` returned.
+        Value that ``json_text.parse`` returned.
     is_required
-        Without it null is valid, whatever the kind says.
+        If false, null is valid for every kind.
     strict
-        Check geometry too: a box has right angles, an affine matrix ends in 0 0 0 1.
+        Also check geometry: a box has right angles, an affine matrix ends in 0 0 0 1.
 
     Raises
     ------
@@ -201,7 +200,7 @@ def _of_schema(draft: str, text: str) -> Any:
 
 
 def _guarded(draft: str, schema: str, instances: list[str]) -> list[Any]:
-    """Validate in a process of its own; it is ended when it takes too long."""
+    """Validate in a separate process, which is killed if it takes too long."""
     _library()
     asked = {"draft": draft, "schema": json.loads(schema), "instances": instances}
     program = Path(__file__).with_name("guarded.py")
@@ -227,10 +226,10 @@ def _guarded(draft: str, schema: str, instances: list[str]) -> list[Any]:
 
 @lru_cache(maxsize=64)
 def _subschemas(text: str) -> float:
-    """Return how many subschemas there are with references put in place; infinite if they recur.
+    """Return the number of subschemas after expanding references; infinite if they are recursive.
 
-    A part of a value meets each of these once at most, so their number times that of the parts is
-    the most work there can be.
+    Each subschema is applied at most once to each part of a value, so the product of both numbers
+    is an upper bound of the work.
     """
     schema = json.loads(text)
     known: dict[str, float] = {}
@@ -246,7 +245,7 @@ def _subschemas(text: str) -> float:
 
     def referred(target: str) -> float:
         if target not in known:
-            known[target] = math.inf  # while it is being counted: it refers to itself
+            known[target] = math.inf  # while it is counted: a reference to itself is infinite
             known[target] = counted(_pointed_at(schema, target))
         return known[target]
 
@@ -257,7 +256,7 @@ def _subschemas(text: str) -> float:
 
 
 def _pointed_at(schema: Any, target: str) -> Any:
-    """Return what a reference like ``#/definitions/a`` names; one that recurs for any other."""
+    """Resolve a reference like ``#/definitions/a``; others become one to itself, thus infinite."""
     everything = {"$ref": target}
     if not target.startswith("#/"):
         return everything
@@ -280,7 +279,7 @@ def _require_geometry(kind: Kind, value: Any) -> None:
     boxes = {"2DBB": lambda: [(value, "$")], "M2DB": lambda: _boxes(value)}
     for box, path in boxes.get(kind.code, list)():
         if not _is_rectangle(box["corners"]):
-            raise ValueRefused("the corners make no rectangle", f"{path}.corners")
+            raise ValueRefused("the corners do not form a rectangle", f"{path}.corners")
 
 
 def _boxes(value: Any) -> list[tuple[Any, str]]:
@@ -288,7 +287,7 @@ def _boxes(value: Any) -> list[tuple[Any, str]]:
 
 
 def _is_rectangle(corners: list[list[float]], tolerance: float = 1e-6) -> bool:
-    """Tell whether four corners, in turn, are those of a rectangle."""
+    """Return whether four corners, in order, form a rectangle."""
     a, b, c, d = corners
     size = max(math.dist(a, c), math.dist(b, d))
     centers = math.dist(

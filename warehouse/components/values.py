@@ -1,9 +1,8 @@
 """Add values: validate them, store each once, and record author and subject.
 
 In: ``Given``s. Out: one commit, and an ``Added`` for each. Files are copied into the warehouse, and
-the copy is what is checked. A value that is stored already gets another use; the same use again
-adds nothing, so whatever adds values may be run twice, and two processes may add one value at a
-time.
+the copy is validated. A value that is already stored gets another use, and a use that is already
+stored adds nothing: a call can be repeated, and two processes can add the same value at once.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ ENTITIES = {
     "study": ("studies", "study_key"),
     "patient": ("patients", "patient_key"),
 }
-"""What a value may be about → table, and its key: the UID, or PatientID, of most."""
+"""Entity that a value may be about → table and key, which is usually the UID or PatientID."""
 
 MISSING = object()
-"""No JSON value was given; null is one."""
+"""Marks a missing JSON value, as None is the value null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,9 @@ class Given:
 
     slug: str
     value: Any = MISSING
-    """A JSON value, as Python has it."""
+    """A JSON value, as a Python object."""
     file: Path | None = None
-    """A file, or an image in one."""
+    """A file, which may be an image."""
     dicom_series: str | None = None
     """SeriesInstanceUID, for a DICOM image set."""
     about: str | None = None
@@ -74,7 +73,7 @@ class Added:
 
     value_id: str
     is_new: bool
-    """Whether the value was stored now, rather than before."""
+    """Whether the value was not stored before."""
     use_id: str
     is_new_use: bool
 
@@ -106,16 +105,18 @@ def add_values(
     null_not_finite
         Read NaN and Infinity in JSON files as null instead of refusing them.
     strict
-        Check geometry too; see ``validate.require_valid``.
+        Also check geometry; see ``validate.require_valid``.
     store
-        Without it the values are checked, and nothing is stored.
+        If false, values are validated, and nothing is stored.
 
     Raises
     ------
     UnknownSocket
     ValueRefused
-        One of them is not what its socket takes, or is about an entity that is not there; nothing
-        is stored.
+        A value is invalid for its socket, or is about an entity that does not exist; nothing is
+        stored.
+    UsageError
+        An entity is incomplete or of an unknown kind.
     SourceNotFound
     WriteFailed
         Nothing was stored.
@@ -128,17 +129,17 @@ def add_values(
         _require_entities(root, given)
         prepared: list[Prepared] = []
         try:
-            for one in given:  # one at a time, so that what was staged is known if one fails
+            for one in given:  # one by one, so that staged parts are known if one fails
                 made = prepare(root, one, sockets, stack, nulls=null_not_finite, strict=strict)
                 prepared += [made]
             return store_prepared(root, prepared) if store else []
         finally:
-            # Staged files that belong to no version: known already, refused, or not committed.
+            # Staged parts that no version references: already stored, refused or not committed.
             drop_unnamed(root, [part for one in prepared for part in one.staged])
 
 
 def drop_unnamed(root: Path, parts: Sequence[Part]) -> None:
-    """Remove staged parts of annotations that no version names."""
+    """Delete staged parts of annotations that no version references."""
     if not parts:
         return
     named_parts = set(delta.newest_parts(root, "annotations"))
@@ -146,18 +147,18 @@ def drop_unnamed(root: Path, parts: Sequence[Part]) -> None:
 
 
 def _require_entities(root: Path, given: Sequence[Given]) -> None:
-    """Check that what values are about is there, and that series can be image sets."""
+    """Check that the entities of values exist, and that series can be image sets."""
     wanted: dict[str, set[str]] = defaultdict(set)
     for one in given:
         if (one.about is None) != (one.about_key is None):
-            raise UsageError("say what a value is about and its key, or neither")
+            raise UsageError("give both the entity that a value is about and its key, or neither")
         if one.about is not None and one.about_key is not None:
             if one.about not in ENTITIES:
                 raise UsageError(f"a value is about a {', '.join(ENTITIES)}, not a {one.about!r}")
             wanted[one.about].add(one.about_key)
     if not wanted and all(one.dicom_series is None for one in given):
         return
-    # Each entity is a key of some instance: querying its view would take ten times as long.
+    # Instances have the keys of all entities: querying the views would take ten times as long.
     with ledger.connected(root, tables=("instances",)) as connection:
         for about, keys in wanted.items():
             table, key = ENTITIES[about]
@@ -178,7 +179,7 @@ def prepare(
     root: Path, given: Given, sockets: Mapping[str, Socket], stack: ExitStack, *,
     nulls: bool = False, strict: bool = False,
 ) -> Prepared:  # fmt: skip
-    """Check one value; its file is copied into the warehouse and goes when ``stack`` ends.
+    """Validate one value; its file is copied to a draft that is deleted when ``stack`` ends.
 
     Raises
     ------
@@ -210,7 +211,7 @@ def _content(
         raise ValueRefused("give exactly one of a JSON value, a file and a series")
     if given.dicom_series is not None:
         if socket.kind != "DCMIS":
-            raise ValueRefused(f"{socket.slug} is no socket for DICOM image sets")
+            raise ValueRefused(f"{socket.slug} is not a socket for DICOM image sets")
         return Content("series", digest(given.dicom_series), series_key=given.dicom_series)
     if given.file is None:
         if socket.super_kind == "V":
@@ -236,10 +237,10 @@ def store_prepared(
     also: Callable[[Snapshot], Mapping[str, ledger.Rows]] | None = None,
     operation: str = "add values",
 ) -> list[Added]:  # fmt: skip
-    """Commit the rows of all values that are not stored yet, and others in the same commit.
+    """Commit the rows of all values that are not stored yet, and other rows in the same commit.
 
-    ``also`` returns rows of tables that are not those of values, given the version they are added
-    to; what it raises leaves everything as it was. The caller holds ``locks.writing``.
+    ``also`` returns rows of other tables, given the version that they are added to; if it raises,
+    nothing is committed. The caller holds ``locks.writing``.
     """
     for one in prepared:
         if one.content.file is not None and one.content.form in {"file", "image"}:
@@ -268,7 +269,7 @@ def store_prepared(
         }
 
     def staged() -> dict[str, list[Part]]:
-        # If one value was given twice, count its shapes once.
+        # If a value is given twice, commit the parts of its first occurrence.
         first = {one.value_id: one.staged for one in reversed(prepared)}
         return {"annotations": [p for key in sorted(new["values"]) for p in first[key]]}
 
