@@ -1,13 +1,13 @@
 """Search every byte of an export for identifying values of its warehouse.
 
-In: a folder, a zip or a file, and a warehouse. Out: where a value was found, never the value. It is
-another way than the engine's: nothing is parsed. Bytes are searched for the text of every
-identifying element in every encoding that text may have, in UTF-16, in Base64 at each of its three
-alignments, in what inflates (zlib, gzip, zip, a deflated data set), in Parquet pages, and in names
-of files.
+In: a folder, a zip or a file, and a warehouse. Out: where a value was found, never the value. The
+search is independent of the engine and does not parse DICOM: it searches bytes for the text of
+every identifying element in every encoding that text may have, in UTF-16, in Base64 at each of its
+three alignments, in compressed streams (zlib, gzip, zip, a deflated data set), in Parquet rows, and
+in names of files.
 
-What cannot be searched for is counted, not passed over: values that are too short to mean anything,
-numbers, words of imaging, and values that the warehouse holds where they identify nobody.
+Values that are not searched for are counted: values that are too short, numbers, words of imaging,
+and values that the warehouse also has in elements that identify nobody.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 _WINDOW = 16 << 20
 _FED = 1 << 20
 _AROUND = 4
-"""Bytes behind a number that say whether it goes on."""
+"""Bytes after a number that show whether it continues."""
 MAX_INFLATED = 8 << 30
-"""Bytes of one stream that are searched; a stream that is cut is told."""
+"""Number of bytes of a stream that are searched; longer streams are counted."""
 _MAX_DEFLATED = 1 << 30
 _NUMBER = tuple(b".0123456789"[at : at + 1] for at in range(11))
 _GOES_ON = re.compile(rb"\.?[0-9]")
@@ -57,7 +57,7 @@ class Survivor(NamedTuple):
     attribute: str
     """Keyword or tag that the value has in the warehouse; ``file name`` for a part of a path."""
     how: str
-    """Encoding, and in what it was found."""
+    """Encoding, and container: file name, compressed stream or Parquet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Checked:
     values: int
     """Distinct values that were searched for."""
     passed_over: dict[str, int]
-    """Values that were not searched for, by reason."""
+    """Reason → number of values that were not searched for."""
     survivors: tuple[Survivor, ...]
 
 
@@ -86,8 +86,8 @@ def check(
     against
         Folder of the warehouse that the export came from.
     retain, clean
-        Options of the export: what is kept is not searched for. By default those that the export
-        says itself, in ``cohort.json``.
+        Options of the export: values that they keep are not searched for. By default those in
+        ``cohort.json`` of the export.
 
     Raises
     ------
@@ -149,17 +149,17 @@ def _files(target: Path) -> Iterator[Path]:
 
 @dataclass(slots=True)
 class _Inflating:
-    """A stream that is being inflated."""
+    """A compressed stream that is being inflated."""
 
     inflater: Any = field(default_factory=lambda: zlib.decompressobj(47))
-    """Of zlib or gzip, told by their first bytes."""
+    """For zlib or gzip, detected by the first bytes."""
     rest: bytes = b""
-    """What has not been searched, and what goes before it."""
+    """Bytes that have not been searched, after an overlap with the bytes before them."""
     size: int = 0
 
 
 class _Search:
-    """Files searched for patterns."""
+    """Search of files for patterns."""
 
     def __init__(self, patterns: Patterns) -> None:
         self.patterns = patterns
@@ -175,7 +175,7 @@ class _Search:
         self._bytes(shown.encode("utf-8", "surrogateescape"), shown, "its name")
 
     def file(self, path: Path, shown: str) -> int:
-        """Search a file, and what is packed in it; return its size."""
+        """Search a file and its compressed content; return its size."""
         if path.suffix == ".parquet" and self._parquet(path, shown):
             return path.stat().st_size
         if zipfile.is_zipfile(path):
@@ -184,7 +184,7 @@ class _Search:
             return self._stream(file, shown, "", path)
 
     def _stream(self, file: IO[bytes], shown: str, where: str, path: Path | None = None) -> int:
-        """Search what a file gives, window by window, and what inflates in it; return its size."""
+        """Search a stream and the compressed streams in it, window by window; return its size."""
         size, rest = 0, b""
         inflating: list[_Inflating] = []
         while window := file.read(_WINDOW):
@@ -194,7 +194,7 @@ class _Search:
             self._bytes(content, shown, where)
             inflating = [one for one in inflating if self._inflated(one, memoryview(window), shown)]
             for match in _STREAM.finditer(content):
-                # A match that began in the last window continues.
+                # The last window already had this match.
                 if size and match.end() <= len(rest):
                     continue
                 one = _Inflating()
@@ -207,7 +207,7 @@ class _Search:
         return size
 
     def _inflated(self, one: _Inflating, packed: memoryview, shown: str) -> bool:
-        """Search what comes of a stream, zlib or gzip; return whether it goes on."""
+        """Inflate bytes of a zlib or gzip stream and search them; return whether it continues."""
         for at in range(0, len(packed), _FED):
             fed: bytes | memoryview = packed[at : at + _FED]
             while len(fed):
@@ -230,14 +230,14 @@ class _Search:
         return True
 
     def _bytes(self, content: bytes, shown: str, where: str) -> None:
-        """Search bytes, with others as soon as there are enough: each search costs some time."""
+        """Queue bytes, and search when there are enough, as each search has a fixed cost."""
         if len(content) >= SHORTEST:
             self._pieces.add(content, shown, where)
         if self._pieces.size >= _WINDOW:
             self.finish()
 
     def finish(self) -> None:
-        """Search what has been put off."""
+        """Search the queued bytes."""
         pieces, self._pieces = self._pieces, Pieces()
         together = b"".join(pieces.contents)
         for start, hit in self._needles.found(together):
@@ -277,9 +277,9 @@ class _Search:
                     self._stream(file, f"{shown}!/{info.filename}", "")
 
     def _parquet(self, path: Path, shown: str) -> bool:
-        """Search the rows of a Parquet file; return whether its bytes are needless, as of an audit.
+        """Search the rows of a Parquet file; return whether its bytes can be skipped, as of audits.
 
-        An audit consists of keywords, tags and reasons of ours, in which a name may well be found.
+        An audit consists of keywords, tags and fixed reasons, which may contain a name by chance.
         """
         try:
             file = pq.ParquetFile(path)
@@ -298,7 +298,7 @@ class _Search:
 
 
 def _strange(columns: dict[str, list[str | None]]) -> Iterator[str]:
-    """Yield the texts of an audit that are no keyword, tag or VR."""
+    """Yield the texts of an audit that are not a keyword, tag or VR."""
     known = {row[4] for row in elements().values()} | {row[4] for row in repeaters().values()}
     for name, texts in columns.items():
         for text in set(texts) - {None, ""}:
@@ -312,6 +312,6 @@ def _strange(columns: dict[str, list[str | None]]) -> Iterator[str]:
 
 def _stands_alone(hit: bytes, before: bytes, after: bytes) -> bool:
     """Return whether a number is not a part of a longer one."""
-    if b"\0" in hit:  # of two bytes each
+    if b"\0" in hit:  # two bytes per character
         before, after = before.replace(b"\0", b""), after.replace(b"\0", b"")
     return before[-1:] not in _NUMBER and _GOES_ON.match(after) is None

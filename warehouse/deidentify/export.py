@@ -1,10 +1,10 @@
-"""Export the members of a run as de-identified files, in portions; a stopped export is continued.
+"""Export the members of a run as de-identified files, in portions; a stopped export is resumed.
 
 In: a run, a profile, a key. Out: a folder or a zip of new files, or a BIDS data set, with
 ``manifest.csv``, ``cohort.json``, ``audit.parquet`` (a row for every change), ``left_out.csv``
 (instances that cannot be de-identified, and why) and ``report.html``. Sources are opened read-only.
-What was begun under a key goes on with the first portion that is not done, if nothing that decides
-about the files is another than before.
+An export with a key resumes at the first unfinished portion, if everything that determines its
+files is unchanged.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ if TYPE_CHECKING:
 FILE_FORMATS = ("copy", "zip", BIDS)
 AUDIT, LEFT_OUT, REPORT = "audit.parquet", "left_out.csv", "report.html"
 PORTION = 64
-"""Files between two notes: what is done again at most by each process after a stop."""
+"""Files in a portion: at most these are treated again by each process after a stop."""
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _FROM_PORTIONS = 16
-"""Fewer portions are done by this process alone: others take as long to start."""
+"""Number of portions from which workers are used; for fewer they take too long to start."""
 
 
 def export_deidentified(
@@ -86,24 +86,24 @@ def export_deidentified(
     target
         Folder or zip that does not exist yet.
     form
-        ``copy``, a folder; ``zip``; ``bids``, a data set that is made of the de-identified files.
+        ``copy``, a folder; ``zip``; ``bids``, a data set made from the de-identified files.
     name, retain, clean
         See ``warehouse.deidentify.profile.profile``.
     key
-        Makes the new identities, the same in every export. Without one they are made by a random
-        key that is kept nowhere, and an export that was stopped begins anew.
+        Derives the new identities, the same in every export. By default a random key that is not
+        stored, so that a stopped export starts again.
     pixels
-        What may be done with pixels that may show text.
+        How to treat pixel data that may show text.
     template
-        Names of the files, of the values that they have then.
+        Template of file names, filled with de-identified values.
     mapping_folder
-        Folder for the encrypted tables of old and new identities; none are written without it.
+        Folder for the encrypted tables of old and new identities; by default none are written.
     data_set_options
-        Of ``bids``.
+        Options of ``bids``.
     workers
-        Processes; as many as processors by default.
+        Number of processes; by default that of processors.
     s3
-        How sources in buckets are reached.
+        Access to sources in buckets.
     force
         Replace a zip of that name.
 
@@ -113,7 +113,7 @@ def export_deidentified(
     ExportFailed
         A source is gone or has changed, or the disk is full.
     DeidentifierLost
-        Worker processes are killed, whatever they do. An instance that kills its process twice is
+        Worker processes are killed even without work. An instance whose process is killed twice is
         left out, with that reason.
     """
     if form not in FILE_FORMATS:
@@ -126,7 +126,7 @@ def export_deidentified(
     )  # fmt: skip
     workers = 1 if how.pixels.hook else IngestSettings(workers=workers).worker_count
     if workers > 1 and run.counts["instances"] >= _FROM_PORTIONS * PORTION:
-        start_server()  # it imports while the members are looked up
+        start_server()  # it imports modules while the members are looked up
     catalog = members_of(root, run)
     mark = _mark(run, catalog.snapshot.version, how, form)
     with resumable_folder(target, mark, lasts=key is not None) as work:
@@ -163,10 +163,10 @@ def _refuse(
     if mapping_folder is None:
         return
     if key is None:
-        raise UsageError("a mapping needs a key, which alone opens it: --key FILE")
+        raise UsageError("a mapping is encrypted with the key: use --key FILE")
     mapping.cipher(key)
     if mapping_folder.resolve().is_relative_to(target.resolve()):
-        raise UsageError("the mapping is kept apart from the files: name another folder")
+        raise UsageError("the mapping must be stored apart from the files: choose another folder")
     for table in (mapping.UIDS, mapping.PATIENTS):
         found = mapping_folder / f"{table}{mapping.SUFFIX}"
         if found.exists() and not was_placing(target):
@@ -194,7 +194,7 @@ def _portions(members: Iterator[Member], work: Path, known: dict[str, Known]) ->
 
 
 def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterator[Portion]:
-    """De-identify the portions that are not done, and yield all in order.
+    """De-identify the unfinished portions, and yield all portions in order.
 
     Portions whose process was killed, now or before this export was resumed, are treated at the
     end, one at a time.
@@ -227,7 +227,7 @@ def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterato
 
 
 def _killed(pool: WorkerPool, running: dict[Future[None], Portion]) -> list[Portion]:
-    """Remove the calls that have ended, and return the portions whose process was killed."""
+    """Remove finished calls from ``running``; return portions whose process was killed."""
     killed = []
     for future in [future for future in running if future.done()]:
         portion = running.pop(future)
@@ -243,12 +243,12 @@ def _killed(pool: WorkerPool, running: dict[Future[None], Portion]) -> list[Port
 
 
 def _treat_alone(pool: WorkerPool, portion: Portion, how: Treatment) -> None:
-    """Treat a portion while no other one is; leave out each member that kills the process.
+    """Treat a portion while no other is running; leave out members whose process is killed.
 
     Raises
     ------
     WorkerLost
-        A process is killed that does nothing: no member is the cause.
+        A process without work is killed, too: no member is the cause.
     """
     while True:
         try:
@@ -317,7 +317,7 @@ def _gathered(work: Path, done: Sequence[Portion], how: Treatment, form: str) ->
 
 
 def _mapping(folder: Path, done: Sequence[Portion], key: Key) -> list[Path]:
-    """Write both tables beside their names, which they get when all is made."""
+    """Write both tables under hidden names, which are replaced when the export is complete."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = []
     for table, suffix in ((mapping.UIDS, ".uids"), (mapping.PATIENTS, ".patients")):

@@ -1,8 +1,8 @@
 """Collect identifying values of a warehouse as byte patterns for the search of an export.
 
-In: a warehouse, and what the export keeps by choice. Out: values with their attributes, why others
-are passed over, and every way in which the text of one may be written. Nothing of an export is read
-here: ``check`` searches it.
+In: a warehouse, and the profile of the export. Out: values with their attributes, the number of
+values that are passed over by reason, and patterns for every encoding of a value. Exports are not
+read here: ``check`` searches them.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ if TYPE_CHECKING:
 _WIDE = ("utf-16-le", "utf-16-be")
 _SHORTEST_DIGITS, _SHORTEST_UID = 6, 9
 _TOGETHER = 200_000
-"""Values that one automaton looks for."""
+"""Number of values that one automaton searches for."""
 LONGEST = 200
-"""Characters of a value that are searched for; longer ones by their beginning."""
+"""Number of characters of a value that are searched for; longer values are cut."""
 _NAMES = re.compile(r"[\^= ,]+")
 _INNER = re.compile(r"[-'\u2019`]+")
 
 
 class Pattern(NamedTuple):
-    """What a pattern is."""
+    """Origin of a pattern."""
 
     attribute: str
     encoding: str
     is_bounded: bool
-    """Digits may not stand beside it."""
+    """Whether digits next to it exclude a match."""
 
 
 @dataclass(slots=True)
 class Patterns:
-    """Bytes to look for, with what they are."""
+    """Byte patterns to search for, with their origin."""
 
     folded: dict[bytes, Pattern] = field(default_factory=dict)
-    """In lower case."""
+    """In lower case, matched in any ASCII case."""
     exact: dict[bytes, Pattern] = field(default_factory=dict)
 
 
 def identifying_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[str]]:
-    """Return the values to search for with their attribute, and what is passed over and why."""
+    """Return values to search for → attribute, and reason → number of values passed over."""
     connection = open_catalog(root).connection
     wanted: dict[str, str] = {}
     passed_over: Counter[str] = Counter()
@@ -78,13 +78,13 @@ def identifying_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Cou
                 passed_over["safe private elements"] += 1
                 continue
             if not is_private and action is None and attribute in keywords:
-                passed_over["kept by an option, or in a sequence that goes"] += 1
+                passed_over["kept by an option, or in a removed sequence"] += 1
                 if vr != "PN":
                     continue
             if action is not None and action.code == "C" and vr in {"DA", "DT", "TM"}:
                 passed_over["shifted dates"] += 1
                 continue
-            # Search for names that occur outside of their own attributes.
+            # Values of other attributes may also occur where they identify nobody.
             may_stand = not is_identifying(int(row["tag"], 16), row["keyword"] or "", vr)
             for one in _parts(vr, text):
                 if why := _why_not(one, vr, known):
@@ -96,14 +96,14 @@ def identifying_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Cou
     elsewhere = _harmless(connection, {one.lower() for one, _ in doubtful})
     for one, attribute in doubtful:
         if one.lower() in elsewhere:
-            passed_over["stands where it identifies nobody"] += 1
+            passed_over["also in an element that identifies nobody"] += 1
         else:
             wanted.setdefault(one, attribute)
     return wanted, passed_over
 
 
 def _harmless(connection: duckdb.DuckDBPyConnection, values: set[str]) -> set[str]:
-    """Return those of some values in lower case that a text which identifies nobody holds."""
+    """Return the values, in lower case, that occur in a text that identifies nobody."""
     found: set[str] = set()
     left = sorted(values)
     texts = connection.sql(statement("harmless_values", "runs")).to_arrow_reader(1_000_000)
@@ -120,14 +120,14 @@ def _harmless(connection: duckdb.DuckDBPyConnection, values: set[str]) -> set[st
 
 
 def _is_safe(row: dict[str, str], chosen: Profile, creators: set[str]) -> bool:
-    """Return whether a private element, or the name of its block, is one that is kept."""
+    """Return whether a private element is kept, or is the creator of kept elements."""
     tag = int(row["tag"], 16)
     element = (row["creator"] or "", tag >> 16, tag & 0xFF)
     return element in chosen.safe_private or (tag & 0xFF00 == 0 and row["text"] in creators)
 
 
 def _parts(vr: str, text: str) -> list[str]:
-    """Return what is searched for of a value: of a name its components, and each group whole."""
+    """Return the texts to search for: the value; or the parts of a name, and its groups."""
     if vr != "PN":
         return [text]
     parts: list[str] = []
@@ -161,7 +161,7 @@ def _why_not(text: str, vr: str, known: frozenset[str]) -> str:
 
 
 def patterns_of(values: dict[str, str]) -> Patterns:
-    """Return every way in which values may be written, with the attribute of each."""
+    """Return patterns for every encoding of values, with the attribute of each."""
     made = Patterns()
     for text, attribute in values.items():
         cut = text.strip()[:LONGEST]

@@ -1,7 +1,7 @@
 """``Identity``: find removed names and numbers in the rest of a file.
 
-In: values of attributes that say who a person is. Out: elements that hold one of them, in whatever
-attribute: a name in a label, an ID in a manufacturer's field.
+In: values of identifying attributes. Out: elements of any attribute that contain one of them: a
+name in a label, an ID in a manufacturer's field.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Known: TypeAlias = tuple[tuple[str, str], ...]
-"""Names (PN) and IDs (LO) of a patient that other files of the warehouse hold."""
+"""Names (PN) and IDs (LO) of a patient in other files of the warehouse."""
 
 _BY_TAG = frozenset({0x00080050, 0x00080080, 0x00080081, 0x00080082, 0x00200010})
 """Accession number, institution and its address, study ID."""
@@ -39,14 +39,14 @@ _SHORTEST_NAME, _SHORTEST_ID, _UNBOUNDED = 3, 4, 5
 _DATES = frozenset({"DA", "DT"})
 _SHORTEST_DATE = 6
 _BINARY = frozenset({"FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "UL", "US"})
-"""In these a few bytes may stand by chance."""
+"""VRs in which a few bytes may match by chance."""
 _PRINTABLE, _TEXT = re.compile(rb"[ -~]+"), 8
 _NUMBERS = _BINARY | {"DS", "IS", "AT"}
 _SHORTEST_BASE64 = 6
 
 
 def is_identifying(tag: int, keyword: str, vr: str) -> bool:
-    """Return whether an attribute names a person, a place or a number of somebody."""
+    """Return whether an attribute is a name, place or number that identifies a person."""
     if vr == "PN" or tag in _BY_TAG:
         return True
     is_id = tag >> 16 in _GROUPS and vr in {"LO", "SH", "UC", "UT"}
@@ -54,14 +54,14 @@ def is_identifying(tag: int, keyword: str, vr: str) -> bool:
 
 
 def known_of(rows: Iterable[tuple[str, list[str] | None, list[str] | None]]) -> dict[str, Known]:
-    """Return what a warehouse knows of patients, by their key.
+    """Return the names and IDs of patients in a warehouse, by patient key.
 
     Parameters
     ----------
     rows
-        Key of each, names and IDs.
+        Key, names and IDs of each patient.
     """
-    # Instances without PatientID are not of one patient.
+    # Instances without PatientID belong to different patients.
     return {
         patient: (*(("PN", one) for one in names or ()), *(("LO", one) for one in ids or ()))
         for patient, names, ids in rows
@@ -70,14 +70,14 @@ def known_of(rows: Iterable[tuple[str, list[str] | None, list[str] | None]]) -> 
 
 
 def tokens_of(patient: str, names: Iterable[str], ids: Iterable[str]) -> set[str]:
-    """Return the texts in small letters that columns of a patient are searched for.
+    """Return the lower-case texts to search for in the columns of a patient.
 
     Parameters
     ----------
     patient
         Key of the patient.
     names, ids
-        All that its instances have.
+        All names and IDs in its instances.
     """
     made = {part for name in names for part in parts_of_name(name)}
     made |= {
@@ -95,7 +95,7 @@ def _patient_id(patient: str) -> tuple[str, ...]:
 
 
 def _is_id(text: str) -> bool:
-    """Return whether a text may tell somebody: no word of imaging, no number that is everywhere."""
+    """Return whether a text may identify a person: not a word of imaging, not a short number."""
     one = text.strip(" \0")
     return (
         len(one) >= _SHORTEST_ID
@@ -105,7 +105,7 @@ def _is_id(text: str) -> bool:
 
 
 def in_base64(content: bytes) -> Iterator[bytes]:
-    """Yield what is certain of the Base64 of some bytes, wherever they begin."""
+    """Yield the fixed part of the Base64 of bytes at each of the three alignments."""
     for before, first in ((0, 0), (1, 2), (2, 3)):
         coded = base64.b64encode(bytes(before) + content)
         last = (before + len(content)) // 3 * 4
@@ -115,7 +115,7 @@ def in_base64(content: bytes) -> Iterator[bytes]:
 
 @lru_cache(4096)
 def _name_tokens(text: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
-    """Return all ways to write the parts of a name, and the parts as they are."""
+    """Return every encoded spelling of the parts of a name, and the parts as written."""
     made = {code for small in parts_of_name(text) for code in encoded(small)}
     parts = {part for part in re.split(r"[\^=\\, \0]+", text) if not part.isdigit()}
     as_written = {code for part in parts for code in written(part)}
@@ -127,12 +127,12 @@ def _name_tokens(text: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
 
 @lru_cache(4096)
 def _coded(part: bytes) -> tuple[bytes, ...]:
-    """Return a longer part in Base64."""
+    """Return a part in Base64, unless it is short."""
     return tuple(in_base64(part)) if len(part) >= _UNBOUNDED else ()
 
 
 def _wide(part: bytes) -> tuple[bytes, ...]:
-    """Return a longer part with two bytes for each character."""
+    """Return a part in UTF-16, unless it is short or not ASCII."""
     if len(part) < _UNBOUNDED or not part.isascii():
         return ()
     text = part.decode("ascii")
@@ -140,7 +140,7 @@ def _wide(part: bytes) -> tuple[bytes, ...]:
 
 
 def _with_plain(vr: str, content: bytes, charset: str) -> bytes:
-    """Return a text with what it is without accents behind it: a name may have none."""
+    """Append the spellings of a text, as a name may be written without accents."""
     if vr in _NUMBERS or content.isascii():
         return content
     # Bytes may be in another character set than the file declares.
@@ -149,7 +149,7 @@ def _with_plain(vr: str, content: bytes, charset: str) -> bytes:
 
 
 def _is_text(content: bytes, first: int, last: int) -> bool:
-    """Return whether a few bytes of a binary value stand in text, and not by chance."""
+    """Return whether a match in a binary value is part of a text, and not by chance."""
     before = len(content[max(first - _TEXT, 0) : first].rpartition(b"\0")[2])
     around = content[first - before : last + _TEXT]
     found = _PRINTABLE.match(around)
@@ -157,20 +157,20 @@ def _is_text(content: bytes, first: int, last: int) -> bool:
 
 
 class Identity:
-    """What identifies the people of one file, in the bytes of the file."""
+    """Identifying values of one file, as bytes to search for."""
 
     def __init__(self, patient: str) -> None:
         self.found: set[bytes] = set()
-        """Names and IDs, in every way in which they may be written, in small letters."""
+        """Names and IDs in every encoded spelling, in lower case."""
         self.dates: set[str] = set()
-        """Days that go, as YYYYMMDD."""
+        """Removed dates, as YYYYMMDD."""
         self._written: set[bytes] = set()
-        """Names and IDs as they are written."""
+        """Names and IDs as written, in every encoding."""
         for one in _patient_id(patient):
             self._id(one)
 
     def add(self, tag: int, keyword: str, vr: str, content: bytes, charset: str = "") -> None:
-        """Remember a value that goes, as it is stored."""
+        """Add a removed value, as it is stored."""
         if vr in _DATES:
             for one in content.split(b"\\"):
                 day = one.strip(b" \0").replace(b".", b"")[:8]
@@ -186,7 +186,7 @@ class Identity:
                 self._id(text)
 
     def know(self, known: Known) -> None:
-        """Remember what other files of the patient say."""
+        """Add names and IDs in other files of the patient."""
         for vr, text in known:
             if vr == "PN":
                 self._name(text)
@@ -208,13 +208,13 @@ class Identity:
 
     @property
     def words(self) -> frozenset[str]:
-        """Words of the identity so far, for cleaning text."""
+        """Identifying words collected so far, for cleaning text."""
         return frozenset(part.decode("latin-1") for part in self.found)
 
     def found_in(
         self, kept: list[tuple[str, int, str, bytes]], charset: str = ""
     ) -> frozenset[tuple[str, int]]:
-        """Return path and tag of the elements that hold a part of the identity.
+        """Return path and tag of the elements that contain an identifying value.
 
         Parameters
         ----------
@@ -245,7 +245,7 @@ class Identity:
         )
 
     def _dated(self, kept: list[tuple[str, int, str, bytes]]) -> frozenset[tuple[str, int]]:
-        """Return path and tag of the elements that hold a day that goes."""
+        """Return path and tag of the elements that contain a removed date."""
         if not self.dates:
             return frozenset()
         days = {day.encode("ascii") for day in self.dates}
@@ -267,17 +267,17 @@ class Identity:
     def _holds(content: bytes, part: bytes, vr: str) -> bool:
         if part not in content:
             return False
-        if vr in {"DS", "IS"}:  # an ID that is a number; not a part of a longer one
+        if vr in {"DS", "IS"}:  # a numeric ID, not part of a longer number
             return part in {one.strip(b" \0") for one in content.split(b"\\")}
         if vr == "CS" and part.decode("latin-1") in words():
-            return False  # a part of the body that is somebody's name as well
+            return False  # a body part that is also a name
         if len(part) >= _UNBOUNDED:
             return True
         found = re.finditer(rb"(?<![a-z0-9])" + re.escape(part) + rb"(?![a-z0-9])", content)
         return any(vr not in _BINARY or _is_text(content, *match.span()) for match in found)
 
     def is_in(self, content: bytes) -> bool:
-        """Return whether a part that cannot be there by chance is in bytes of lower case."""
+        """Return whether lower-case bytes contain a value that is too long to match by chance."""
         return any(
             part in content
             for part in self.found

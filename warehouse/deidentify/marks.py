@@ -1,4 +1,4 @@
-"""Elements that were taken → a file that says of itself that it is de-identified."""
+"""Assemble a de-identified file, with the attributes that state the de-identification."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _NAMED = {
 
 
 def finished(walk: Walk, entries: Entries, syntax: str) -> Result:
-    """Return the file of some elements, with what says that it is de-identified.
+    """Return the file with some elements, and with attributes that state the de-identification.
 
     Raises
     ------
     NotDeidentified
-        It is no instance that can stand alone.
+        It is a DICOMDIR, or has no valid SOP Instance UID.
     """
     implicit = syntax == IMPLICIT
     facts = walk.facts
     if facts.text("SOPClassUID") == _DICOMDIR:
-        raise NotDeidentified("it is a DICOMDIR, which names other files")
+        raise NotDeidentified("it is a DICOMDIR, which refers to other files")
     old = facts.text("SOPInstanceUID")
     if not old:
         raise NotDeidentified("it has no SOP Instance UID")
@@ -107,7 +107,7 @@ def _preamble(sop_class: str, uid: str, syntax: str) -> bytes:
         return el.encoded_element(tag, vr, value, implicit=False)
 
     if re.search(r"[^0-9.]", sop_class + uid + syntax):
-        raise NotDeidentified("its SOP Class, instance or transfer syntax is named by no UID")
+        raise NotDeidentified("its SOP Class, SOP Instance or Transfer Syntax UID is not a UID")
     meta = (
         made(0x00020001, "OB", b"\0\1")
         + made(0x00020002, "UI", sop_class.encode())

@@ -1,4 +1,4 @@
-"""Report of an export for a data protection officer, with sample pictures."""
+"""Write the report of an export for a data protection officer, with sample images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PICTURES = 12
 _SIDE = 192
 _LARGEST = 64 << 20
-"""Bytes of a file, and of a frame, of which a thumbnail is made."""
+"""Largest size of a file, and of a frame, that is shown as thumbnail, in bytes."""
 _ACTIONS = {
     "X": "removed", "Z": "emptied", "D": "replaced by a dummy or pseudonym",
     "U": "UID replaced by another one", "C": "cleaned: dates shifted, ages capped, words removed",
@@ -33,8 +33,8 @@ _BECAUSE = {
     "pixels": "pixels that may show text",
 }  # fmt: skip
 _LIMITS = (
-    "Text in pixels is suspected by the header alone. Faces can be made visible from thin slices "
-    "of heads; they are not removed. Below is a sample of pictures to look at."
+    "Text in pixels is detected by the header only. Faces can be reconstructed from thin slices "
+    "of heads; they are not removed. Below is a sample of images to inspect."
 )
 _STYLE = (
     "body{font:15px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
@@ -46,16 +46,16 @@ _STYLE = (
 def write_report(
     folder: Path, facts: dict[str, Any], audit: str, left_out: str, manifest: str, name: str
 ) -> None:
-    """Write the report of the files in a folder, from what lies beside them.
+    """Write the report of an export, from the files that accompany it.
 
     Parameters
     ----------
     folder
-        Folder of the export, complete but for the report.
+        Folder of the export, complete except for the report.
     facts
-        What is said about the export.
+        Provenance of the export.
     audit, left_out, manifest, name
-        Names of the files that are read, and of the report.
+        File names of the input, and of the report.
     """
     done = facts["deidentified"]
     counts = facts["counts"]
@@ -81,7 +81,7 @@ def write_report(
         _table(("action", "because of", "elements"), _changes(folder / audit)),
         "<h2>Left out</h2>",
         _table(("reason", "instances"), reasons.most_common()) if reasons else "<p>nothing</p>",
-        "<h2>What this cannot know</h2>",
+        "<h2>Limitations</h2>",
         f"<p>{_LIMITS}</p>",
         *_pictures(folder, folder / manifest),
     ]  # fmt: skip
@@ -117,7 +117,7 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
     try:
         from PIL import Image  # noqa: PLC0415 - an extra
     except ImportError:
-        return ["<p>no pictures: they need the extra pixels</p>"]
+        return ["<p>no images: they need the extra pixels</p>"]
     chosen: list[str] = []
     drawn = random.Random(manifest.stat().st_size)  # noqa: S311 - no secret depends on it
     with manifest.open(encoding="utf-8", newline="") as file:
@@ -130,7 +130,7 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
     for name in sorted(chosen):
         try:
             frame = _frame(folder / name)
-        except Exception:  # noqa: BLE001, S112 - no picture, or one that nothing here decodes
+        except Exception:  # noqa: BLE001, S112 - not an image, or no decoder is installed
             continue
         picture = Image.fromarray(frame)
         picture.thumbnail((_SIDE, _SIDE))
@@ -139,7 +139,7 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
         data = base64.b64encode(out.getvalue()).decode()
         label = html.escape(name, quote=True)
         shown.append(f'<img src="data:image/png;base64,{data}" alt="{label}" title="{label}">')
-    return shown or ["<p>no pictures: nothing here can be shown</p>"]
+    return shown or ["<p>no images: none can be decoded</p>"]
 
 
 def _frame(path: Path) -> np.ndarray:

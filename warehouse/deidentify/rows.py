@@ -1,9 +1,10 @@
-"""De-identified rows, by the same profile as files.
+"""De-identify rows, by the same profile as files.
 
 In: a run or all of a warehouse, a profile, a key. Out: rows of patients, studies, series or
-instances. A column that is a DICOM attribute is treated as the profile says of it, one that is
-derived only if it stands here; all others are left out. Text that has to be cleaned is left out,
-too: who needs it exports files. Values are null where they are removed, emptied or dummies.
+instances. Columns of DICOM attributes are kept, shifted or replaced by the profile; those that it
+removes, empties, replaces by a dummy or cleans as text are left out (files have cleaned text).
+Derived columns are left out unless listed here. Kept text is null where it contains a name, an ID
+or a date.
 """
 
 from __future__ import annotations
@@ -66,23 +67,23 @@ def export_rows_deidentified(
     clean: Iterable[str] = (), key: Key | None = None, rows: str = "series",
     preset: str | None = None, spreadsheet: bool = False, force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write rows of the members of a run without what identifies a person.
+    """Write de-identified rows of the members of a run.
 
     Parameters
     ----------
     root, run, target, form, rows, spreadsheet, force
-        As of ``warehouse.cohorts.export_rows.export_rows``; of the formats s5cmd is missing.
+        As of ``warehouse.cohorts.export_rows.export_rows``, without the format s5cmd.
     name, retain, clean, key
         As of ``warehouse.deidentify.export.export_deidentified``.
     preset
-        Refused: its columns are those that go.
+        Not supported, as its columns would be left out.
 
     Raises
     ------
     TargetExists, UsageError, ExportFailed
     """
     if preset:
-        raise UsageError("preset is no option of a de-identified export")
+        raise UsageError("preset is not an option of de-identified exports")
     if rows not in ENTITIES:
         raise UsageError(f"rows are one of: {', '.join(ENTITIES)}")
     if spreadsheet and form != "csv":
@@ -118,8 +119,8 @@ def write_views(
 ) -> dict[str, int]:  # fmt: skip
     """Write a DuckDB database with the schema ``deidentified``; return its rows by table.
 
-    It holds patients, studies, series and instances as this version of the warehouse has them, and
-    nothing that leads back: no path, no key, no way to the files. See ``open_views``.
+    It has patients, studies, series and instances of the newest version of the warehouse, and
+    nothing that leads back to the files: no paths and no key. See ``open_views``.
 
     Parameters
     ----------
@@ -159,9 +160,9 @@ def write_views(
 
 
 def open_views(path: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection to what ``write_views`` wrote, which reads that and nothing else.
+    """Open a database that ``write_views`` wrote, without access to anything else.
 
-    No file can be named in its questions, nothing can be attached, and no setting can be changed.
+    Queries cannot read files or attach databases, and settings cannot be changed.
 
     Raises
     ------
@@ -182,7 +183,7 @@ def open_views(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def make_identities(catalog: Catalog, key: Key, chosen: Profile) -> None:
-    """Make the tables ``new_uids`` and ``new_patients`` of the members in the session."""
+    """Create the temporary tables ``new_uids`` and ``new_patients`` for the members."""
     connection = catalog.connection
     connection.execute("create or replace temp table new_uids (old varchar, new varchar)")
     keeps = "uids" in chosen.options
@@ -210,9 +211,9 @@ def make_identities(catalog: Catalog, key: Key, chosen: Profile) -> None:
 
 
 def deidentified(catalog: Catalog, entity: str, chosen: Profile, *, members: bool) -> str:
-    """Return the query of an entity without what identifies a person.
+    """Return the SQL query for the de-identified rows of an entity.
 
-    The session has ``new_uids`` and ``new_patients``.
+    It uses ``new_uids`` and ``new_patients``; see ``make_identities``.
     """
     shown, joins = [], []
     for number, column in enumerate(catalog.model(entity).columns):
@@ -231,7 +232,7 @@ def deidentified(catalog: Catalog, entity: str, chosen: Profile, *, members: boo
 
 
 def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]:
-    """Return what stands in the place of a column, and the join it needs; empty if it goes."""
+    """Return the expression for a column, and the join it needs; empty if it is left out."""
     name = column.name
     tag = keyword_tags().get(name)
     if name == "patient_key" or name in {"PatientID", "PatientName"}:

@@ -1,8 +1,7 @@
-"""Variants in which names, IDs and dates may be written elsewhere.
+"""Spellings in which names, IDs and dates may occur elsewhere.
 
-In: a name as an attribute has it, or a text that may hold a date. Out: the same name in any case,
-without its accents, with letters written as two, in every character set; the dates that a text may
-mean. Nothing of a file is read here.
+In: a name or ID, or a text that may contain a date. Out: the name in lower case, without accents,
+transliterated (ä as ae), in every character set; the dates that a text may mean. No file is read.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ _ONE = str.maketrans(
     }
 )
 _SPLIT = re.compile("[\\^=\\\\,\\s\N{REPLACEMENT CHARACTER}]+")
-"""What could not be read parts words as well."""
+"""Characters that could not be decoded also separate words."""
 _INNER = re.compile(r"[-'\u2019`\u00b4.\u00b7]+")
 _SHORTEST = 3
-"""Letters of a name that is searched for alone."""
+"""Smallest number of letters of a name that is searched for on its own."""
 _MONTHS = (
     "jan(?:uary|uar)?", "feb(?:ruary|ruar)?", "mar(?:ch)?|märz", "apr(?:il)?", "may|mai",
     "june?|juni", "july?|juli", "aug(?:ust)?", "sept?(?:ember)?", "o[ck]t(?:ober)?",
@@ -61,17 +60,17 @@ DATE_LIKE = re.compile(
     r"|(?<!\d)\d{1,2}/\d{1,2}(?!\d)",
     re.IGNORECASE,
 )
-"""What may be a date, or a day without its year."""
+"""Text that may be a date, or a day without its year."""
 _PARTS = re.compile(r"\d+|[a-zä]{3,}", re.IGNORECASE)
 
 
 def text_of(content: bytes, charset: str) -> str:
-    """Return a value as text.
+    """Decode a stored value to text.
 
     Parameters
     ----------
     content
-        As it is stored.
+        Value as it is stored.
     charset
         Specific Character Set (0008,0005) of the file, as it is stored.
     """
@@ -88,7 +87,7 @@ def _encodings(charset: str) -> tuple[str, ...]:
 
 
 def spellings(text: str) -> set[str]:
-    """Return a word in small letters, with and without accents, with letters written as two.
+    """Return a text in lower case: with and without accents, and transliterated.
 
     >>> sorted(spellings("Müller") & {"mueller", "muller", "müller"})
     ['mueller', 'muller', 'müller']
@@ -102,7 +101,7 @@ def spellings(text: str) -> set[str]:
 
 
 def parts_of_name(text: str) -> set[str]:
-    """Return what of a name (PN) is searched for: its words, and short ones together.
+    """Return the texts to search for of a name (PN): its words, and short ones combined.
 
     >>> sorted(parts_of_name("Ng^Bo"))
     ['bo ng', 'bo, ng', 'bo_ng', 'bong', 'ng bo', 'ng, bo', 'ng^bo', 'ng_bo', 'ngbo']
@@ -133,9 +132,9 @@ def _is_long(word: str) -> bool:
 
 @lru_cache(8192)
 def encoded(small: str) -> frozenset[bytes]:
-    """Return a text in small letters as bytes, in each character set that has its characters.
+    """Encode a lower-case text in each character set that has its characters.
 
-    Letters of ASCII are small ones, others as they are written in any case.
+    ASCII letters are in lower case, other letters in each case.
     """
     if small.isascii():
         return frozenset({small.encode("ascii")})
@@ -148,14 +147,14 @@ def encoded(small: str) -> frozenset[bytes]:
 
 
 def written(text: str) -> Iterator[bytes]:
-    """Yield a text as it is, in each character set that has its characters."""
+    """Encode a text as written in each character set that has its characters."""
     for charset in ("ascii",) if text.isascii() else CHARSETS:
         with suppress(UnicodeEncodeError):
             yield text.encode(charset)
 
 
 def dates_in(text: str) -> set[str]:
-    """Return the dates that a text may mean, as YYYYMMDD; of two digits of a year both centuries.
+    """Return the dates that a text may mean, as YYYYMMDD; two-digit years in both centuries.
 
     >>> sorted(dates_in("seen 3/4/1953, again on 7 May 2020, b 0 50 1000"))
     ['19530304', '19530403', '20200507']
@@ -164,7 +163,7 @@ def dates_in(text: str) -> set[str]:
 
 
 def without_dates(text: str) -> str:
-    """Return a text without what may be a date or a day.
+    """Return a text with a space for each possible date or day.
 
     >>> without_dates("T1 3/4/1953 axial 12/3 b 0 50 1000, Dec 24")
     'T1   axial   b 0 50 1000,  '
@@ -200,7 +199,7 @@ def _number(part: str) -> str:
 
 
 def _orders(one: str, two: str, three: str) -> Iterator[str]:
-    """Yield the days of three numbers, in the orders in which people write them."""
+    """Yield the dates that three numbers may mean, in the common orders."""
     for year, month, day in ((one, two, three), (three, two, one), (three, one, two)):
         if len(year) not in {2, 4} or year.startswith("m") or day.startswith("m"):
             continue

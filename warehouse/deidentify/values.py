@@ -1,7 +1,7 @@
 """Replacement values: dummies, shifted dates, capped ages, cleaned text.
 
-In: bytes as stored, their VR, a key. Out: bytes, or None where nothing of them may stay. Nothing is
-guessed: a date that cannot be read is no date, a word that is not known is no word.
+In: bytes as stored, their VR, a key. Out: bytes, or None where nothing may be kept. Nothing is
+guessed: dates that cannot be parsed and unknown words are not kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REMOVED = b"REMOVED"
 OLDEST_YEARS = 89
-"""Ages above are of few people: they become 90 years (45 CFR 164.514 (b) (2) (i) (C))."""
+"""Higher ages become 90 years, as few people have them (45 CFR 164.514 (b) (2) (i) (C))."""
 _DUMMIES = {
     "AE": REMOVED, "AS": b"000Y", "CS": REMOVED, "DA": b"19000101", "DS": b"0", "IS": b"0",
     "DT": b"19000101000000", "LO": REMOVED, "LT": REMOVED, "PN": REMOVED, "SH": REMOVED,
@@ -40,12 +40,12 @@ _NUMBER = re.compile(r"(\d{1,4}(\.\d{1,2})?(mm|cm|ms|kv|ml|t)|b\d{1,4}|\d\.\d{1,
 
 
 def is_of(usual: str, vm: str, vr: str, content: bytes) -> bool:
-    """Return whether a private value is what its list says: it has no dictionary to be held to.
+    """Return whether a private value has the VR and VM that the list of safe elements states.
 
     Parameters
     ----------
     usual, vm
-        VR and number of values of the list; empty for an element that is not in it.
+        VR and number of values in the list; empty for an element that is not in it.
     vr
         VR of the file; empty in implicit VR.
     content
@@ -67,7 +67,7 @@ def _is_short(usual: str, content: bytes) -> bool:
 
 
 def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
-    """Return a valid dummy value."""
+    """Return a dummy value that is valid for a VR; for an identifier, a pseudonym."""
     if is_name and vr in {"LO", "SH", "UT", "UC", "ST", "LT"}:
         text = value.strip(b" \0")
         return f"d-{key.pseudonym('name', text.decode('latin-1'))[:14]}".encode()
@@ -75,7 +75,7 @@ def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
 
 
 def shifted(vr: str, value: bytes, days: int) -> bytes | None:
-    """Return dates moved into the past; None if one of them is not a whole date.
+    """Shift dates into the past; None if one of them is not a complete date.
 
     >>> shifted("DT", b"20240301120000.5+0100", 1)
     b'20240229120000.5+0100'
@@ -105,7 +105,7 @@ def shifted(vr: str, value: bytes, days: int) -> bytes | None:
 
 
 def capped_age(value: bytes) -> bytes | None:
-    """Return an age, 90 years for all above 89; None if it is none.
+    """Return an age, capped to 90 years if above 89; None if it is invalid.
 
     >>> capped_age(b"101Y"), capped_age(b"006M")
     (b'090Y', b'006M')
@@ -126,14 +126,14 @@ def words() -> frozenset[str]:
 
 
 def clean_text(value: bytes, identity: frozenset[str]) -> bytes:
-    """Return the known words of a text, without those of the identity; empty if there are none.
+    """Return the known words of a text that are not identifying; empty if there are none.
 
     >>> clean_text(b"T1 axial Doe 3mm", frozenset())
     b'T1 axial 3mm'
     """
     kept: list[str] = []
     known = words()
-    # Numbers of a day are small enough to be kept, and are not imaging parameters.
+    # Dates first: their numbers are small enough to be kept as imaging parameters.
     text = without_dates(value.decode("latin-1"))
     for part in re.split(r"[^A-Za-z0-9.\x80-\xff]+", text):
         word = part.strip(".").lower()

@@ -1,8 +1,8 @@
 """Apply a profile to all data elements of a file, at any depth.
 
-What the profile does not name is kept if the dictionary knows it and it is what its VR says.
-Private elements go unless they are listed as safe, overlays and curves with their groups; of
-structured reports, items that say of a person what headers do (``content_items``).
+Elements without an action are kept if they are in the dictionary and their value fits the VR.
+Private elements are removed unless they are listed as safe, overlays and curves with their groups.
+Structured reports lose content items that describe the patient (``content_items``).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _NO_DATA_SET = frozenset({0x0000, 0x0002, 0x0004})
-_UNKNOWN = "no dictionary knows it"
+_UNKNOWN = "not in the dictionary"
 _SCHEME, _CODE_MEANING = 0x00080102, 0x00080104
 _SCHEMES = frozenset(
     b"BI C4 DCM DCMUID FMA I10 I9 I9C I9CDX ICD10 IBSI LN MDC NCIT NCIt NEU RADLEX RFC3066 RFC5646 "
     b"SCT SNM3 SRT 99SDM UBERON UCUM UMLS".split()
 )
-"""Schemes whose meanings are published; those of local ones are what somebody typed."""
+"""Coding schemes with published meanings; meanings of local codes are free text."""
 _TEXT = frozenset(
     {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
 )
@@ -44,7 +44,7 @@ _DUMMY_CODE = (
 
 
 class Walk:
-    """One pass over a file."""
+    """One pass over the elements of a file."""
 
     def __init__(
         self, data: bytes, profile: Profile, key: Key, patient: str, pixels: Pixels | None,
@@ -63,7 +63,7 @@ class Walk:
         self.planes: set[int] = set()
 
     def top(self, start: int, *, implicit: bool) -> Entries:
-        """Return the elements of the file as they are to be."""
+        """Return the de-identified elements of the file."""
         entries, _ = self._level(start, len(self.data), "", 0, implicit=implicit)
         return entries
 
@@ -71,9 +71,9 @@ class Walk:
         self, pos: int, limit: int, path: str, depth: int, *, implicit: bool,
         delimited: bool = False, structured: bool = False,
     ) -> tuple[Entries, int]:  # fmt: skip
-        """Return the elements of a data set or item as they are to be, and where it ends."""
+        """Return the de-identified elements of a data set or item, and its end offset."""
         if depth > el.DEEPEST:
-            raise NotDeidentified(f"its sequences are deeper than {el.DEEPEST} levels")
+            raise NotDeidentified(f"its sequences are nested deeper than {el.DEEPEST} levels")
         data, known = self.data, self.profile.vrs
         entries: Entries = []
         blocks: dict[int, str] = {}
@@ -83,7 +83,7 @@ class Walk:
             tag, vr, start, value, end = element
             if tag == el.ITEM_END:
                 if not delimited:
-                    raise NotDeidentified("a delimiter stands where no item ends")
+                    raise NotDeidentified("a delimiter is outside of an item of undefined length")
                 return entries, value
             group = tag >> 16
             if group & 1:
@@ -97,7 +97,7 @@ class Walk:
             if tag in _PIXELS:
                 pos = self._pixels(entries, tag, vr, start, value, end, limit, implicit=implicit)
                 continue
-            # Group lengths are retired and would be wrong now; the markers are written anew.
+            # Group lengths are retired and would be wrong now; ``marks`` writes its elements.
             if tag & 0xFFFF == 0 or (tag in _MARKS and not path):
                 pos = self._end(value, end, limit, vr, implicit=implicit)
                 continue
@@ -127,15 +127,15 @@ class Walk:
         return entries, pos
 
     def _why_gone(self, path: str, tag: int) -> str:
-        """Return why an element goes whatever the profile says; empty if it does not."""
+        """Return why an element is removed regardless of the profile; empty if it is not."""
         group = tag >> 16
         if (group >> 8) in {0x50, 0x60}:
             self._overlay(tag, path)
-            return "overlays and curves go with their group"
+            return "overlays and curves are removed with their group"
         if group in _NO_DATA_SET:
-            return "belongs into a message, file meta information or a DICOMDIR"
+            return "belongs to a message, file meta information or a DICOMDIR"
         if path and tag in _PIXELS:
-            return "pixels in an item are not looked at"
+            return "pixel data in an item are not checked"
         is_known = tag in _PIXELS or tag & 0xFFFF == 0 or self.profile.keywords.get(tag)
         return "" if is_known else _UNKNOWN
 
@@ -144,7 +144,7 @@ class Walk:
             return Action("X", "beyond")
         if structured and tag in content_items.ACTIONS:
             return content_items.ACTIONS[tag]
-        if tag == _DOCUMENT_LENGTH:  # of a document that is not there any more
+        if tag == _DOCUMENT_LENGTH:  # the document is removed
             return Action("X", "basic")
         return self.profile.actions.get(tag)
 
@@ -152,7 +152,7 @@ class Walk:
         self, entries: Entries, path: str, element: el.Element, usual: str, action: Action | None,
         *, implicit: bool,
     ) -> None:  # fmt: skip
-        """Add an element that is no sequence, as it is to be."""
+        """Add a de-identified element that is not a sequence."""
         tag, vr, start, value, end = element
         content = bytes(self.data[value:end])
         if not path and tag in FACTS:
@@ -179,7 +179,7 @@ class Walk:
         return el.skip_undefined(self.data, value, limit, implicit=implicit or vr == "UN")
 
     def _keep(self, path: str, tag: int, vr: str, usual: str, content: bytes) -> bool:
-        """Return whether an element that the profile lets pass is what it says it is."""
+        """Return whether the value of an element without action fits its VR; if not, note why."""
         is_usual = vr in {"", "UN", usual} or vr in usual.split(" or ")
         if not is_usual and not (vr in _TEXT and usual in _TEXT):
             self._note(path, tag, vr, "X", "beyond", "its VR is not that of the dictionary")
@@ -200,7 +200,7 @@ class Walk:
     def _changed(
         self, path: str, tag: int, vr: str, usual: str, content: bytes, action: Action
     ) -> bytes | None:
-        """Return the new value of an element, None where it goes; note what happened."""
+        """Return the new value of an element, None if it is removed; note the change."""
         code, shown = action.code, vr or usual
         made: bytes | None
         reason = ""
@@ -237,15 +237,17 @@ class Walk:
         if usual in {"DA", "DT", "TM"}:
             moved = values.shifted(usual, content, self.days)
             if moved is None:
-                return b"", "Z", "no whole date: cannot be shifted"
+                return b"", "Z", "not a complete date: cannot be shifted"
             return moved, "C", "shifted by the days of the patient"
         if usual == "AS":
             age = values.capped_age(content)
-            return (b"", "Z", "no age") if age is None else (age, "C", "ages over 89 are 90 years")
+            return (
+                (b"", "Z", "not an age") if age is None else (age, "C", "ages over 89 are 90 years")
+            )
         if usual in _TEXT and action.option != "dates-shifted":
             kept = values.clean_text(content, self.identity.words)
-            self.kept.append((path, tag, usual, kept))  # names may follow that are such words
-            return kept, "C" if kept else "Z", "words that are not known are removed"
+            self.kept.append((path, tag, usual, kept))  # later names may be such words
+            return kept, "C" if kept else "Z", "unknown words are removed"
         return None, "X", "cannot be cleaned"
 
     def _uids(self, content: bytes) -> bytes:
@@ -268,7 +270,7 @@ class Walk:
         option = action.option if action else "beyond"
         if vr not in {"SQ", ""} or usual != "SQ":
             pos = self._end(value, end, limit, vr, implicit=implicit)
-            self._note(path, tag, vr, "X", "beyond", "a sequence that is not declared as one")
+            self._note(path, tag, vr, "X", "beyond", "a sequence with another VR")
             return pos
         if code in {"X", "Z", "D", "U"}:
             pos = self._end(value, end, limit, vr, implicit=implicit)
@@ -290,7 +292,7 @@ class Walk:
         self, path: str, depth: int, tag: int, value: int, end: int | None, limit: int, *,
         implicit: bool,
     ) -> None:  # fmt: skip
-        """Gather what the items of a removed sequence say of the patient."""
+        """Collect identifying values in the items of a removed sequence."""
         changes, kept, uids = len(self.changes), len(self.kept), dict(self.uids)
         self._items(path, depth, tag, value, end, limit, implicit=implicit, structured=False)
         del self.changes[changes:], self.kept[kept:]
@@ -316,10 +318,10 @@ class Walk:
             if kind == el.SEQUENCE_END and end is None:
                 break
             if kind != el.ITEM:
-                raise NotDeidentified("a sequence holds what is no item")
+                raise NotDeidentified("a sequence contains something that is not an item")
             is_open = length == el.UNDEFINED
             if not is_open and pos + length > stop:
-                raise NotDeidentified("an item reaches beyond its sequence")
+                raise NotDeidentified("an item extends beyond its sequence")
             level, pos = self._level(
                 pos, stop if is_open else pos + length, f"{inside}[{len(made)}]", depth + 1,
                 implicit=implicit, delimited=is_open, structured=structured,
@@ -331,7 +333,7 @@ class Walk:
         self, entries: Entries, blocks: dict[int, str], path: str, element: el.Element,
         limit: int, *, implicit: bool,
     ) -> int:  # fmt: skip
-        """Keep a private element if it is known to be safe, and then the name of its block too."""
+        """Keep a private element, with the creator of its block, if it is listed as safe."""
         tag, vr, start, value, end = element
         after = self._end(value, end, limit, vr, implicit=implicit)
         number = tag & 0xFFFF
@@ -367,7 +369,7 @@ class Walk:
     ) -> int:  # fmt: skip
         after = el.fragments_end(self.data, value, limit) if end is None else end
         content = memoryview(self.data)[value:after]
-        # An overlay without its own data lies in unused bits of the pixels.
+        # An overlay without its own data is stored in unused bits of the pixels.
         self.facts.has_embedded_overlay = bool(self.overlays - self.planes)
         masked = self.pixels(self.facts, content) if self.pixels else Masked([content], [], False)
         self.masked = masked
@@ -383,7 +385,7 @@ class Walk:
 
 
 def _vr_to_write(vr: str) -> str:
-    """Return a VR to write where the dictionary leaves the choice."""
+    """Return the VR to write: the first where the dictionary has alternatives."""
     return vr.split(" or ", 1)[0]
 
 
