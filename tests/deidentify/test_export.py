@@ -222,18 +222,18 @@ def _killed_by(*uids: str) -> Callable[[Portion, Treatment], None]:
 
 def _treat_or_die(uids: frozenset[str], portion: Portion, how: Treatment) -> None:
     """Treat a portion in a process that some members kill, each time."""
-    treated = files._written
+    treated = files._write_file
 
     def written(content: Any, patient: str, folder: Path, how: Treatment, known: Any) -> Any:
         if any(uid.encode() in bytes(content) for uid in uids):
             os.kill(os.getpid(), signal.SIGKILL)
         return treated(content, patient, folder, how, known)
 
-    files._written = written  # in this process, which ends with the pool
+    files._write_file = written  # in this process, which ends with the pool
     try:
         files.treat(portion, how)
     finally:
-        files._written = treated
+        files._write_file = treated
 
 
 @pytest.mark.parametrize("together", [2, 6], ids=["workers", "one process, continued"])

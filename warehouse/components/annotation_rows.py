@@ -40,53 +40,53 @@ def stage(
     """
     staged: list[Part] = []
     head: dict[str, Any] = {}
-    waiting: list[pa.Table] = []
+    tables: list[pa.Table] = []
     count = size = 0
     try:
         with _measuring() as measure:
             for block in streamed_shapes(file, kind, head):
-                waiting.append(measure(shapes.rows_of(value_id, kind, block, count)))
+                tables.append(measure(shapes.rows_of(value_id, kind, block, count)))
                 count += len(block)
-                size += waiting[-1].nbytes
+                size += tables[-1].nbytes
                 if size >= STAGED_BYTES:
-                    staged.append(_part(root, waiting))
-                    waiting, size = [], 0
-        if waiting:
-            staged.append(_part(root, waiting))
+                    staged.append(_write_part(root, tables))
+                    tables, size = [], 0
+        if tables:
+            staged.append(_write_part(root, tables))
     except BaseException:
         ledger.drop_parts(root, [("annotations", part) for part in staged])
         raise
     return staged, head, count
 
 
-def _part(root: Path, tables: list[pa.Table]) -> Part:
+def _write_part(root: Path, tables: list[pa.Table]) -> Part:
     return write_small(root, "annotations", layout.OF_NO_BATCH, 0, pa.concat_tables(tables))
 
 
 def measured(annotations: Iterable[tuple[str, Kind, Any]]) -> pa.Table:
     """Return the rows of annotations, given the id, kind and shapes of each; ids count once."""
-    made: dict[str, pa.Table] = {}
-    for value_id, kind, found in annotations:
-        if found and value_id not in made:
-            made[value_id] = shapes.rows_of(value_id, kind, found)
-    if not made:
+    rows_by_value: dict[str, pa.Table] = {}
+    for value_id, kind, value_shapes in annotations:
+        if value_shapes and value_id not in rows_by_value:
+            rows_by_value[value_id] = shapes.rows_of(value_id, kind, value_shapes)
+    if not rows_by_value:
         return named("annotations").schema.empty_table()
     with _measuring() as measure:
-        return pa.concat_tables([measure(rows) for rows in _by_kind(made.values())])
+        return pa.concat_tables([measure(rows) for rows in _by_kind(rows_by_value.values())])
 
 
 def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
     """Concatenate the tables of each kind of shape."""
-    kinds: dict[str, list[pa.Table]] = defaultdict(list)
+    tables_by_kind: dict[str, list[pa.Table]] = defaultdict(list)
     for table in tables:
-        kinds[table["kind"][0].as_py()].append(table)
-    return [pa.concat_tables(some) for some in kinds.values()]
+        tables_by_kind[table["kind"][0].as_py()].append(table)
+    return [pa.concat_tables(same_kind) for same_kind in tables_by_kind.values()]
 
 
 @contextmanager
 def _measuring() -> Iterator[Callable[[pa.Table], pa.Table]]:
     """Open a connection, and yield a function that adds measures to rows of annotations."""
-    schema, asked = named("annotations").schema, statement("measures", "components")
+    schema, query = named("annotations").schema, statement("measures", "components")
     connection = connect(threads=1)
     try:
         connection.execute(by_name("shapes").sql)
@@ -97,9 +97,9 @@ def _measuring() -> Iterator[Callable[[pa.Table], pa.Table]]:
                 nulls = [pa.nulls(rows.num_rows, pa.float64())] * 3
                 return pa.Table.from_arrays([*rows.columns, *nulls], schema=schema)
             connection.register("shapes", rows)
-            answer = connection.sql(asked).to_arrow_table()
+            measured_rows = connection.sql(query).to_arrow_table()
             connection.unregister("shapes")
-            return answer.cast(schema)
+            return measured_rows.cast(schema)
 
         yield measure
     finally:

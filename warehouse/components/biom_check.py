@@ -22,14 +22,17 @@ def main(path: str) -> int:
         with h5py.File(path, "r") as table:
             rows, columns = (int(size) for size in table.attrs["shape"])
             count = int(table.attrs["nnz"])
-            good = {"id", "format-version"} <= set(table.attrs)
-            for group, ids, others in (("observation", rows, columns), ("sample", columns, rows)):
+            is_valid = {"id", "format-version"} <= set(table.attrs)
+            for group, ids, other_count in (
+                ("observation", rows, columns),
+                ("sample", columns, rows),
+            ):
                 matrix = table[group]["matrix"]
-                good &= table[group]["ids"].shape == (ids,) or ids == 0
-                good &= matrix["data"].shape == matrix["indices"].shape == (count,)
-                good &= matrix["indptr"].shape == (ids + 1,)
-                good &= others >= 0
-            return 0 if good else 1
+                is_valid &= table[group]["ids"].shape == (ids,) or ids == 0
+                is_valid &= matrix["data"].shape == matrix["indices"].shape == (count,)
+                is_valid &= matrix["indptr"].shape == (ids + 1,)
+                is_valid &= other_count >= 0
+            return 0 if is_valid else 1
     except Exception:  # noqa: BLE001 - a file that h5py cannot read is not a table
         return 1
 

@@ -75,10 +75,10 @@ def checked_json(socket: Socket, value: Any, *, strict: bool = False) -> Content
     text = json_text.canonical(value)
     parsed = json_text.parse(text.encode())
     validate.require_valid(kind, socket.schema, parsed, strict=strict)
-    made = Content("value", digest(text), value=text)
+    content = Content("value", digest(text), value=text)
     if kind.is_annotation:
-        made.head, made.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
-    return made
+        content.head, content.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
+    return content
 
 
 def _described(socket: Socket) -> str:
@@ -111,18 +111,18 @@ def checked_file(
             )
         parsed = json_text.parse(file.read_bytes(), null_not_finite=null_not_finite)
         return checked_json(socket, parsed, strict=strict)
-    made = Content("file", sha256, size=size, file=file)
+    content = Content("file", sha256, size=size, file=file)
     if kind.is_image:
-        made.form = "image"
-        made.image = _image(file, socket)
+        content.form = "image"
+        content.image = _image_facts(file, socket)
     elif not kind.is_json:
         require_file(file, kind)
     else:
-        _fill_json(made, socket, null_not_finite=null_not_finite, strict=strict)
-    return made
+        _validate_json_file(content, socket, null_not_finite=null_not_finite, strict=strict)
+    return content
 
 
-def _image(file: Path, socket: Socket) -> dict[str, Any]:
+def _image_facts(file: Path, socket: Socket) -> dict[str, Any]:
     image = require_image(file, socket.kind, socket.overlay_segments)
     return {
         "image_shape": list(image.shape),
@@ -131,14 +131,16 @@ def _image(file: Path, socket: Socket) -> dict[str, Any]:
     }
 
 
-def _fill_json(made: Content, socket: Socket, *, null_not_finite: bool, strict: bool) -> None:
+def _validate_json_file(
+    content: Content, socket: Socket, *, null_not_finite: bool, strict: bool
+) -> None:
     """Validate a JSON file, and complete its content; large lists of shapes are streamed later."""
-    kind, file = socket.of_kind, made.file
+    kind, file = socket.of_kind, content.file
     assert file is not None
-    if made.size > stream.STREAMED_BYTES and kind.item_kind and not socket.schema and not strict:
-        made.is_streamed = True
+    if content.size > stream.STREAMED_BYTES and kind.item_kind and not socket.schema and not strict:
+        content.is_streamed = True
         return
-    if made.size > WHOLE_BYTES:
+    if content.size > WHOLE_BYTES:
         raise ValueRefused(
             f"it has more than {WHOLE_BYTES >> 20} MiB; only Multiple* annotations may be larger, "
             "in sockets without a schema and without strict"
@@ -149,9 +151,9 @@ def _fill_json(made: Content, socket: Socket, *, null_not_finite: bool, strict: 
         # Store exactly what was checked.
         text = json_text.canonical(parsed)
         file.write_text(text, encoding="utf-8")
-        made.sha256, made.size = digest(text), len(text.encode())
+        content.sha256, content.size = digest(text), len(text.encode())
     if kind.is_annotation:
-        made.head, made.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
+        content.head, content.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
 
 
 WHOLE_BYTES = 64 << 20
@@ -202,8 +204,8 @@ def recheck(root: Path, socket: Socket, row: dict[str, Any]) -> Checked:
         elif row["form"] != "series":
             file = ledger.open_value(root, row["sha256"])
             ledger.require_digest(file, row["sha256"])
-            made = checked_file(socket, file, row["sha256"], row["size_in_storage"])
-            if made.is_streamed:
+            content = checked_file(socket, file, row["sha256"], row["size_in_storage"])
+            if content.is_streamed:
                 for _ in streamed_shapes(file, socket.of_kind, {}):
                     pass
     except ValueRefused as error:

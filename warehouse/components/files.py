@@ -81,7 +81,7 @@ def require_file(path: Path, kind: Kind) -> None:
         _CHECKS[kind.code](file)
 
 
-def _begins(name: str, *signatures: bytes) -> Callable[[IO[bytes]], None]:
+def _signature_check(name: str, *signatures: bytes) -> Callable[[IO[bytes]], None]:
     def check(file: IO[bytes]) -> None:
         if not file.read(max(map(len, signatures))).startswith(signatures):
             raise ValueRefused(f"it is not a {name} file")
@@ -122,15 +122,15 @@ def _text(file: IO[bytes]) -> Iterator[str]:
     """Yield the text of a file in pieces; refuse control characters and text that is not UTF-8."""
     decode = codecs.getincrementaldecoder("utf-8-sig")().decode
     while True:
-        read = file.read(1 << 20)
+        block = file.read(1 << 20)
         try:
-            text = decode(read, final=not read)
+            text = decode(block, final=not block)
         except UnicodeError:
             raise ValueRefused("it is not UTF-8 text") from None
         if _CONTROLS.search(text):
             raise ValueRefused("it is not text: it contains control characters")
         yield text
-        if not read:
+        if not block:
             return
 
 
@@ -162,8 +162,8 @@ def _require_newick_file(file: IO[bytes]) -> None:
 
 
 _CHECKS: dict[str, Callable[[IO[bytes]], None]] = {
-    "PDF": _begins("PDF", b"%PDF-"),
-    "SQREG": _begins("SQLite (SQREG)", b"SQLite format 3\0"),
+    "PDF": _signature_check("PDF", b"%PDF-"),
+    "SQREG": _signature_check("SQLite (SQREG)", b"SQLite format 3\0"),
     "JPEG": _require_jpeg,
     "PNG": _require_png,
     "OBJ": _require_obj,
@@ -180,13 +180,13 @@ def _require_biom(path: Path) -> None:
             raise ValueRefused("it is not an HDF5 file; save BIOM as HDF5 (version 2), not as JSON")
     program = Path(__file__).with_name("biom_check.py")
     try:
-        done = subprocess.run(  # noqa: S603 - our own program, and no shell
+        completed = subprocess.run(  # noqa: S603 - our own program, and no shell
             [sys.executable, "-I", str(program), os.path.abspath(path)],
             capture_output=True, text=True, check=False, timeout=HDF5_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ValueRefused(f"it took more than {HDF5_SECONDS} s to open") from None
-    if done.returncode == 3:
+    if completed.returncode == 3:
         raise NotInstalled("checking BIOM files", "h5py", "components")
-    if done.returncode:
+    if completed.returncode:
         raise ValueRefused("it is an HDF5 file, but not a BIOM table")

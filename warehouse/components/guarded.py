@@ -22,17 +22,17 @@ def _refuse(uri: str) -> None:
 def main() -> None:
     """Validate the instances of the request on standard input."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    asked = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     try:
-        validator = getattr(jsonschema_rs, asked["draft"])(
-            asked["schema"], retriever=_refuse, mask="it",
+        validator = getattr(jsonschema_rs, request["draft"])(
+            request["schema"], retriever=_refuse, mask="it",
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000),
         )  # fmt: skip
     except ValueError as error:
         json.dump({"refused": str(error).splitlines()[0]}, sys.stdout)
         return
     answers = []
-    for text in asked["instances"]:
+    for text in request["instances"]:
         first = next(validator.iter_errors(json.loads(text)), None)
         answers.append(first and [list(first.instance_path), first.message])
     json.dump({"answers": answers}, sys.stdout)

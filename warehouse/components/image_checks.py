@@ -63,9 +63,9 @@ def _require_field(image: Image) -> None:
 
 
 def _require_segments(image: Image, segments: Sequence[dict[str, Any]]) -> None:
-    found = labels(image)
+    used = labels(image)
     allowed = {0, *(segment["voxel_value"] for segment in segments)}
-    unknown = sorted(found - allowed)
+    unknown = sorted(used - allowed)
     if unknown:
         raise ImageRefused(
             f"it has {len(unknown)} voxel values that are not overlay segments of the socket, "
@@ -85,16 +85,16 @@ def labels(image: Image) -> set[int]:
     """
     if image.channels != 1:
         raise ImageRefused("a segmentation has one channel, this image has colors")
-    found: set[int] = set()
+    occurring: set[int] = set()
     for block in arrays(image):
-        values = np.unique(block)
-        if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
+        distinct = np.unique(block)
+        if distinct.dtype.kind == "f" and not np.array_equal(distinct, np.rint(distinct)):
             raise ImageRefused("a segmentation has integers, this image has fractions")
-        found.update(int(value) for value in values)
-        if len(found) > MAX_LABELS:
+        occurring.update(int(value) for value in distinct)
+        if len(occurring) > MAX_LABELS:
             raise ImageRefused(f"it has more than {MAX_LABELS} values, too many for labels")
-    if len(image.shape) == 4 and found <= {0, 1}:
+    if len(image.shape) == 4 and occurring <= {0, 1}:
         if image.shape[0] > MAX_STACK:
             raise ImageRefused(f"a stack of segmentations has at most {MAX_STACK} volumes")
         return {0, *range(1, image.shape[0] + 1)}
-    return found
+    return occurring

@@ -75,20 +75,20 @@ def read_image(path: Path) -> Image:
         file.seek(0, 2)
         size = file.tell()
     if head[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
-        return _tiff(path)
+        return _read_tiff(path)
     if head[:2] == b"\x1f\x8b":
         with opened(path) as file, gzip.GzipFile(fileobj=file) as unpacked:
             try:
-                inner = unpacked.read(544)
+                header = unpacked.read(544)
             except (OSError, EOFError, zlib.error):
                 raise ImageRefused("its gzip stream is damaged") from None
-        return _require_whole(_nifti(path, inner, is_compressed=True), size)
+        return _require_all_voxels(_read_nifti(path, header, is_compressed=True), size)
     if len(head) >= 348 and _nifti_order(head):
-        return _require_whole(_nifti(path, head, is_compressed=False), size)
-    return _require_whole(_meta(path, head), size)
+        return _require_all_voxels(_read_nifti(path, head, is_compressed=False), size)
+    return _require_all_voxels(_read_meta_image(path, head), size)
 
 
-def _require_whole(image: Image, size: int) -> Image:
+def _require_all_voxels(image: Image, size: int) -> Image:
     """Check that a file has as many voxels as its header states."""
     if image.voxel_bytes > MAX_BYTES:
         raise ImageRefused(f"its header states more than {MAX_BYTES >> 30} GiB of voxels")
@@ -99,23 +99,23 @@ def _require_whole(image: Image, size: int) -> Image:
         if image.form == "mha" and size != image.offset + image.voxel_bytes:
             raise ImageRefused("its header states another number of voxels than the file contains")
         return image
-    found = sum(len(block) for block in blocks(image))
-    if found != image.voxel_bytes:
+    voxel_bytes = sum(len(block) for block in blocks(image))
+    if voxel_bytes != image.voxel_bytes:
         raise ImageRefused("its header states another number of voxels than the file contains")
     return image
 
 
-def _meta(path: Path, head: bytes) -> Image:
+def _read_meta_image(path: Path, head: bytes) -> Image:
     fields: dict[str, str] = {}
-    at = 0
+    offset = 0
     while "ElementDataFile" not in fields:
-        end = head.find(b"\n", at)
-        line = head[at : max(end, at)].decode("latin-1")
+        end = head.find(b"\n", offset)
+        line = head[offset : max(end, offset)].decode("latin-1")
         key, equals, value = line.partition("=")
         if end < 0 or not equals:
             raise ImageRefused("it is not a MetaImage (MHA), NIfTI or TIFF image")
         fields[key.strip()] = value.strip()
-        at = end + 1
+        offset = end + 1
     if fields["ElementDataFile"] != "LOCAL":
         raise ImageRefused("its voxels are in another file, which is not read; save it as one .mha")
     try:
@@ -134,8 +134,8 @@ def _meta(path: Path, head: bytes) -> Image:
         dtype = dtype.newbyteorder(">")
     if "BinaryData" in fields and not _is_true(fields, "BinaryData"):
         raise ImageRefused("its voxels are stored as text, which is not supported")
-    packed = _is_true(fields, "CompressedData")
-    return Image(path, "mha", tuple(sizes[::-1]), channels, dtype, at, packed)
+    is_compressed = _is_true(fields, "CompressedData")
+    return Image(path, "mha", tuple(sizes[::-1]), channels, dtype, offset, is_compressed)
 
 
 def _is_true(fields: dict[str, str], *names: str) -> bool:
@@ -152,7 +152,7 @@ def _nifti_order(head: bytes) -> str:
     return ""
 
 
-def _nifti(path: Path, head: bytes, *, is_compressed: bool) -> Image:
+def _read_nifti(path: Path, head: bytes, *, is_compressed: bool) -> Image:
     order = _nifti_order(head) if len(head) >= 348 else ""
     if not order:
         raise ImageRefused("it is not a MetaImage (MHA), NIfTI or TIFF image")
@@ -185,7 +185,7 @@ def _nifti(path: Path, head: bytes, *, is_compressed: bool) -> Image:
     return Image(path, "nifti", tuple(sizes[::-1]), 1, dtype, int(offset), is_compressed)
 
 
-def _tiff(path: Path) -> Image:
+def _read_tiff(path: Path) -> Image:
     try:
         import tifffile  # noqa: PLC0415 - an extra
     except ImportError:
@@ -222,16 +222,16 @@ def blocks(image: Image) -> Iterator[bytes]:
     ImageRefused
         The voxels are damaged.
     """
-    left = image.voxel_bytes + 1
+    remaining = image.voxel_bytes + 1
     rest = b""
     try:
-        for block in _unpacked(image):
-            taken = rest + block[:left]
-            left -= len(block[:left])
-            whole = len(taken) - len(taken) % image.dtype.itemsize
-            yield taken[:whole]
-            rest = taken[whole:]
-            if left <= 0:
+        for block in _decompressed(image):
+            available = rest + block[:remaining]
+            remaining -= len(block[:remaining])
+            end = len(available) - len(available) % image.dtype.itemsize
+            yield available[:end]
+            rest = available[end:]
+            if remaining <= 0:
                 break
     except (OSError, EOFError, zlib.error):
         raise ImageRefused("its compressed voxels are damaged") from None
@@ -239,7 +239,7 @@ def blocks(image: Image) -> Iterator[bytes]:
         yield rest
 
 
-def _unpacked(image: Image) -> Iterator[bytes]:
+def _decompressed(image: Image) -> Iterator[bytes]:
     with opened(image.path) as file:
         if image.form == "nifti" and image.is_compressed:
             with gzip.GzipFile(fileobj=file) as stream:

@@ -48,9 +48,9 @@ def require_interface(interface: Interface, known: Iterable[str]) -> None:
         raise ComponentError("an interface needs at least one input and one output")
     if both := interface.inputs & interface.outputs:
         raise ComponentError(f"sockets cannot be both input and output: {', '.join(sorted(both))}")
-    offered = set(known)
-    if missing := (interface.inputs | interface.outputs) - offered:
-        raise UnknownSocket(min(missing), offered)
+    available = set(known)
+    if missing := (interface.inputs | interface.outputs) - available:
+        raise UnknownSocket(min(missing), available)
 
 
 def require_distinct(interfaces: Sequence[Interface]) -> None:
@@ -109,17 +109,17 @@ def add_interface(
     ------
     ComponentError, UnknownSocket, WriteFailed
     """
-    made = Interface(frozenset(inputs), frozenset(outputs))
-    require_interface(made, known_sockets(root, for_algorithms=not reserved))
+    interface = Interface(frozenset(inputs), frozenset(outputs))
+    require_interface(interface, known_sockets(root, for_algorithms=not reserved))
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
-        if made.interface_id in known_interfaces(root, base):
+        if interface.interface_id in known_interfaces(root, base):
             return {}
         row: dict[str, Any] = {
-            "interface_id": made.interface_id, "inputs": sorted(made.inputs),
-            "outputs": sorted(made.outputs), "added_at": now(),
+            "interface_id": interface.interface_id, "inputs": sorted(interface.inputs),
+            "outputs": sorted(interface.outputs), "added_at": now(),
         }  # fmt: skip
         return {"algorithm_interfaces": [row]}
 
     ledger.add_rows(root, make, "add interface")
-    return made
+    return interface

@@ -58,7 +58,7 @@ def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
         return number
 
     try:
-        found = json.loads(
+        value = json.loads(
             content.decode(), parse_constant=constant, parse_float=real,
             object_pairs_hook=_without_duplicates,
         )  # fmt: skip
@@ -74,15 +74,15 @@ def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
         ) from None
     except ValueError:  # an integer of thousands of digits
         raise ValueRefused("it contains an integer with too many digits") from None
-    require_nesting(found)
-    return found
+    require_nesting(value)
+    return value
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueRefused("an object has the same key twice")
-    return found
+    return unique
 
 
 def _too_deep() -> str:
@@ -99,16 +99,16 @@ def require_nesting(value: Any, limit: int = MAX_NESTING) -> None:
     level = [value]
     depth = 0
     while level:
-        below: list[Any] = []
+        next_level: list[Any] = []
         for entry in level:
             if isinstance(entry, dict):
-                below += [v for v in entry.values() if isinstance(v, dict | list)]
+                next_level += [v for v in entry.values() if isinstance(v, dict | list)]
             elif isinstance(entry, list):
-                below += [v for v in entry if isinstance(v, dict | list)]
+                next_level += [v for v in entry if isinstance(v, dict | list)]
         depth += 1
         if depth > limit:
             raise ValueRefused(_too_deep())
-        level = below
+        level = next_level
 
 
 def canonical(value: Any) -> str:

@@ -98,16 +98,16 @@ SHAPE_KINDS = ("2DBB", "DIST", "POIN", "POLY", "LINE", "ANGL", "ELLI", "3ANG")
 def kinds() -> dict[str, Kind]:
     """Return every kind by its code, in the order of the table."""
     path = sql_folder() / "rules" / FILE
-    found = {}
+    by_code = {}
     for row in csv.DictReader(io.StringIO(read_text(path))):
         flags = {name: row[name] == "true" for name in _FLAGS}
-        found[row["code"]] = Kind(
+        by_code[row["code"]] = Kind(
             code=row["code"], label=row["label"], family=row["family"],
             extension=row["extension"],
             upload_types=tuple(filter(None, row["upload_types"].split("|"))),
             item_kind=row["item_kind"], items_key=row["items_key"], **flags,
         )  # fmt: skip
-    return found
+    return by_code
 
 
 _FLAGS = (
@@ -135,11 +135,11 @@ def find_kind(name: str) -> Kind:
     raise UnknownKind(name, list(kinds()))
 
 
-def _codes(**wanted: object) -> frozenset[str]:
+def _codes(**conditions: object) -> frozenset[str]:
     return frozenset(
         code
         for code, kind in kinds().items()
-        if all(getattr(kind, name) == value for name, value in wanted.items())
+        if all(getattr(kind, name) == value for name, value in conditions.items())
     )
 
 

@@ -48,15 +48,15 @@ def connected(
     root: Path, snapshot: Snapshot | None = None, tables: Sequence[str] = TABLES
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection with stored tables, by default those of components, of one version."""
-    found = snapshot or delta.snapshot(root)
-    with lent({table: found.paths(table) for table in tables}) as connection:
+    version = snapshot or delta.snapshot(root)
+    with lent({table: version.paths(table) for table in tables}) as connection:
         yield connection
 
 
-def dictionaries(connection: duckdb.DuckDBPyConnection, query: str, *given: Any) -> Rows:
+def dictionaries(connection: duckdb.DuckDBPyConnection, query: str, *parameters: Any) -> Rows:
     """Return the rows of a query as dictionaries."""
-    found: Rows = connection.sql(query, params=list(given)).to_arrow_table().to_pylist()
-    return found
+    rows: Rows = connection.sql(query, params=list(parameters)).to_arrow_table().to_pylist()
+    return rows
 
 
 def all_rows(root: Path, snapshot: Snapshot | None, table: str, order: str) -> Rows:
@@ -65,9 +65,9 @@ def all_rows(root: Path, snapshot: Snapshot | None, table: str, order: str) -> R
     Results are cached by the paths of the parts, which are never changed: each change looks up
     sockets and algorithms several times.
     """
-    found = snapshot or delta.snapshot(root)
+    version = snapshot or delta.snapshot(root)
     query = f"select * exclude batch from {table} order by {order}"
-    return [dict(row) for row in _read(table, query, tuple(found.paths(table)))]
+    return [dict(row) for row in _read(table, query, tuple(version.paths(table)))]
 
 
 @lru_cache(maxsize=64)
@@ -102,8 +102,8 @@ def add_rows(
     with locks.writing(root), locks.locked(root):
         base = delta.snapshot(root)
         tables = {name: _table(name, rows) for name, rows in make(base).items()}
-        given = staged() if staged else {}
-        changes = {name: Change(add=list(parts)) for name, parts in given.items() if parts}
+        staged_parts = staged() if staged else {}
+        changes = {name: Change(add=list(parts)) for name, parts in staged_parts.items() if parts}
         written: list[tuple[str, Part]] = []
         try:
             for name, table in tables.items():

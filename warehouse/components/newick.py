@@ -37,18 +37,18 @@ def require_newick(text: str) -> None:
     Traceback (most recent call last):
     warehouse.errors.components.ValueRefused: ... a parenthesis is not closed
     """
-    depth = at = trees = 0
-    before = ";"
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
+    depth = position = trees = 0
+    previous = ";"
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        if token is None:
             raise ValueRefused("it is not a Newick tree: a quote or a bracket is not closed")
-        at = found.end()
-        kind = found.lastgroup
+        position = token.end()
+        kind = token.lastgroup
         if kind is None or kind == "comment":
             continue
-        mark = found[0] if kind == "mark" else kind
-        _require_order(before, mark, found[0], depth)
+        mark = token[0] if kind == "mark" else kind
+        _require_order(previous, mark, token[0], depth)
         if mark == "(":
             trees += depth == 0
             depth += 1
@@ -56,26 +56,26 @@ def require_newick(text: str) -> None:
             depth -= 1
         elif mark == ";" and depth:
             raise ValueRefused("it is not a Newick tree: a parenthesis is not closed")
-        before = mark
+        previous = mark
     if depth:
         raise ValueRefused("it is not a Newick tree: a parenthesis is not closed")
     if not trees:
         raise ValueRefused("it contains no Newick tree")
 
 
-def _require_order(before: str, mark: str, text: str, depth: int) -> None:
+def _require_order(previous: str, mark: str, text: str, depth: int) -> None:
     """Check that a token may follow the token before it."""
     if mark == "(":
-        fits = before in {";", "(", ","}
+        fits = previous in {";", "(", ","}
     elif mark in {",", ")"}:
-        fits = depth > 0 and before != ":"
+        fits = depth > 0 and previous != ":"
     elif mark == ":":
-        fits = before not in {":", ";"} and depth >= 0
+        fits = previous not in {":", ";"} and depth >= 0
     elif mark == ";":
-        fits = before not in {":", ";"}
-    elif before == ":":
+        fits = previous not in {":", ";"}
+    elif previous == ":":
         fits = mark == "word" and _LENGTH.fullmatch(text) is not None
     else:
-        fits = before in {"(", ",", ")"} and (mark == "quoted" or bool(_WORD.fullmatch(text)))
+        fits = previous in {"(", ",", ")"} and (mark == "quoted" or bool(_WORD.fullmatch(text)))
     if not fits:
         raise ValueRefused("it is not a Newick tree: it is malformed")

@@ -82,12 +82,12 @@ def require_apart(path: str, others: Iterable[str]) -> None:
     ------
     SocketRefused
     """
-    mine = key(path)
+    key_of_path = key(path)
     for other in others:
-        theirs = key(other)
-        if mine == theirs:
+        key_of_other = key(other)
+        if key_of_path == key_of_other:
             raise SocketRefused(_FIELD, "is that of another socket, or differs only in case")
-        if mine.startswith(f"{theirs}/") or theirs.startswith(f"{mine}/"):
+        if key_of_path.startswith(f"{key_of_other}/") or key_of_other.startswith(f"{key_of_path}/"):
             raise SocketRefused(_FIELD, "and that of another socket are a folder and a file in it")
 
 

@@ -83,63 +83,65 @@ def import_set(
     if not os.path.exists(source):
         raise SourceNotFound(str(source))
     if source.is_dir():
-        found = list(_of_folder(root, source, by))
+        entries = list(_read_folder(root, source, by))
     else:
-        found = list(_of_listing(root, source, by))
-    checked = _checked(root, found)
-    failed = [one for one in checked if one.why_not]
+        entries = list(_read_items(root, source, by))
+    checked = _validated(root, entries)
+    failed = [result for result in checked if result.why_not]
     if failed and not keep_going:
         raise ValueRefused(
             f"{len(failed)} of {len(checked)} values of the set cannot be imported; "
             f"{failed[0].item}/{failed[0].path}: {failed[0].why_not}"
         )
-    good = [
-        (item, given) for (item, _, given), one in zip(found, checked, strict=True)
-        if one.why_not is None and isinstance(given, Given)
+    valid = [
+        (item, new_value) for (item, _, new_value), result in zip(entries, checked, strict=True)
+        if result.why_not is None and isinstance(new_value, Given)
     ]  # fmt: skip
-    added = iter(add_values(root, [given for _, given in good]))
+    added = iter(add_values(root, [new_value for _, new_value in valid]))
     imported = [
-        one if one.why_not else Imported(one.item, one.path, next(added).value_id, None)
-        for one in checked
+        result if result.why_not else Imported(result.item, result.path, next(added).value_id, None)
+        for result in checked
     ]
     items: dict[str, dict[str, str | None]] = {}
-    good_ids = [one.value_id for one in imported if one.why_not is None]
-    for (item, given), value_id in zip(good, good_ids, strict=True):
-        items.setdefault(item, {})[given.slug] = value_id
+    value_ids = [result.value_id for result in imported if result.why_not is None]
+    for (item, new_value), value_id in zip(valid, value_ids, strict=True):
+        items.setdefault(item, {})[new_value.slug] = value_id
     if items:
         put_items(root, set_name, items, by=by)
     return imported
 
 
-def _checked(root: Path, found: list[_Found]) -> list[Imported]:
+def _validated(root: Path, entries: list[_Entry]) -> list[Imported]:
     """Validate values without storing them: together, or one by one if any is invalid."""
-    values = [given for _, _, given in found if isinstance(given, Given)]
+    values = [
+        value_or_reason for _, _, value_or_reason in entries if isinstance(value_or_reason, Given)
+    ]
     try:
         add_values(root, values, store=False)
     except (ComponentError, SourceNotFound):
-        return [_tried(root, *one) for one in found]
+        return [_validate_one(root, *entry) for entry in entries]
     return [
-        Imported(item, path, None, given if isinstance(given, str) else None)
-        for item, path, given in found
+        Imported(item, path, None, value_or_reason if isinstance(value_or_reason, str) else None)
+        for item, path, value_or_reason in entries
     ]
 
 
-def _tried(root: Path, item: str, path: str, given: Given | str) -> Imported:
+def _validate_one(root: Path, item: str, path: str, value_or_reason: Given | str) -> Imported:
     """Validate one value without storing it."""
-    if isinstance(given, str):
-        return Imported(item, path, None, given)
+    if isinstance(value_or_reason, str):
+        return Imported(item, path, None, value_or_reason)
     try:
-        add_values(root, [given], store=False)
+        add_values(root, [value_or_reason], store=False)
     except (ComponentError, SourceNotFound) as error:
         return Imported(item, path, None, str(error))
     return Imported(item, path, None, None)
 
 
-_Found = tuple[str, str, "Given | str"]
+_Entry = tuple[str, str, "Given | str"]
 """Item, path in it, and the value, or the reason why there is none."""
 
 
-def _of_folder(root: Path, source: Path, by: str) -> Iterator[_Found]:
+def _read_folder(root: Path, source: Path, by: str) -> Iterator[_Entry]:
     paths = {socket.relative_path: socket for socket in known_sockets(root).values()}
     for item in sorted(entry.name for entry in os.scandir(source)):
         folder = source / item
@@ -148,17 +150,17 @@ def _of_folder(root: Path, source: Path, by: str) -> Iterator[_Found]:
         if folder.is_symlink() or not folder.is_dir():
             yield item, ".", "it is not the folder of an item"
             continue
-        for below, folders, names in os.walk(folder):
+        for subfolder, folders, names in os.walk(folder):
             folders.sort()
             for name in sorted(
-                [*names, *(n for n in folders if (folder / below / n).is_symlink())]
+                [*names, *(n for n in folders if (folder / subfolder / n).is_symlink())]
             ):
-                file = folder / below / name
+                file = folder / subfolder / name
                 path = file.relative_to(folder).as_posix()
-                yield item, path, _given_file(file, path, names, paths, by)
+                yield item, path, _value_of_file(file, path, names, paths, by)
 
 
-def _given_file(
+def _value_of_file(
     file: Path, path: str, names: Sequence[str], paths: dict[str, Socket], by: str
 ) -> Given | str:
     if file.is_symlink() or not file.is_file():
@@ -173,9 +175,9 @@ def _given_file(
     return Given(socket.slug, file=file, added_by=by)
 
 
-def _of_listing(root: Path, source: Path, by: str) -> Iterator[_Found]:
+def _read_items(root: Path, source: Path, by: str) -> Iterator[_Entry]:
     items = read_listing(source)
-    known = known_sockets(root)
+    sockets = known_sockets(root)
     for number, item in enumerate(items):
         name = str(item.get("title") or item.get("pk") or number)
         for entry in item.get("values") or []:
@@ -184,12 +186,12 @@ def _of_listing(root: Path, source: Path, by: str) -> Iterator[_Found]:
                 yield name, "?", "the value names no socket"
                 continue
             slug = str(described["slug"])
-            if slug not in known:
-                known[slug] = _make_socket(root, described, by)
-            yield name, slug, _given_entry(known[slug], entry, by)
+            if slug not in sockets:
+                sockets[slug] = _create_socket(root, described, by)
+            yield name, slug, _value_of_entry(sockets[slug], entry, by)
 
 
-def _given_entry(socket: Socket, entry: dict[str, Any], by: str) -> Given | str:
+def _value_of_entry(socket: Socket, entry: dict[str, Any], by: str) -> Given | str:
     for key in ("file", "image"):
         if entry.get(key):
             return f"its {key} is on the platform; download it, and import the folder"
@@ -209,26 +211,26 @@ def read_listing(source: Path) -> list[dict[str, Any]]:
         content = file.read(MAX_LISTING + 1)
     if len(content) > MAX_LISTING:
         raise ValueRefused(f"a listing may have at most {MAX_LISTING >> 20} MiB")
-    found = json_text.parse(content)
-    if isinstance(found, dict) and "results" in found:
-        found = found["results"]
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    entries = json_text.parse(content)
+    if isinstance(entries, dict) and "results" in entries:
+        entries = entries["results"]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueRefused("it is not a list of objects, as Grand Challenge's API returns")
-    return found
+    return entries
 
 
-def _make_socket(root: Path, described: dict[str, Any], by: str) -> Socket:
+def _create_socket(root: Path, described: dict[str, Any], by: str) -> Socket:
     """Create the socket that the JSON of the API describes."""
-    given = {
+    fields = {
         name: described[name]
         for name in ("title", "description", "relative_path", "overlay_segments", "look_up_table")
         if described.get(name) is not None
     }
     kind = find_kind(str(described.get("kind", "")))
-    given |= {"kind": kind.code, "store_in_database": described.get("super_kind") == "Value"}
-    if given["store_in_database"]:
-        given["default_value"] = described.get("default_value")
-    return create_socket(root, given, by=by, slug=str(described["slug"]))
+    fields |= {"kind": kind.code, "store_in_database": described.get("super_kind") == "Value"}
+    if fields["store_in_database"]:
+        fields["default_value"] = described.get("default_value")
+    return create_socket(root, fields, by=by, slug=str(described["slug"]))
 
 
 def import_answers(
@@ -259,40 +261,47 @@ def import_answers(
     ------
     ValueRefused
     """
-    found: list[_Found] = []
+    entries: list[_Entry] = []
     for number, answer in enumerate(read_listing(source)):
-        slug = sockets.get(_last(answer.get("question"))) or sockets.get(
+        slug = sockets.get(_id_of_url(answer.get("question"))) or sockets.get(
             str(answer.get("question"))
         )
-        shown = answer.get("display_set")
-        about = (series or {}).get(_last(shown)) or (series or {}).get(str(shown))
-        name = _last(answer.get("pk") or number)
-        given: Given | str = "no socket was given for its question"
+        display_set = answer.get("display_set")
+        about = (series or {}).get(_id_of_url(display_set)) or (series or {}).get(str(display_set))
+        answer_id = _id_of_url(answer.get("pk") or number)
+        value_or_reason: Given | str = "no socket was given for its question"
         if slug is not None:
-            given = Given(
+            value_or_reason = Given(
                 slug, answer.get("answer"), about="series" if about else None, about_key=about,
                 added_by=str(answer.get("creator") or ""), tool="grand-challenge",
             )  # fmt: skip
-        found.append((name, _last(answer.get("question")), given))
-    checked = _checked(root, found)
-    failed = [one for one in checked if one.why_not]
+        entries.append((answer_id, _id_of_url(answer.get("question")), value_or_reason))
+    checked = _validated(root, entries)
+    failed = [result for result in checked if result.why_not]
     if failed and not keep_going:
         raise ValueRefused(
             f"{len(failed)} of {len(checked)} answers cannot be imported; answer {failed[0].item}: "
             f"{failed[0].why_not}"
         )
-    good = [g for (_, _, g), one in zip(found, checked, strict=True) if one.why_not is None]
-    added = iter(add_values(root, [given for given in good if isinstance(given, Given)]))
+    valid = [
+        g for (_, _, g), result in zip(entries, checked, strict=True) if result.why_not is None
+    ]
+    added = iter(
+        add_values(
+            root,
+            [value_or_reason for value_or_reason in valid if isinstance(value_or_reason, Given)],
+        )
+    )
     return [
-        one if one.why_not else Imported(one.item, one.path, next(added).value_id, None)
-        for one in checked
+        result if result.why_not else Imported(result.item, result.path, next(added).value_id, None)
+        for result in checked
     ]
 
 
-def _last(address: Any) -> str:
+def _id_of_url(address: Any) -> str:
     """Return the id at the end of a URL.
 
-    >>> _last("https://example.org/api/v1/question/12/")
+    >>> _id_of_url("https://example.org/api/v1/question/12/")
     '12'
     """
     return str(address).rstrip("/").rsplit("/", 1)[-1]
@@ -324,8 +333,8 @@ def export_set(root: Path, set_name: str, target: Path) -> int:
             item, socket = row["item"], sockets[row["slug"]]
             if item != os.path.basename(item) or item in {".", "..", LISTING} or "\0" in item:
                 raise ComponentError(f"an item named {item!r} cannot be a folder")
-            written = _write(root, row, socket, draft / item)
-            items.setdefault(item, []).append(_entry(row, socket, written))
+            written = _write_value(root, row, socket, draft / item)
+            items.setdefault(item, []).append(_listing_entry(row, socket, written))
         listing: list[dict[str, Any]] = [
             {"pk": item, "archive": set_name, "title": item, "values": values,
              "hanging_protocol": None, "optional_hanging_protocols": [], "view_content": {}}
@@ -344,7 +353,7 @@ def set_rows(root: Path, set_name: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["item"], ranks[row["slug"]], row["slug"]))
 
 
-def _write(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str | None:
+def _write_value(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str | None:
     """Write one value to the folder of its item; return its relative path if it is a file."""
     if row["form"] == "series":
         return None
@@ -370,7 +379,7 @@ def _suffix(root: Path, value_id: str) -> str:
     return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), ".mha")
 
 
-def _entry(row: dict[str, Any], socket: Socket, written: str | None) -> dict[str, Any]:
+def _listing_entry(row: dict[str, Any], socket: Socket, written: str | None) -> dict[str, Any]:
     described = socket.serialized()
     is_image = row["form"] in {"image", "series"}
     return {

@@ -108,23 +108,23 @@ def _changes(
     items: Mapping[str, Mapping[str, str | None]], current: Mapping[tuple[str, str], str | None],
     *, replace: bool,
 ) -> dict[tuple[str, str], str | None]:  # fmt: skip
-    wanted: dict[tuple[str, str], str | None] = {
+    new_values: dict[tuple[str, str], str | None] = {
         (item, slug): value for item, values in items.items() for slug, value in values.items()
     }
     if replace:
-        wanted = {**{key: None for key in current if key[0] in items}, **wanted}
-    return {key: value for key, value in wanted.items() if current.get(key) != value}
+        new_values = {**{key: None for key in current if key[0] in items}, **new_values}
+    return {key: value for key, value in new_values.items() if current.get(key) != value}
 
 
 def _require_values(connection: Any, items: Mapping[str, Mapping[str, str | None]]) -> None:
-    wanted = {
+    pairs = {
         (value, slug)
         for values in items.values() for slug, value in values.items() if value is not None
     }  # fmt: skip
-    found = connection.execute(
+    known = connection.execute(
         "select value_id, slug from socket_values where value_id in (select unnest($1))",
-        [sorted({value for value, _ in wanted})],
+        [sorted({value for value, _ in pairs})],
     ).fetchall()
-    missing = wanted - set(found)
+    missing = pairs - set(known)
     if missing:
         raise UnknownValue(f"{len(missing)} of the values do not exist, or are of another socket")

@@ -62,8 +62,8 @@ def head_of(kind: Kind, value: Mapping[str, Any]) -> dict[str, Any]:
 def items_of(kind: Kind, value: Mapping[str, Any]) -> list[Shape]:
     """Return the shapes of a value."""
     if kind.item_kind:
-        found: list[Shape] = value[kind.items_key]
-        return found
+        items: list[Shape] = value[kind.items_key]
+        return items
     return [{key: entry for key, entry in value.items() if key not in {"type", "version"}}]
 
 
@@ -90,9 +90,9 @@ def rows_of(value_id: str, kind: Kind, shapes: Sequence[Shape], first: int = 0) 
     seeds, points, lengths = _COORDINATES[code](shapes)
     arrays, is_exact = _points(points, len(shapes))
     seed_arrays, seeds_exact = _points(seeds, len(shapes))
-    written: list[str | None] = [None] * len(shapes)
+    json_texts: list[str | None] = [None] * len(shapes)
     if not (is_exact and seeds_exact):
-        written = [None if _is_exact(shape) else json_text.canonical(shape) for shape in shapes]
+        json_texts = [None if _is_exact(shape) else json_text.canonical(shape) for shape in shapes]
     count = len(shapes)
     columns = [
         pa.array([value_id] * count, pa.string()),
@@ -106,7 +106,7 @@ def rows_of(value_id: str, kind: Kind, shapes: Sequence[Shape], first: int = 0) 
         seed_arrays,
         arrays,
         pa.nulls(count, _LENGTHS) if lengths is None else pa.array(lengths, _LENGTHS),
-        pa.array(written, pa.string()),
+        pa.array(json_texts, pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=ANNOTATIONS)
 
@@ -129,14 +129,14 @@ def rebuilt(kind: Kind, head: Mapping[str, Any], rows: Iterable[Mapping[str, Any
 
 def _shape(row: Mapping[str, Any]) -> Shape:
     if row["as_written"] is not None:
-        written: Shape = json.loads(row["as_written"])
-        return written
+        original: Shape = json.loads(row["as_written"])
+        return original
     code, points = row["kind"], row["points"]
-    made: Shape = {key: row[key] for key in ("name", "probability") if row[key] is not None}
+    shape: Shape = {key: row[key] for key in ("name", "probability") if row[key] is not None}
     if row["has_type"]:
-        made["type"] = find_kind(code).label
+        shape["type"] = find_kind(code).label
     if code == "POLY":
-        made |= {
+        shape |= {
             "seed_point": row["seed_points"][0], "path_points": points,
             "sub_type": row["sub_type"], "groups": row["groups"],
         }  # fmt: skip
@@ -145,31 +145,31 @@ def _shape(row: Mapping[str, Any]) -> Shape:
         for length in row["part_lengths"]:
             parts.append(points[begin : begin + length])
             begin += length
-        made |= {"seed_points": row["seed_points"], "path_point_lists": parts}
+        shape |= {"seed_points": row["seed_points"], "path_point_lists": parts}
     elif code == "DIST":
-        made |= {"start": points[0], "end": points[1]}
+        shape |= {"start": points[0], "end": points[1]}
     elif code == "POIN":
-        made["point"] = points[0]
+        shape["point"] = points[0]
     elif code == "ANGL":
-        made["lines"] = [points[:2], points[2:]]
+        shape["lines"] = [points[:2], points[2:]]
     elif code == "ELLI":
-        made |= {"major_axis": points[:2], "minor_axis": points[2:]}
+        shape |= {"major_axis": points[:2], "minor_axis": points[2:]}
     else:
-        made[{"2DBB": "corners", "3ANG": "angle"}[code]] = points
-    return made
+        shape[{"2DBB": "corners", "3ANG": "angle"}[code]] = points
+    return shape
 
 
 _Lists = list[list[list[float]]]
-_Split = tuple[_Lists | None, _Lists, list[list[int]] | None]
+_Coordinates = tuple[_Lists | None, _Lists, list[list[int]] | None]
 
 
-def _lines(shapes: Sequence[Shape]) -> _Split:
+def _lines(shapes: Sequence[Shape]) -> _Coordinates:
     flat = [[p for part in s["path_point_lists"] for p in part] for s in shapes]
     lengths = [[len(part) for part in s["path_point_lists"]] for s in shapes]
     return [s["seed_points"] for s in shapes], flat, lengths
 
 
-_COORDINATES: dict[str, Callable[[Sequence[Shape]], _Split]] = {
+_COORDINATES: dict[str, Callable[[Sequence[Shape]], _Coordinates]] = {
     "2DBB": lambda shapes: (None, [s["corners"] for s in shapes], None),
     "DIST": lambda shapes: (None, [[s["start"], s["end"]] for s in shapes], None),
     "POIN": lambda shapes: (None, [[s["point"]] for s in shapes], None),
@@ -195,12 +195,12 @@ def _points(shapes: _Lists | None, count: int) -> tuple[pa.Array, bool]:
         numbers: NDArray[np.float64] = np.array(flat, np.float64)
     except OverflowError:
         raise ValueRefused("a coordinate exceeds the range of float64") from None
-    inner = pa.ListArray.from_arrays(
+    points_array = pa.ListArray.from_arrays(
         pa.array(np.arange(0, numbers.size + 3, 3, dtype=np.int32)[: numbers.size // 3 + 1]),
         pa.array(numbers),
     )
     is_exact = bool(numbers.size == 0 or np.abs(numbers).max() < _EXACT)
-    return pa.ListArray.from_arrays(pa.array(offsets), inner), is_exact
+    return pa.ListArray.from_arrays(pa.array(offsets), points_array), is_exact
 
 
 def _is_exact(value: Any) -> bool:

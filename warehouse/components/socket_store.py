@@ -60,12 +60,12 @@ def known_sockets(
     NotAWarehouse
     """
     require(root)
-    found = {socket.slug: socket for socket in default_sockets()}
+    sockets = {socket.slug: socket for socket in default_sockets()}
     for socket in _versions(root, snapshot):
-        found[socket.slug] = socket
+        sockets[socket.slug] = socket
     if not for_algorithms:
-        return found
-    return {s.slug: s for s in found.values() if not (s.is_reserved or s.is_retired)}
+        return sockets
+    return {s.slug: s for s in sockets.values() if not (s.is_reserved or s.is_retired)}
 
 
 def find_socket(root: Path, slug: str, version: int | None = None) -> Socket:
@@ -80,11 +80,11 @@ def find_socket(root: Path, slug: str, version: int | None = None) -> Socket:
         raise UnknownSocket(slug, known)
     if version is None or known[slug].version == version:
         return known[slug]
-    every = [*default_sockets(), *_versions(root, None)]
-    found = [s for s in every if s.slug == slug and s.version == version]
-    if not found:
+    versions = [*default_sockets(), *_versions(root, None)]
+    matching = [s for s in versions if s.slug == slug and s.version == version]
+    if not matching:
         raise UnknownSocket(f"{slug}, version {version}", ())
-    return found[0]
+    return matching[0]
 
 
 def _versions(root: Path, snapshot: Snapshot | None) -> list[Socket]:
@@ -93,8 +93,8 @@ def _versions(root: Path, snapshot: Snapshot | None) -> list[Socket]:
 
 
 def _from_row(row: Mapping[str, Any]) -> Socket:
-    read = {name: None if row[name] is None else json.loads(row[name]) for name in _AS_JSON}
-    return Socket(**{**row, **read})
+    parsed = {name: None if row[name] is None else json.loads(row[name]) for name in _AS_JSON}
+    return Socket(**{**row, **parsed})
 
 
 def _to_row(socket: Socket) -> dict[str, Any]:
@@ -116,14 +116,14 @@ def create_socket(
     """
     require(root)
     new_socket(given, known_sockets(root), by, slug)  # slow checks, before the lock
-    made: list[Socket] = []
+    created: list[Socket] = []
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
-        made.append(new_socket(given, known_sockets(root, base), by, slug))
-        return {"socket_versions": [_to_row(made[-1])]}
+        created.append(new_socket(given, known_sockets(root, base), by, slug))
+        return {"socket_versions": [_to_row(created[-1])]}
 
     ledger.add_rows(root, make, "create socket")
-    return made[-1]
+    return created[-1]
 
 
 def edit_socket(
@@ -164,17 +164,17 @@ def edit_socket(
             f"{failing[0].value_id}: {failing[0].path}: {failing[0].why_not}. Change it, or use "
             "--even-if-values-fail",
         )
-    made: list[Socket] = []
+    edited: list[Socket] = []
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
         current = known_sockets(root, base)[slug]
         if current.version != before.version:
             raise SocketRefused(slug, "was edited by another process meanwhile; read it again")
-        made.append(_next(root, base, current, changes, by))
-        return {"socket_versions": [_to_row(made[-1])]}
+        edited.append(_next(root, base, current, changes, by))
+        return {"socket_versions": [_to_row(edited[-1])]}
 
     ledger.add_rows(root, make, "edit socket")
-    return Edited(made[-1], report)
+    return Edited(edited[-1], report)
 
 
 def _next(

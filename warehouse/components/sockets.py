@@ -139,7 +139,7 @@ def _default_rows() -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(read_text(path))))
 
 
-_GIVEN = frozenset(
+_SETTABLE = frozenset(
     {
         "title", "description", "kind", "relative_path", "store_in_database", "schema",
         "default_value", "example_value", "overlay_segments", "look_up_table",
@@ -180,24 +180,24 @@ def new_socket(
     ------
     SocketRefused, SchemaRefused, UnknownKind
     """
-    _require_fields(given, _GIVEN)
+    _require_fields(given, _SETTABLE)
     missing = [name for name in ("title", "kind", "relative_path") if not given.get(name)]
     if missing:
         raise SocketRefused(missing[0], "is missing")
     kind = find_kind(given["kind"])
     slug = _free_slug(given["title"] if slug is None else slug, known)
-    made = Socket(
+    socket = Socket(
         slug=slug, pk=max((s.pk for s in known.values()), default=0) + 1, version=1,
         title=given["title"], description="", kind=kind.code, relative_path="",
         store_in_database=kind.may_be_in_database, edited_at=_now(), edited_by=by,
     )  # fmt: skip
     given = {**given, "kind": kind.code}
-    made = replace(made, **given)
-    paths.require_path(made.relative_path, kind)
+    socket = replace(socket, **given)
+    paths.require_path(socket.relative_path, kind)
     # The two legacy paths are parents of all others.
     taken = [s.relative_path for s in known.values() if s.relative_path not in {"", "images"}]
-    paths.require_apart(made.relative_path, taken)
-    return _checked(made, known)
+    paths.require_apart(socket.relative_path, taken)
+    return _validated(socket, known)
 
 
 def edited_socket(
@@ -223,48 +223,48 @@ def edited_socket(
     ------
     SocketRefused, SchemaRefused, UnknownKind
     """
-    _require_fields(changes, _GIVEN | {"is_retired"})
+    _require_fields(changes, _SETTABLE | {"is_retired"})
     if socket.version == 0 and set(changes) != {"is_retired"}:
         raise SocketRefused(
             socket.slug, "is a default socket, which cannot be edited; create another one"
         )
     if "kind" in changes:
         changes = {**changes, "kind": find_kind(changes["kind"]).code}
-    made = replace(
+    edited = replace(
         socket, **changes, version=socket.version + 1, edited_at=_now(), edited_by=by
     )  # fmt: skip
     for name in sorted(FIXED):
-        if getattr(made, name) != getattr(socket, name):
+        if getattr(edited, name) != getattr(socket, name):
             raise SocketRefused(name, "cannot be changed once a socket exists; create another one")
-    if made.kind != socket.kind:
+    if edited.kind != socket.kind:
         if is_used:
             raise SocketRefused("kind", "cannot be changed while values of the socket exist")
-        paths.require_path(made.relative_path, made.of_kind)
+        paths.require_path(edited.relative_path, edited.of_kind)
     others = {slug: other for slug, other in known.items() if slug != socket.slug}
-    made = _checked(made, others)
+    edited = _validated(edited, others)
     if is_used:
-        overlays.require_extended(socket.overlay_segments, made.overlay_segments)
-    return made
+        overlays.require_extended(socket.overlay_segments, edited.overlay_segments)
+    return edited
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
 
 
-def _require_fields(given: Mapping[str, Any], allowed: frozenset[str]) -> None:
-    unknown = set(given) - allowed
+def _require_fields(fields: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    unknown = set(fields) - allowed
     if unknown:
         raise SocketRefused(
             min(unknown), f"is not a field of sockets; fields are {', '.join(sorted(allowed))}"
         )
     texts = ("title", "description", "kind", "relative_path")
-    wrong = [name for name in texts if not isinstance(given.get(name, ""), str)]
-    if wrong:
-        raise SocketRefused(wrong[0], "has to be a text")
+    invalid = [name for name in texts if not isinstance(fields.get(name, ""), str)]
+    if invalid:
+        raise SocketRefused(invalid[0], "has to be a text")
     flags = ("store_in_database", "is_retired")
-    wrong = [name for name in flags if not isinstance(given.get(name, True), bool)]
-    if wrong:
-        raise SocketRefused(wrong[0], "has to be true or false")
+    invalid = [name for name in flags if not isinstance(fields.get(name, True), bool)]
+    if invalid:
+        raise SocketRefused(invalid[0], "has to be true or false")
 
 
 def _free_slug(title: str, known: Mapping[str, Socket]) -> str:
@@ -278,33 +278,37 @@ def _free_slug(title: str, known: Mapping[str, Socket]) -> str:
     return free
 
 
-def _checked(made: Socket, others: Mapping[str, Socket]) -> Socket:
+def _validated(candidate: Socket, others: Mapping[str, Socket]) -> Socket:
     """Validate a socket; return it with overlay segments and look-up table normalized."""
-    kind = made.of_kind
-    if not made.title.strip() or len(made.title) > 255:
+    kind = candidate.of_kind
+    if not candidate.title.strip() or len(candidate.title) > 255:
         raise SocketRefused("title", "needs 1 to 255 characters")
     titles = {socket.title for socket in others.values()}
-    if made.title in titles:
+    if candidate.title in titles:
         raise SocketRefused("title", "is that of another socket")
-    if made.store_in_database and not kind.may_be_in_database:
+    if candidate.store_in_database and not kind.may_be_in_database:
         raise SocketRefused("store_in_database", f"has to be false for kind {kind.label}")
     segments = overlays.checked_segments(
-        made.overlay_segments, is_segmentation=kind.code == "SEG"
+        candidate.overlay_segments, is_segmentation=kind.code == "SEG"
     )  # fmt: skip
-    table = overlays.checked_table(made.look_up_table) if made.look_up_table is not None else None
-    if made.schema != {} and not kind.is_json:
+    table = (
+        overlays.checked_table(candidate.look_up_table)
+        if candidate.look_up_table is not None
+        else None
+    )
+    if candidate.schema != {} and not kind.is_json:
         raise SocketRefused("schema", "is for kinds of JSON only")
-    validate.require_schema(made.schema)
-    made = replace(made, overlay_segments=segments, look_up_table=table)
-    if made.default_value is not None:
-        if made.super_kind != "V":
+    validate.require_schema(candidate.schema)
+    candidate = replace(candidate, overlay_segments=segments, look_up_table=table)
+    if candidate.default_value is not None:
+        if candidate.super_kind != "V":
             raise SocketRefused("default_value", "is for values in the database only")
-        _require_value(made, "default_value")
-    if made.example_value is not None:
+        _require_value(candidate, "default_value")
+    if candidate.example_value is not None:
         if not kind.is_json:
             raise SocketRefused("example_value", "is for kinds of JSON only")
-        _require_value(made, "example_value")
-    return made
+        _require_value(candidate, "example_value")
+    return candidate
 
 
 def _require_value(socket: Socket, name: str) -> None:

@@ -32,8 +32,10 @@ def value_row(root: Path, value_id: str) -> dict[str, Any]:
             value_id,
         )  # fmt: skip
     if not value_id or len(rows) != 1:
-        what = "no value" if not rows else "more than one value"
-        raise UnknownValue(f"{what} has an id that begins so; dicom-warehouse value list shows all")
+        matches = "no value" if not rows else "more than one value"
+        raise UnknownValue(
+            f"{matches} has an id that begins so; dicom-warehouse value list shows all"
+        )
     return rows[0]
 
 

@@ -39,21 +39,21 @@ class _Window:
         self._file = file
         self._decode = codecs.getincrementaldecoder("utf-8")()
         self._decoder = json.JSONDecoder(
-            object_pairs_hook=_pairs, parse_constant=_constant
+            object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant
         )  # fmt: skip
         self.text = ""
         self.at = 0
-        self.is_whole = False
-        self._more()
+        self.is_at_end = False
+        self._read_more()
         if self.text.startswith("\ufeff"):
             raise ValueRefused("it begins with a byte order mark; save it as UTF-8 without one")
 
-    def _more(self) -> None:
+    def _read_more(self) -> None:
         # Read more at a time for large entries: retrying a parse costs as much as reading.
-        read = self._file.read(max(WINDOW, len(self.text) - self.at))
-        self.is_whole = not read
+        block = self._file.read(max(WINDOW, len(self.text) - self.at))
+        self.is_at_end = not block
         try:
-            added = self._decode.decode(read, final=self.is_whole)
+            added = self._decode.decode(block, final=self.is_at_end)
         except UnicodeError:
             raise ValueRefused("it is not UTF-8 text") from None
         self.text = self.text[self.at :] + added
@@ -67,28 +67,28 @@ class _Window:
                 if character not in _SPACES:
                     return character
                 self.at += 1
-            if self.is_whole:
+            if self.is_at_end:
                 return ""
-            self._more()
+            self._read_more()
 
     def take(self, wanted: str) -> str:
         """Consume and return the next character, which must be one of ``wanted``."""
-        found = self.peek()
-        if not found or found not in wanted:
+        character = self.peek()
+        if not character or character not in wanted:
             raise ValueRefused("it is not JSON: the object is cut off or malformed")
         self.at += 1
-        return found
+        return character
 
     def entry(self) -> Any:
         """Parse the next JSON value."""
         self.peek()
         while True:
             try:
-                found, end = self._decoder.raw_decode(self.text, self.at)
+                value, end = self._decoder.raw_decode(self.text, self.at)
             except RecursionError:
                 raise ValueRefused("lists and objects are nested too deep") from None
             except json.JSONDecodeError as error:
-                if self.is_whole:
+                if self.is_at_end:
                     raise ValueRefused(f"it is not JSON: {error.msg}") from None
             except ValueRefused:
                 raise
@@ -96,24 +96,24 @@ class _Window:
                 raise ValueRefused("it contains an integer with too many digits") from None
             else:
                 # A number at the end of the window may continue after it.
-                if end < len(self.text) or self.is_whole:
+                if end < len(self.text) or self.is_at_end:
                     self.at = end
-                    return found
+                    return value
             if len(self.text) - self.at > MAX_SHAPE_CHARACTERS:
                 raise ValueRefused(
                     f"a shape has more than {MAX_SHAPE_CHARACTERS >> 20} MiB of text"
                 )
-            self._more()
+            self._read_more()
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueRefused("an object has the same key twice")
-    return found
+    return unique
 
 
-def _constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueRefused(f"it contains {name}, which is not JSON")
 
 
@@ -191,10 +191,10 @@ def _require_shapes(block: list[dict[str, Any]], kind: Kind, first: int) -> None
     validator = validate.of_items(kind.item_kind)
     if validator.is_valid(block):
         return
-    found = next(validator.iter_errors(block))
-    index, *rest = found.instance_path
+    error = next(validator.iter_errors(block))
+    index, *rest = error.instance_path
     path = validate.json_path([kind.items_key, first + index, *rest])
-    raise ValueRefused(found.message, path)
+    raise ValueRefused(error.message, path)
 
 
 STREAMED_BYTES = 8 << 20

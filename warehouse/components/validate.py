@@ -97,10 +97,10 @@ def require_schema(schema: Any) -> None:
         ) from None
     draft, text = _draft(schema), json_text.canonical(schema)
     if _subschemas(text) > MAX_COMPILED:
-        _guarded(draft, text, [])
+        _validate_in_process(draft, text, [])
         return
     try:
-        _of_schema(draft, text)
+        _schema_validator(draft, text)
     except ValueError as error:
         raise SchemaRefused(f"the schema is not valid: {str(error).splitlines()[0]}") from None
 
@@ -138,12 +138,12 @@ def json_path(parts: Sequence[str | int]) -> str:
 def first_error(validator: Any, value: Any) -> ValueRefused | None:
     """Return the first error that a validator finds; it quotes no part of the value."""
     try:
-        found = next(validator.iter_errors(value), None)
+        error = next(validator.iter_errors(value), None)
     except (ValueError, RecursionError, OverflowError):
         return ValueRefused("it cannot be validated: it is nested too deep or not JSON")
-    if found is None:
+    if error is None:
         return None
-    return ValueRefused(found.message, json_path(found.instance_path))
+    return ValueRefused(error.message, json_path(error.instance_path))
 
 
 def require_valid(
@@ -188,36 +188,36 @@ def first_of_schema(
     texts = [json_text.canonical(value) for value in values]
     draft = _draft(schema)
     if _subschemas(text) * sum(map(len, texts)) <= MAX_STEPS:
-        validator = _of_schema(draft, text)
+        validator = _schema_validator(draft, text)
         return [first_error(validator, value) for value in values]
-    answers = _guarded(draft, text, texts)
+    answers = _validate_in_process(draft, text, texts)
     return [ValueRefused(answer[1], json_path(answer[0])) if answer else None for answer in answers]
 
 
 @lru_cache(maxsize=64)
-def _of_schema(draft: str, text: str) -> Any:
+def _schema_validator(draft: str, text: str) -> Any:
     return _compiled(draft, json.loads(text))
 
 
-def _guarded(draft: str, schema: str, instances: list[str]) -> list[Any]:
+def _validate_in_process(draft: str, schema: str, instances: list[str]) -> list[Any]:
     """Validate in a separate process, which is killed if it takes too long."""
     _library()
-    asked = {"draft": draft, "schema": json.loads(schema), "instances": instances}
+    request = {"draft": draft, "schema": json.loads(schema), "instances": instances}
     program = Path(__file__).with_name("guarded.py")
-    slow = f"it took more than {SCHEMA_SECONDS} s, or too much memory; write a simpler schema"
+    exceeded = f"it took more than {SCHEMA_SECONDS} s, or too much memory; write a simpler schema"
     try:
-        done = subprocess.run(  # noqa: S603 - our own program, and no shell
+        completed = subprocess.run(  # noqa: S603 - our own program, and no shell
             [sys.executable, "-I", str(program)],
-            input=json.dumps(asked), capture_output=True, text=True, check=False,
+            input=json.dumps(request), capture_output=True, text=True, check=False,
             timeout=SCHEMA_SECONDS,
         )  # fmt: skip
-        answer = json.loads(done.stdout)
+        answer = json.loads(completed.stdout)
     except (subprocess.TimeoutExpired, ValueError):
         if instances:
             raise ValueRefused(
-                f"it cannot be validated by the schema of its socket: {slow}"
+                f"it cannot be validated by the schema of its socket: {exceeded}"
             ) from None
-        raise SchemaRefused(f"the schema cannot be read: {slow}") from None
+        raise SchemaRefused(f"the schema cannot be read: {exceeded}") from None
     if "refused" in answer:
         raise SchemaRefused(f"the schema is not valid: {answer['refused']}")
     answers: list[Any] = answer["answers"]
@@ -232,34 +232,34 @@ def _subschemas(text: str) -> float:
     is an upper bound of the work.
     """
     schema = json.loads(text)
-    known: dict[str, float] = {}
+    counts: dict[str, float] = {}
 
-    def counted(node: Any) -> float:
+    def count_in(node: Any) -> float:
         if isinstance(node, list):
-            return sum(map(counted, node))
+            return sum(map(count_in, node))
         if not isinstance(node, dict):
             return 0
-        count: float = 1 + sum(map(counted, node.values()))
+        count: float = 1 + sum(map(count_in, node.values()))
         target = node.get("$ref")
-        return count + referred(target) if isinstance(target, str) else count
+        return count + count_of(target) if isinstance(target, str) else count
 
-    def referred(target: str) -> float:
-        if target not in known:
-            known[target] = math.inf  # while it is counted: a reference to itself is infinite
-            known[target] = counted(_pointed_at(schema, target))
-        return known[target]
+    def count_of(target: str) -> float:
+        if target not in counts:
+            counts[target] = math.inf  # while it is counted: a reference to itself is infinite
+            counts[target] = count_in(_resolved(schema, target))
+        return counts[target]
 
     try:
-        return counted(schema)
+        return count_in(schema)
     except RecursionError:
         return math.inf
 
 
-def _pointed_at(schema: Any, target: str) -> Any:
+def _resolved(schema: Any, target: str) -> Any:
     """Resolve a reference like ``#/definitions/a``; others become one to itself, thus infinite."""
-    everything = {"$ref": target}
+    recursive = {"$ref": target}
     if not target.startswith("#/"):
-        return everything
+        return recursive
     for part in target[2:].split("/"):
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(schema, dict) and key in schema:
@@ -267,7 +267,7 @@ def _pointed_at(schema: Any, target: str) -> Any:
         elif isinstance(schema, list) and key.isdecimal() and int(key) < len(schema):
             schema = schema[int(key)]
         else:
-            return everything
+            return recursive
     return schema
 
 

@@ -44,17 +44,17 @@ def write_part(
     """
     uids: list[str] = []
     rows: list[Change] = []
-    for uid, made in changes:
-        uids += [uid] * len(made)
-        rows += made
+    for uid, rows_of_instance in changes:
+        uids += [uid] * len(rows_of_instance)
+        rows += rows_of_instance
     columns = [
         pa.array(uids, pa.string()),
         pa.array([row.path for row in rows], pa.string()).dictionary_encode(),
         pa.array([f"{row.tag:08X}" for row in rows], pa.string()).dictionary_encode(),
         pa.array([keywords.get(row.tag) for row in rows], pa.string()).dictionary_encode(),
         *(
-            pa.array([row[at] for row in rows], pa.string()).dictionary_encode()
-            for at in range(2, 6)
+            pa.array([row[index] for row in rows], pa.string()).dictionary_encode()
+            for index in range(2, 6)
         ),
     ]
     pq.write_table(pa.table(columns, SCHEMA), path, compression="zstd")

@@ -52,11 +52,11 @@ class ContentItem:
             return None
         if self._concept not in _OF_PERSON:
             return None
-        if "patient" in self._options and not self._is_old(texts):
+        if "patient" in self._options and not self._is_rare_age(texts):
             return None
         return Action("Z" if tag == _MEASURED else "D", "structured")
 
-    def _is_old(self, texts: Mapping[int, str]) -> bool:
+    def _is_rare_age(self, texts: Mapping[int, str]) -> bool:
         """Return whether the value is an age over ``OLDEST_YEARS``, or one that cannot be read."""
         if self._concept not in _AGES:
             return False

@@ -84,10 +84,10 @@ def data_set(work: Path, facts: dict[str, Any], whole: pa.Table, options: Option
         shutil.rmtree(folder, ignore_errors=True)
     ingest(root, [work / FILES], IngestSettings(workers=1))
     run, partial = _all_of(root, whole)
-    if (found := run.counts["instances"]) != facts["counts"]["instances"]:
-        raise ExportFailed("a data set", f"only {found} of its files could be read again")
-    said = ", ".join(facts["deidentified"]["options"]) or "none"
-    readme = _README.format(version=package_version(), options=said)
+    if (count := run.counts["instances"]) != facts["counts"]["instances"]:
+        raise ExportFailed("a data set", f"only {count} of its files could be read again")
+    option_names = ", ".join(facts["deidentified"]["options"]) or "none"
+    readme = _README.format(version=package_version(), options=option_names)
     del facts["manifest_sha256"]
     facts |= {"digest": run.digest}
     account = Account(facts, partial, tuple(facts["beside"]), readme)
@@ -97,7 +97,7 @@ def data_set(work: Path, facts: dict[str, Any], whole: pa.Table, options: Option
     return target
 
 
-def _all_of(root: Path, whole: pa.Table) -> tuple[Run, dict[str, str]]:
+def _all_of(root: Path, series_sizes: pa.Table) -> tuple[Run, dict[str, str]]:
     """Return a run of all instances, and the reason for each incomplete series."""
     catalog = open_catalog(root)
     connection = catalog.connection
@@ -108,6 +108,6 @@ def _all_of(root: Path, whole: pa.Table) -> tuple[Run, dict[str, str]]:
         root, members, cohort=_NAME, kind="saved", sql="from instances", parameters={},
         level="instance", warehouse={},
     )  # fmt: skip
-    connection.register("sizes", whole)
+    connection.register("sizes", series_sizes)
     rows = connection.execute(statement("partial_series", "bids")).fetchall()
-    return run, {key: f"only {count} of {all_of_it} instances" for key, count, all_of_it in rows}
+    return run, {key: f"only {count} of {total} instances" for key, count, total in rows}

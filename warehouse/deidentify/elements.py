@@ -147,20 +147,20 @@ def first_item(data: bytes, value: int, stop: int, *, implicit: bool) -> dict[in
     """
     if value + 8 > stop:
         return {}
-    kind, length = read_item(data, value, stop)
+    tag, length = read_item(data, value, stop)
     pos, texts = value + 8, dict[int, str]()
     stop = stop if length == UNDEFINED else min(pos + length, stop)
-    while kind == ITEM and pos < stop:
-        one = read_element(data, pos, stop, implicit=implicit)
-        if one.end is None:
-            if one.tag >> 16 == 0xFFFE:
+    while tag == ITEM and pos < stop:
+        element = read_element(data, pos, stop, implicit=implicit)
+        if element.end is None:
+            if element.tag >> 16 == 0xFFFE:
                 break
-            pos = skip_undefined(data, one.value, stop, implicit=implicit or one.vr == "UN")
+            pos = skip_undefined(data, element.value, stop, implicit=implicit or element.vr == "UN")
             continue
-        if one.end - one.value <= LONGEST_CODE:
-            content = bytes(data[one.value : one.end])
-            texts[one.tag] = content.strip(b" \0").decode("latin-1")
-        pos = one.end
+        if element.end - element.value <= LONGEST_CODE:
+            content = bytes(data[element.value : element.end])
+            texts[element.tag] = content.strip(b" \0").decode("latin-1")
+        pos = element.end
     return texts
 
 

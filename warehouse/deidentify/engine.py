@@ -57,7 +57,7 @@ def deidentify(
     NotDeidentified
         The file cannot be de-identified with certainty; has the reason.
     """
-    syntax, start = _meta(data)
+    syntax, start = _read_meta(data)
     if syntax in _UNREADABLE:
         raise NotDeidentified(f"{_UNREADABLE[syntax]}, which is not supported")
     if syntax == DEFLATED:
@@ -75,14 +75,14 @@ def deidentify(
         walk.facts.transfer_syntax = syntax
         walk.identity.know(known)
         entries = walk.top(start, implicit=syntax == IMPLICIT)
-        found = walk.identity.found_in(walk.kept, walk.facts.text("charset"))
-        if not found:
+        leaks = walk.identity.found_in(walk.kept, walk.facts.text("charset"))
+        if not leaks:
             return finished(walk, entries, syntax)
-        forced |= found
+        forced |= leaks
     raise NotDeidentified("an identifying value cannot be removed from its element")
 
 
-def _meta(data: bytes) -> tuple[str, int]:
+def _read_meta(data: bytes) -> tuple[str, int]:
     """Return the transfer syntax, and the offset of the data set."""
     pos, syntax, limit = 132, "", len(data)
     if bytes(data[:4]) == b"\2\0\0\0":

@@ -65,8 +65,8 @@ class Facts:
 
     def number(self, name: str, default: int = 0) -> int:
         """Return a value as a number."""
-        found = self.values.get(name, default)
-        return found if isinstance(found, int) else default
+        value = self.values.get(name, default)
+        return value if isinstance(value, int) else default
 
 
 class Masked(NamedTuple):

@@ -97,12 +97,12 @@ def treat(portion: Portion, how: Treatment) -> None:
     """
     with treating(portion.notes):
         try:
-            _treat(portion, how)
+            _treat_members(portion, how)
         finally:
             portion.current.unlink(missing_ok=True)
 
 
-def _treat(portion: Portion, how: Treatment) -> None:
+def _treat_members(portion: Portion, how: Treatment) -> None:
     rows: list[dict[str, Any]] = []
     left_out: list[dict[str, str]] = []
     changes: list[tuple[str, list[Change]]] = []
@@ -113,15 +113,16 @@ def _treat(portion: Portion, how: Treatment) -> None:
         portion.current.write_text(str(index), encoding="ascii")
         try:
             _refuse_killer(portion, index)
-            with _bytes_of(member, how.s3) as content:
+            with _source_bytes(member, how.s3) as content:
                 known = portion.known.get(patient, ())
-                row, result = _written(content, patient, portion.files, how, known)
+                row, result = _write_file(content, patient, portion.files, how, known)
         except NotDeidentified as error:
             keeps = "uids" in how.profile.options
-            new = member.instance_key if keeps else how.key.uid(member.instance_key)
-            if new != member.instance_key:
-                uids[member.instance_key] = new  # the mapping includes instances that are left out
-            left_out.append({"SOPInstanceUID": new, "reason": error.reason})
+            new_uid = member.instance_key if keeps else how.key.uid(member.instance_key)
+            if new_uid != member.instance_key:
+                # The mapping includes instances that are left out.
+                uids[member.instance_key] = new_uid
+            left_out.append({"SOPInstanceUID": new_uid, "reason": error.reason})
             continue
         rows.append(row)
         changes.append((row["instance_key"], result.changes))
@@ -132,9 +133,9 @@ def _treat(portion: Portion, how: Treatment) -> None:
         portion.beside(".uids").write_bytes(mapping.sealed(uids.items(), how.key))
         portion.beside(".patients").write_bytes(mapping.sealed(patients.items(), how.key))
     note = {"files": rows, "left_out": left_out, "changes": count}
-    started = portion.beside(".begun")
-    started.write_text(json.dumps(note), encoding="utf-8")
-    started.replace(portion.note)
+    draft = portion.beside(".begun")
+    draft.write_text(json.dumps(note), encoding="utf-8")
+    draft.replace(portion.note)
 
 
 def _refuse_killer(portion: Portion, index: int) -> None:
@@ -142,7 +143,7 @@ def _refuse_killer(portion: Portion, index: int) -> None:
         raise NotDeidentified(KILLED)
 
 
-def _written(
+def _write_file(
     content: bytes, patient: str, folder: Path, how: Treatment, known: Known
 ) -> tuple[dict[str, Any], Result]:
     result = deidentify(
@@ -162,7 +163,7 @@ def _written(
                 digest.update(chunk)
                 out.write(chunk)
         size = path.stat().st_size
-        _check(path, digest.hexdigest(), patient, result, how)
+        _verify_file(path, digest.hexdigest(), patient, result, how)
     except NotDeidentified:
         path.unlink(missing_ok=True)
         raise
@@ -175,22 +176,22 @@ def _written(
     return row, result
 
 
-def _check(path: Path, sha256: str, patient: str, result: Result, how: Treatment) -> None:
+def _verify_file(path: Path, sha256: str, patient: str, result: Result, how: Treatment) -> None:
     """Read a written file back, and check that it has nothing more to remove."""
     with path.open("rb") as file, _content(file) as content:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise ExportFailed("a de-identified file", "it reads back differently")
-        again = deidentify(content, how.profile, how.key, patient)
-        left = [change for change in again.changes if change.action in {"X", "Z"}]
-        head = bytes(content[: again.header_bytes]).lower()
-    if left:
+        second_pass = deidentify(content, how.profile, how.key, patient)
+        remaining = [change for change in second_pass.changes if change.action in {"X", "Z"}]
+        header = bytes(content[: second_pass.header_bytes]).lower()
+    if remaining:
         raise NotDeidentified("the written file still has elements that are to be removed")
-    if result.identity.is_in(head):
+    if result.identity.is_in(header):
         raise NotDeidentified("an identifying value would remain in its header")
 
 
 @contextmanager
-def _bytes_of(member: Member, s3: S3Access) -> Iterator[bytes]:
+def _source_bytes(member: Member, s3: S3Access) -> Iterator[bytes]:
     """Yield the bytes of a source, unless it has changed since it was ingested."""
     try:
         source = known_source(member.path, member.size_bytes, member.modified_us, s3)
@@ -211,9 +212,9 @@ def _content(file: IO[bytes]) -> Iterator[bytes]:
         yield file.read()
         return
     try:
-        number = file.fileno()
+        descriptor = file.fileno()
     except OSError:  # in memory, as a member of an archive is
         yield file.read()
         return
     # The mapping is closed with its last view, which a result may still hold.
-    yield mmap.mmap(number, 0, access=mmap.ACCESS_READ)  # type: ignore[misc]
+    yield mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)  # type: ignore[misc]

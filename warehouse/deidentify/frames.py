@@ -34,24 +34,24 @@ def without_comments(content: Chunk) -> bytes | None:
     bytes or None
         None if there is nothing to blank.
     """
-    made: bytearray | None = None
+    blanked: bytearray | None = None
     pos, limit = 0, len(content)
     while pos + 8 <= limit:
         length = int.from_bytes(content[pos + 4 : pos + 8], "little")
         start, end = pos + 8, min(pos + 8 + length, limit)
         for first, last in _comments(content, start, end):
-            made = made or bytearray(content)
-            made[first:last] = bytes(last - first)
+            blanked = blanked or bytearray(content)
+            blanked[first:last] = bytes(last - first)
         pos = end
-    return bytes(made) if made is not None else None
+    return bytes(blanked) if blanked is not None else None
 
 
 def _comments(content: Chunk, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield the ranges of bytes in a fragment that are not part of its image."""
     kind = bytes(content[start : start + 2])
-    found = {_JPEG: _of_jpeg, _JPEG_2000: _of_jpeg_2000}.get(kind)
-    if found is not None:
-        for first, last in found(content, start + 2, end):
+    find_ranges = {_JPEG: _of_jpeg, _JPEG_2000: _of_jpeg_2000}.get(kind)
+    if find_ranges is not None:
+        for first, last in find_ranges(content, start + 2, end):
             # Fragments are padded with 00 or FF.
             if bytes(content[first:last]).strip(b"\0\xff"):
                 yield first, last

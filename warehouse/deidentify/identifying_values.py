@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _WIDE = ("utf-16-le", "utf-16-be")
 _SHORTEST_DIGITS, _SHORTEST_UID = 6, 9
-_TOGETHER = 200_000
+_AUTOMATON_VALUES = 200_000
 """Number of values that one automaton searches for."""
 LONGEST = 200
 """Number of characters of a value that are searched for; longer values are cut."""
@@ -85,38 +85,38 @@ def identifying_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Cou
                 passed_over["shifted dates"] += 1
                 continue
             # Values of other attributes may also occur where they identify nobody.
-            may_stand = not is_identifying(int(row["tag"], 16), row["keyword"] or "", vr)
-            for one in _parts(vr, text):
-                if why := _why_not(one, vr, known):
-                    passed_over[why] += 1
-                elif may_stand:
-                    doubtful.append((one, attribute))
+            is_doubtful = not is_identifying(int(row["tag"], 16), row["keyword"] or "", vr)
+            for part in _search_texts(vr, text):
+                if reason := _reason_to_skip(part, vr, known):
+                    passed_over[reason] += 1
+                elif is_doubtful:
+                    doubtful.append((part, attribute))
                 else:
-                    wanted.setdefault(one, attribute)
-    elsewhere = _harmless(connection, {one.lower() for one, _ in doubtful})
-    for one, attribute in doubtful:
-        if one.lower() in elsewhere:
+                    wanted.setdefault(part, attribute)
+    harmless = _in_harmless_texts(connection, {part.lower() for part, _ in doubtful})
+    for part, attribute in doubtful:
+        if part.lower() in harmless:
             passed_over["also in an element that identifies nobody"] += 1
         else:
-            wanted.setdefault(one, attribute)
+            wanted.setdefault(part, attribute)
     return wanted, passed_over
 
 
-def _harmless(connection: duckdb.DuckDBPyConnection, values: set[str]) -> set[str]:
+def _in_harmless_texts(connection: duckdb.DuckDBPyConnection, values: set[str]) -> set[str]:
     """Return the values, in lower case, that occur in a text that identifies nobody."""
-    found: set[str] = set()
-    left = sorted(values)
+    harmless: set[str] = set()
+    remaining = sorted(values)
     texts = connection.sql(statement("harmless_values", "runs")).to_arrow_reader(1_000_000)
     for batch in texts:
-        if not left:
+        if not remaining:
             break
         column = pl.Series(batch["harmless"])
-        for at in range(0, len(left), _TOGETHER):
-            some = left[at : at + _TOGETHER]
-            hits = column.str.extract_many(some, overlapping=True)
-            found.update(hits.explode().drop_nulls().unique().to_list())
-        left = [one for one in left if one not in found]
-    return found
+        for start in range(0, len(remaining), _AUTOMATON_VALUES):
+            chunk = remaining[start : start + _AUTOMATON_VALUES]
+            hits = column.str.extract_many(chunk, overlapping=True)
+            harmless.update(hits.explode().drop_nulls().unique().to_list())
+        remaining = [value for value in remaining if value not in harmless]
+    return harmless
 
 
 def _is_safe(row: dict[str, str], chosen: Profile, creators: set[str]) -> bool:
@@ -126,20 +126,20 @@ def _is_safe(row: dict[str, str], chosen: Profile, creators: set[str]) -> bool:
     return element in chosen.safe_private or (tag & 0xFF00 == 0 and row["text"] in creators)
 
 
-def _parts(vr: str, text: str) -> list[str]:
+def _search_texts(vr: str, text: str) -> list[str]:
     """Return the texts to search for: the value; or the parts of a name, and its groups."""
     if vr != "PN":
         return [text]
     parts: list[str] = []
     for group in json.loads(text).values():
-        components = [str(one) for one in group.values()]
-        parts += [part for one in components for part in _NAMES.split(one) if part]
+        components = [str(component) for component in group.values()]
+        parts += [part for component in components for part in _NAMES.split(component) if part]
         parts += [inner for part in parts for inner in _INNER.split(part) if inner != part]
         parts.append("^".join(components))
     return list(dict.fromkeys(parts))
 
 
-def _why_not(text: str, vr: str, known: frozenset[str]) -> str:
+def _reason_to_skip(text: str, vr: str, known: frozenset[str]) -> str:
     plain = text.strip()
     # Two Chinese characters can be a name, of six bytes.
     if len(plain.encode("utf-8", "surrogatepass")) < SHORTEST:
@@ -162,23 +162,27 @@ def _why_not(text: str, vr: str, known: frozenset[str]) -> str:
 
 def patterns_of(values: dict[str, str]) -> Patterns:
     """Return patterns for every encoding of values, with the attribute of each."""
-    made = Patterns()
+    patterns = Patterns()
     for text, attribute in values.items():
-        cut = text.strip()[:LONGEST]
-        is_bounded = bool(re.fullmatch(r"[\d.]+", cut))
-        plain: dict[bytes, str] = {}
+        searched = text.strip()[:LONGEST]
+        is_bounded = bool(re.fullmatch(r"[\d.]+", searched))
+        encodings: dict[bytes, str] = {}
         # Bytes are compared ignoring case for ASCII letters only.
-        forms = {cut} if cut.isascii() else {cut, cut.lower(), cut.upper(), cut.title()}
+        forms = (
+            {searched}
+            if searched.isascii()
+            else {searched, searched.lower(), searched.upper(), searched.title()}
+        )
         for form in sorted(forms):
-            for charset in ("utf-8",) if cut.isascii() else CHARSETS:
+            for charset in ("utf-8",) if searched.isascii() else CHARSETS:
                 with suppress(UnicodeEncodeError):
-                    plain.setdefault(form.encode(charset), charset)
+                    encodings.setdefault(form.encode(charset), charset)
             for wide in _WIDE:
-                plain.setdefault(form.encode(wide, "replace"), wide)
-        for content, charset in plain.items():
+                encodings.setdefault(form.encode(wide, "replace"), wide)
+        for content, charset in encodings.items():
             if len(content) >= SHORTEST:
-                made.folded.setdefault(content.lower(), Pattern(attribute, charset, is_bounded))
-            what = Pattern(attribute, f"Base64 of {charset}", is_bounded=False)
-            for coded in in_base64(content):
-                made.exact.setdefault(coded, what)
-    return made
+                patterns.folded.setdefault(content.lower(), Pattern(attribute, charset, is_bounded))
+            pattern = Pattern(attribute, f"Base64 of {charset}", is_bounded=False)
+            for base64_part in in_base64(content):
+                patterns.exact.setdefault(base64_part, pattern)
+    return patterns

@@ -61,10 +61,10 @@ class Key:
         if is_of_standard(old):
             return old
         # A UUID of version 8, whose content the implementation defines: PS3.5 B.2.
-        made = bytearray(self._digest("uid", old)[:16])
-        made[6] = made[6] & 0x0F | 0x80
-        made[8] = made[8] & 0x3F | 0x80
-        return f"2.25.{uuid.UUID(bytes=bytes(made)).int}"
+        octets = bytearray(self._digest("uid", old)[:16])
+        octets[6] = octets[6] & 0x0F | 0x80
+        octets[8] = octets[8] & 0x3F | 0x80
+        return f"2.25.{uuid.UUID(bytes=bytes(octets)).int}"
 
     def pseudonym(self, kind: str, old: str) -> str:
         """Return a pseudonym of 16 characters for a value, which differs by kind."""

@@ -54,10 +54,10 @@ def join(parts: Iterable[Path], target: Path, key: Key) -> None:
     with target.open("wb") as out:
         os.fchmod(out.fileno(), 0o600)
         for part in parts:
-            fresh = [pair for pair in _opened(part, key) if pair not in seen]
-            seen.update(fresh)
-            if fresh:
-                out.write(sealed(fresh, key))
+            new_pairs = [pair for pair in _opened(part, key) if pair not in seen]
+            seen.update(new_pairs)
+            if new_pairs:
+                out.write(sealed(new_pairs, key))
 
 
 def read(path: Path, key: Key) -> Iterator[tuple[str, str]]:
@@ -75,17 +75,17 @@ def read(path: Path, key: Key) -> Iterator[tuple[str, str]]:
 
 
 def _opened(path: Path, key: Key) -> Iterator[tuple[str, str]]:
-    opener = cipher(key)
+    decrypter = cipher(key)
     with path.open("rb") as file:
-        yield from _rows(file, opener, path)
+        yield from _rows(file, decrypter, path)
 
 
-def _rows(file: IO[bytes], opener: Any, path: Path) -> Iterator[tuple[str, str]]:
+def _rows(file: IO[bytes], decrypter: Any, path: Path) -> Iterator[tuple[str, str]]:
     from cryptography.fernet import InvalidToken  # noqa: PLC0415
 
     for line in file:
         try:
-            text = opener.decrypt(line.strip()).decode("utf-8", "surrogateescape")
+            text = decrypter.decrypt(line.strip()).decode("utf-8", "surrogateescape")
         except InvalidToken:
             raise UsageError(f"{path.name} is not a table of identities of this key") from None
         yield from ((old, new) for old, new in csv.reader(io.StringIO(text)))

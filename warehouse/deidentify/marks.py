@@ -41,33 +41,37 @@ def finished(walk: Walk, entries: Entries, syntax: str) -> Result:
     if not old:
         raise NotDeidentified("it has no SOP Instance UID")
     is_cleaned = walk.masked is not None and walk.masked.is_cleaned
-    made = _marks(walk.profile, implicit=implicit, is_cleaned=is_cleaned)
+    added = _deidentification_elements(walk.profile, implicit=implicit, is_cleaned=is_cleaned)
     patient = walk.key.patient(walk.patient)
     if 0x00100020 not in {tag for tag, _ in entries}:
-        made[0x00100020] = el.encoded_element(0x00100020, "LO", patient.encode(), implicit=implicit)
-    entries = [entry for entry in entries if entry[0] not in made] + list(made.items())
+        added[0x00100020] = el.encoded_element(
+            0x00100020, "LO", patient.encode(), implicit=implicit
+        )
+    entries = [entry for entry in entries if entry[0] not in added] + list(added.items())
     entries.sort(key=lambda entry: entry[0])
     new = old if "uids" in walk.profile.options else walk.key.uid(old)
     chunks: list[Chunk] = [_preamble(facts.text("SOPClassUID"), new, syntax)]
-    small: list[bytes] = []
+    pending: list[bytes] = []
     header_bytes = 0
     for _, content in entries:
         if isinstance(content, bytes):
-            small.append(content)
+            pending.append(content)
             continue
-        chunks.append(b"".join(small))
+        chunks.append(b"".join(pending))
         header_bytes = header_bytes or sum(len(chunk) for chunk in chunks)
-        small = []
+        pending = []
         chunks += content
-    chunks.append(b"".join(small))
+    chunks.append(b"".join(pending))
     header_bytes = header_bytes or sum(len(chunk) for chunk in chunks)
-    names = {"PatientID": patient} | _names(dict(entries))
+    names = {"PatientID": patient} | _template_values(dict(entries))
     return Result(
         chunks, walk.changes, walk.uids, names, facts, walk.masked, walk.identity, header_bytes
     )
 
 
-def _marks(profile: Profile, *, implicit: bool, is_cleaned: bool) -> dict[int, bytes | list[Chunk]]:
+def _deidentification_elements(
+    profile: Profile, *, implicit: bool, is_cleaned: bool
+) -> dict[int, bytes | list[Chunk]]:
     def made(tag: int, vr: str, text: str) -> bytes:
         return el.encoded_element(tag, vr, text.encode(), implicit=implicit)
 
@@ -91,15 +95,15 @@ def _marks(profile: Profile, *, implicit: bool, is_cleaned: bool) -> dict[int, b
     return marks
 
 
-def _names(entries: dict[int, bytes | list[Chunk]]) -> dict[str, str]:
-    found = {}
+def _template_values(entries: dict[int, bytes | list[Chunk]]) -> dict[str, str]:
+    values = {}
     for name, tag in _NAMED.items():
         content = entries.get(tag, b"")
         text = ""
         if isinstance(content, bytes) and len(content) > 8:
             text = content[8:].strip(b" \0").decode("latin-1")
-        found[name] = text or "none"
-    return found
+        values[name] = text or "none"
+    return values
 
 
 def _preamble(sop_class: str, uid: str, syntax: str) -> bytes:

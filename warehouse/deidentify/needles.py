@@ -43,21 +43,21 @@ class _Group:
         length = len(content) - 8
         mask = np.uint64((1 << 8 * self.width) - 1)
         shift = np.uint64(64 - self.bits)
-        for first in range(8):
-            count = (length - first + 7) // 8
+        for alignment in range(8):
+            count = (length - alignment + 7) // 8
             if count <= 0:
                 continue
-            keys = np.frombuffer(content, "<u8", count, first)
+            keys = np.frombuffer(content, "<u8", count, alignment)
             if self.width < 8:
                 keys = keys & mask
-            chosen = np.flatnonzero(self.tables[0][(keys * _FACTORS[0]) >> shift])
-            keys = keys[chosen]
-            kept = self.tables[1][(keys * _FACTORS[1]) >> shift]
-            chosen, keys = chosen[kept], keys[kept]
-            at = np.minimum(np.searchsorted(self.anchors, keys), len(self.anchors) - 1)
-            kept = self.anchors[at] == keys
-            ends = chosen[kept] * 8 + first + self.width
-            for end, number in zip(ends.tolist(), at[kept].tolist(), strict=True):
+            candidates = np.flatnonzero(self.tables[0][(keys * _FACTORS[0]) >> shift])
+            keys = keys[candidates]
+            is_candidate = self.tables[1][(keys * _FACTORS[1]) >> shift]
+            candidates, keys = candidates[is_candidate], keys[is_candidate]
+            positions = np.minimum(np.searchsorted(self.anchors, keys), len(self.anchors) - 1)
+            is_candidate = self.anchors[positions] == keys
+            ends = candidates[is_candidate] * 8 + alignment + self.width
+            for end, number in zip(ends.tolist(), positions[is_candidate].tolist(), strict=True):
                 for pattern in self.patterns[number]:
                     start = end - len(pattern)
                     if start >= 0 and end <= length and content.startswith(pattern, start):
@@ -112,14 +112,18 @@ class Needles:
 
 
 def _groups(patterns: Iterable[bytes]) -> list[_Group]:
-    found = list(patterns)
-    shortest = min(map(len, found), default=SHORTEST)
+    all_patterns = list(patterns)
+    shortest = min(map(len, all_patterns), default=SHORTEST)
     if shortest < SHORTEST:
         raise ValueError(f"a pattern has at least {SHORTEST} bytes, not {shortest}")
-    split = {width: list[bytes]() for width in _WIDTHS}
-    for pattern in found:
-        split[8 if len(pattern) >= 8 else SHORTEST].append(pattern)
-    return [_group(width, some) for width, some in split.items() if some]
+    by_width = {width: list[bytes]() for width in _WIDTHS}
+    for pattern in all_patterns:
+        by_width[8 if len(pattern) >= 8 else SHORTEST].append(pattern)
+    return [
+        _group(width, group_patterns)
+        for width, group_patterns in by_width.items()
+        if group_patterns
+    ]
 
 
 class Pieces:

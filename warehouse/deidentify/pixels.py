@@ -130,15 +130,15 @@ def risk(facts: Facts) -> str:
 def device_of(facts: Facts) -> Device | None:
     """Return the rule for the device that made an image, None if there is none."""
     for device in devices():
-        if all(_meets(facts.text(name), text, name) for name, text in device.conditions):
+        if all(_matches(facts.text(name), text, name) for name, text in device.conditions):
             return device
     return None
 
 
-def _meets(value: str, text: str, name: str) -> bool:
+def _matches(value: str, alternatives: str, name: str) -> bool:
     if name in {"Rows", "Columns"}:
-        return value in text.split("|")
-    return any(part.strip().lower() in value.lower() for part in text.split("|"))
+        return value in alternatives.split("|")
+    return any(part.strip().lower() in value.lower() for part in alternatives.split("|"))
 
 
 def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
@@ -151,14 +151,14 @@ def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
     """
     is_native = _is_native(facts)
     rectangles = list(rules.rectangles)
-    why = risk(facts)
-    device = device_of(facts) if why else None
+    reason = risk(facts)
+    device = device_of(facts) if reason else None
     if device:
         rectangles += device.rectangles
     if rules.hook is not None:
         rectangles += _hook_rectangles(facts, content, rules.hook)
-    elif why and not rectangles and not rules.accept:
-        raise NotDeidentified(why)
+    elif reason and not rectangles and not rules.accept:
+        raise NotDeidentified(reason)
     changes: list[str] = []
     if not is_native:
         if len(content) and bytes(content[:4]) != _ITEM:
@@ -187,7 +187,7 @@ def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
     elif length and len(content) < length:
         raise NotDeidentified("its pixel data are shorter than its frames")
     if facts.has_embedded_overlay:
-        content = _without_other_bits(facts, content)
+        content = _without_unused_bits(facts, content)
         changes.append("unused bits of the pixels are cleared")
     if rectangles:
         content = _blacked_out(facts, content, rectangles)
@@ -244,19 +244,19 @@ def _blacked_out(facts: Facts, content: Chunk, rectangles: Sequence[Rectangle]) 
             array[:, row : row + height, column : column + width, 1:] = 128
     if facts.number("PlanarConfiguration") == 1 and array.shape[3] > 1:
         array = np.ascontiguousarray(array.transpose(0, 3, 1, 2))
-    made = array.tobytes()
-    return made + bytes(len(made) % 2)
+    encoded = array.tobytes()
+    return encoded + bytes(len(encoded) % 2)
 
 
-def _without_other_bits(facts: Facts, content: Chunk) -> bytes:
+def _without_unused_bits(facts: Facts, content: Chunk) -> bytes:
     array = _array(facts, content)
     if array.shape[3] > 1:
         raise NotDeidentified("an overlay is stored in bits of its colors")
     low = facts.number("HighBit") + 1 - facts.number("BitsStored")
     mask = ((1 << facts.number("BitsStored")) - 1) << low
     array &= array.dtype.type(mask)
-    made = array.tobytes()
-    return made + bytes(len(made) % 2)
+    encoded = array.tobytes()
+    return encoded + bytes(len(encoded) % 2)
 
 
 def _hook_rectangles(facts: Facts, content: Chunk, hook: Hook) -> list[Rectangle]:
@@ -264,16 +264,16 @@ def _hook_rectangles(facts: Facts, content: Chunk, hook: Hook) -> list[Rectangle
         raise NotDeidentified("the pixel function needs its frames, but they are compressed")
     array = _array(facts, content)
     array.flags.writeable = False
-    found = hook(array if array.shape[3] > 1 else array[..., 0], facts)
+    returned = hook(array if array.shape[3] > 1 else array[..., 0], facts)
     try:
-        made = [(int(x), int(y), int(w), int(h)) for x, y, w, h in found]
+        rectangles = [(int(x), int(y), int(w), int(h)) for x, y, w, h in returned]
     except (TypeError, ValueError):
         raise UsageError(
             "a pixel function has to return rectangles: column, row, width and height of each"
         ) from None
-    if any(min(one) < 0 for one in made):
+    if any(min(values) < 0 for values in rectangles):
         raise UsageError("a pixel function returned a rectangle with a negative number")
-    return made
+    return rectangles
 
 
 def masked_file(content: bytes, rectangles: Sequence[Rectangle]) -> bytes:
@@ -302,11 +302,11 @@ def masked_file(content: bytes, rectangles: Sequence[Rectangle]) -> bytes:
         dataset.compress(RLELossless, np.ascontiguousarray(array), generate_instance_uid=False)
         out = io.BytesIO()
         dataset.save_as(out, enforce_file_format=True)
-        again = pydicom.dcmread(io.BytesIO(out.getvalue())).pixel_array
+        decoded_again = pydicom.dcmread(io.BytesIO(out.getvalue())).pixel_array
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises
         raise NotDeidentified(
             f"its compressed frames cannot be masked ({type(error).__name__})"
         ) from None
-    if not np.array_equal(again, array):
+    if not np.array_equal(decoded_again, array):
         raise NotDeidentified("its recompressed frames differ")
     return out.getvalue()

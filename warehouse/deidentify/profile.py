@@ -130,8 +130,8 @@ def profile(name: str = BASIC, *, retain: Iterable[str] = (), clean: Iterable[st
     """
     if name not in PROFILES:
         raise UsageError(f"unknown profile {name!r}; choose one of: {', '.join(PROFILES)}")
-    kept = _known("retain", retain, RETAIN)
-    cleaned = _known("clean", clean, CLEAN)
+    kept = _select_options("retain", retain, RETAIN)
+    cleaned = _select_options("clean", clean, CLEAN)
     if {"dates", "dates-shifted"} <= {option.name for option in kept}:
         raise UsageError(
             "retain either dates or dates-shifted: a date cannot be both kept and shifted"
@@ -139,14 +139,16 @@ def profile(name: str = BASIC, *, retain: Iterable[str] = (), clean: Iterable[st
     return _profile(name, kept, cleaned)
 
 
-def _known(what: str, given: Iterable[str], known: tuple[Option, ...]) -> tuple[Option, ...]:
-    chosen = set(given)
+def _select_options(
+    what: str, requested: Iterable[str], known: tuple[Option, ...]
+) -> tuple[Option, ...]:
+    requested_names = set(requested)
     names = [option.name for option in known]
-    if unknown := chosen - set(names):
+    if unknown := requested_names - set(names):
         raise UsageError(
             f"unknown option to {what}: {', '.join(sorted(unknown))}; known: {', '.join(names)}"
         )
-    return tuple(option for option in known if option.name in chosen)
+    return tuple(option for option in known if option.name in requested_names)
 
 
 @cache
@@ -157,7 +159,7 @@ def _profile(name: str, kept: tuple[Option, ...], cleaned: tuple[Option, ...]) -
         if len(row["tag"]) == 8 and "X" not in row["tag"]:
             actions[int(row["tag"], 16)] = action_of(row, options)
     entries = elements()
-    for tag, vr in _beyond().items():
+    for tag, vr in _identifying_vrs().items():
         if tag not in actions and (tag >> 16) != 2:
             actions[tag] = _action_beyond(vr, entries.get(tag, ("",) * 5)[4], options)
     safe = any(option.name == "safe-private" for option in kept)
@@ -198,13 +200,13 @@ def safe_private() -> dict[tuple[str, int, int], tuple[str, str]]:
 
 
 @cache
-def _beyond() -> dict[int, str]:
+def _identifying_vrs() -> dict[int, str]:
     """Return tag → VR of the attributes that may identify a person by the macro."""
     connection = connect()
     make_dictionaries(connection)
     connection.execute(by_name("is_identifying").sql)
-    found = connection.execute((sql_folder() / "runs" / "identifying.sql").read_text("utf-8"))
-    return {int(tag, 16): vr for tag, vr in found.fetchall()}
+    attributes = connection.execute((sql_folder() / "runs" / "identifying.sql").read_text("utf-8"))
+    return {int(tag, 16): vr for tag, vr in attributes.fetchall()}
 
 
 def _action_beyond(vr: str, keyword: str, options: tuple[Option, ...]) -> Action:

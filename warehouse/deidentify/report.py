@@ -57,7 +57,7 @@ def write_report(
     audit, left_out, manifest, name
         File names of the input, and of the report.
     """
-    done = facts["deidentified"]
+    how = facts["deidentified"]
     counts = facts["counts"]
     with (folder / left_out).open(encoding="utf-8", newline="") as file:
         reasons = Counter(row["reason"] for row in csv.DictReader(file))
@@ -66,14 +66,14 @@ def write_report(
         _table(
             ("", ""),
             [
-                ("standard", done["edition"]), ("profile", done["profile"]),
-                ("options", ", ".join(done["options"]) or "none"),
-                ("codes (CID 7050)", ", ".join(done["codes"])),
+                ("standard", how["edition"]), ("profile", how["profile"]),
+                ("options", ", ".join(how["options"]) or "none"),
+                ("codes (CID 7050)", ", ".join(how["codes"])),
                 ("written as", facts["format"]),
                 ("instances de-identified", f"{counts['instances']:,}"),
                 ("instances left out", f"{counts['left_out']:,}"),
                 ("changes", f"{counts['changes']:,}"),
-                ("pixels that may show text", "accepted" if done["pixels_accepted"] else "refused"),
+                ("pixels that may show text", "accepted" if how["pixels_accepted"] else "refused"),
                 ("software", f"dicom-warehouse {facts['package_version']}"),
             ],
         ),
@@ -104,9 +104,9 @@ def _changes(audit: Path) -> list[tuple[str, str, str]]:
         keys = pc.binary_join_element_wise(
             batch["action"].cast("string"), batch["option"].cast("string"), "\t"
         )
-        for found in pc.value_counts(keys).to_pylist():
-            action, _, option = found["values"].partition("\t")
-            counted[action, option] += found["counts"]
+        for counts in pc.value_counts(keys).to_pylist():
+            action, _, option = counts["values"].partition("\t")
+            counted[action, option] += counts["counts"]
     return [
         (_ACTIONS.get(action, action), _BECAUSE.get(option, option), f"{count:,}")
         for (action, option), count in sorted(counted.items())
@@ -119,14 +119,14 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
     except ImportError:
         return ["<p>no images: they need the extra pixels</p>"]
     chosen: list[str] = []
-    drawn = random.Random(manifest.stat().st_size)  # noqa: S311 - no secret depends on it
+    random_source = random.Random(manifest.stat().st_size)  # noqa: S311 - no secret depends on it
     with manifest.open(encoding="utf-8", newline="") as file:
-        for seen, row in enumerate(csv.DictReader(file)):
-            if seen < PICTURES:
+        for index, row in enumerate(csv.DictReader(file)):
+            if index < PICTURES:
                 chosen.append(row["name"])
-            elif (place := drawn.randrange(seen + 1)) < PICTURES:
-                chosen[place] = row["name"]
-    shown = []
+            elif (slot := random_source.randrange(index + 1)) < PICTURES:
+                chosen[slot] = row["name"]
+    images = []
     for name in sorted(chosen):
         try:
             frame = _frame(folder / name)
@@ -138,8 +138,8 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
         picture.save(out, "PNG")
         data = base64.b64encode(out.getvalue()).decode()
         label = html.escape(name, quote=True)
-        shown.append(f'<img src="data:image/png;base64,{data}" alt="{label}" title="{label}">')
-    return shown or ["<p>no images: none can be decoded</p>"]
+        images.append(f'<img src="data:image/png;base64,{data}" alt="{label}" title="{label}">')
+    return images or ["<p>no images: none can be decoded</p>"]
 
 
 def _frame(path: Path) -> np.ndarray:
@@ -156,5 +156,5 @@ def _frame(path: Path) -> np.ndarray:
         return color
     low, high = np.percentile(array, (1, 99))
     scaled = (array.astype(np.float64) - low) / max(high - low, 1) * 255
-    shown: np.ndarray = np.clip(scaled, 0, 255).astype(np.uint8)
-    return shown
+    gray: np.ndarray = np.clip(scaled, 0, 255).astype(np.uint8)
+    return gray

@@ -149,10 +149,10 @@ def write_views(
             for entity in ENTITIES:
                 query = deidentified(catalog, entity, chosen, members=False)
                 connection.execute(f"create table made.deidentified.{entity} as {query}")
-                (found,) = connection.execute(
+                (row,) = connection.execute(
                     f"select count(*) from made.deidentified.{entity}"
                 ).fetchall()
-                counts[entity] = found[0]
+                counts[entity] = row[0]
         finally:
             connection.execute("detach made")
         place(draft, target, force=force)
@@ -215,17 +215,17 @@ def deidentified(catalog: Catalog, entity: str, chosen: Profile, *, members: boo
 
     It uses ``new_uids`` and ``new_patients``; see ``make_identities``.
     """
-    shown, joins = [], []
+    selected, joins = [], []
     for number, column in enumerate(catalog.model(entity).columns):
         expression, join = _expression(_Column(column.name, column.type), f"u{number}", chosen)
         if expression:
-            shown.append(f'{expression} as "{column.name}"')
+            selected.append(f'{expression} as "{column.name}"')
             joins += [join] if join else []
     key = KEYS[entity]
-    only = f" semi join members on rows.{key} = members.{key}" if members else ""
+    members_join = f" semi join members on rows.{key} = members.{key}" if members else ""
     order = f'"{key}"'
     return (
-        f"select {', '.join(shown)} from (from {entity} as rows{only}) as e "
+        f"select {', '.join(selected)} from (from {entity} as rows{members_join}) as e "
         "left join new_patients as p on coalesce(e.patient_key, 'none') = p.old "
         f"{' '.join(joins)} order by {order}"
     )
@@ -240,41 +240,41 @@ def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]
     if name in _UIDS:
         return f"{alias}.new", f'left join new_uids as {alias} on e."{name}" = {alias}.old'
     if name in _STAMPS:
-        return _dated(f'e."{name}"', column.type, chosen), ""
+        return _date_expression(f'e."{name}"', column.type, chosen), ""
     if name == "patient_age_years":
         return ("least(e.patient_age_years, 90)", "") if "patient" in chosen.options else ("", "")
     if tag is None:
-        return (_select_item(column), "") if name in _HARMLESS else ("", "")
+        return (_kept_expression(column), "") if name in _HARMLESS else ("", "")
     action = chosen.actions.get(tag)
     if action is None:
-        return _select_item(column), ""
+        return _kept_expression(column), ""
     if action.code == "U":
         return f"{alias}.new", f'left join new_uids as {alias} on e."{name}" = {alias}.old'
     if action.code == "C" and column.type in {"DATE", "TIME", "TIMESTAMP"}:
-        return _dated(f'e."{name}"', column.type, chosen), ""
+        return _date_expression(f'e."{name}"', column.type, chosen), ""
     if name == "PatientAge" and action.code == "C":
         return """if(e.patient_age_years > 89, '090Y', e."PatientAge")""", ""
     return "", ""
 
 
-def _select_item(column: _Column) -> str:
+def _kept_expression(column: _Column) -> str:
     name = f'e."{column.name}"'
     if column.type not in {"VARCHAR", "VARCHAR[]"}:
         return name
     text = name if column.type == "VARCHAR" else f"array_to_string({name}, chr(92))"
-    small = f"lower({text})"
-    either = f"contains({small}, t) or contains(strip_accents({small}), t)"
-    held = f"list_filter(p.tokens, lambda t: {either})"
+    lowered = f"lower({text})"
+    contains_token = f"contains({lowered}, t) or contains(strip_accents({lowered}), t)"
+    tokens_found = f"list_filter(p.tokens, lambda t: {contains_token})"
     # Files are searched for their own dates, rows for anything that may be a date.
     is_uid = elements().get(keyword_tags().get(column.name, 0), ("",))[0] == "UI"
-    dated = "false" if is_uid else f"regexp_matches({text}, {literal(_DAY)})"
-    return f"if(len({held}) > 0 or {dated}, null, {name})"
+    has_date = "false" if is_uid else f"regexp_matches({text}, {literal(_DAY)})"
+    return f"if(len({tokens_found}) > 0 or {has_date}, null, {name})"
 
 
-def _dated(name: str, kind: str, chosen: Profile) -> str:
+def _date_expression(name: str, kind: str, chosen: Profile) -> str:
     if "dates" in chosen.options or (kind == "TIME" and "dates-shifted" in chosen.options):
         return name
     if "dates-shifted" not in chosen.options:
         return ""
-    moved = f"{name} - to_days(cast(p.days as integer))"
-    return f"cast({moved} as {kind})"
+    shifted = f"{name} - to_days(cast(p.days as integer))"
+    return f"cast({shifted} as {kind})"

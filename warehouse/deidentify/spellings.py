@@ -23,12 +23,12 @@ CHARSETS = (
     "iso2022_jp_2", "euc_jp", "iso2022_kr", "euc_kr", "gb18030", "gbk", "cp1252",
 )  # fmt: skip
 _WIDE = ("utf-16-le", "utf-16-be")
-_TWO = str.maketrans(
+_TRANSLITERATIONS = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "œ": "oe", "ß": "ss",
      "þ": "th", "ð": "d", "đ": "d", "ł": "l",
      "\u0131": "i"}
 )  # fmt: skip
-_ONE = str.maketrans(
+_BASE_LETTERS = str.maketrans(
     {
         "ø": "o",
         "æ": "ae",
@@ -81,7 +81,7 @@ def text_of(content: bytes, charset: str) -> str:
 
 def _encodings(charset: str) -> tuple[str, ...]:
     try:
-        return encodings_of(tuple(one.strip() for one in charset.split("\\")))
+        return encodings_of(tuple(name.strip() for name in charset.split("\\")))
     except (LookupError, ValueError):
         return (DEFAULT,)
 
@@ -92,12 +92,17 @@ def spellings(text: str) -> set[str]:
     >>> sorted(spellings("Müller") & {"mueller", "muller", "müller"})
     ['mueller', 'muller', 'müller']
     """
-    small = unicodedata.normalize("NFC", text).lower()
-    if small.isascii():
-        return {small}
-    parted = unicodedata.normalize("NFD", small)
-    plain = "".join(c for c in parted if not "\u0300" <= c <= "\u036f").translate(_ONE)
-    return {small, parted, unicodedata.normalize("NFC", plain), small.translate(_TWO)}
+    lowered = unicodedata.normalize("NFC", text).lower()
+    if lowered.isascii():
+        return {lowered}
+    decomposed = unicodedata.normalize("NFD", lowered)
+    plain = "".join(c for c in decomposed if not "\u0300" <= c <= "\u036f").translate(_BASE_LETTERS)
+    return {
+        lowered,
+        decomposed,
+        unicodedata.normalize("NFC", plain),
+        lowered.translate(_TRANSLITERATIONS),
+    }
 
 
 def parts_of_name(text: str) -> set[str]:
@@ -106,23 +111,23 @@ def parts_of_name(text: str) -> set[str]:
     >>> sorted(parts_of_name("Ng^Bo"))
     ['bo ng', 'bo, ng', 'bo_ng', 'bong', 'ng bo', 'ng, bo', 'ng^bo', 'ng_bo', 'ngbo']
     """
-    made: set[str] = set()
-    whole = text.strip(" \0")
-    if len(whole) > _SHORTEST:
-        made |= spellings(whole)
-    for group in whole.split("="):
+    texts: set[str] = set()
+    name = text.strip(" \0")
+    if len(name) > _SHORTEST:
+        texts |= spellings(name)
+    for group in name.split("="):
         words = [word for word in _SPLIT.split(group) if word and not word.isdigit()]
         for word in words:
-            inner = [one for one in _INNER.split(word) if one]
-            for one in {word, *inner, "".join(inner)}:
+            subwords = [one for one in _INNER.split(word) if one]
+            for one in {word, *subwords, "".join(subwords)}:
                 if _is_long(one):
-                    made |= spellings(one)
+                    texts |= spellings(one)
         if len(words) > 1 and not (_is_long(words[0]) and _is_long(words[1])):
             for one, other in ((words[0], words[1]), (words[1], words[0])):
                 for between in (" ", ", ", "_", ""):
                     if len(one) + len(other) > _SHORTEST:
-                        made |= spellings(f"{one}{between}{other}")
-    return made
+                        texts |= spellings(f"{one}{between}{other}")
+    return texts
 
 
 def _is_long(word: str) -> bool:
@@ -138,12 +143,12 @@ def encoded(small: str) -> frozenset[bytes]:
     """
     if small.isascii():
         return frozenset({small.encode("ascii")})
-    made = set()
+    encodings = set()
     for text in (small, small.upper(), small.title()):
         for charset in (*CHARSETS, *_WIDE):
             with suppress(UnicodeEncodeError):
-                made.add(text.encode(charset).lower())
-    return frozenset(made)
+                encodings.add(text.encode(charset).lower())
+    return frozenset(encodings)
 
 
 def written(text: str) -> Iterator[bytes]:
@@ -181,7 +186,7 @@ def _days(text: str) -> set[str]:
         digits = parts[0]
         days = {digits, digits[4:] + digits[2:4] + digits[:2], digits[4:] + digits[:4]}
     else:
-        days = set(_orders(*parts)) if len(parts) == 3 else set()
+        days = set(_dates_of_numbers(*parts)) if len(parts) == 3 else set()
     return {
         day
         for day in days
@@ -198,9 +203,13 @@ def _number(part: str) -> str:
     return ""
 
 
-def _orders(one: str, two: str, three: str) -> Iterator[str]:
+def _dates_of_numbers(first: str, second: str, third: str) -> Iterator[str]:
     """Yield the dates that three numbers may mean, in the common orders."""
-    for year, month, day in ((one, two, three), (three, two, one), (three, one, two)):
+    for year, month, day in (
+        (first, second, third),
+        (third, second, first),
+        (third, first, second),
+    ):
         if len(year) not in {2, 4} or year.startswith("m") or day.startswith("m"):
             continue
         months = month.removeprefix("m")

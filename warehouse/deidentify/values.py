@@ -54,8 +54,8 @@ def is_of(usual: str, vm: str, vr: str, content: bytes) -> bool:
     if vr not in {"", "UN", usual}:
         return False
     if usual in _SIZES:
-        count, rest = divmod(len(content), _SIZES[usual])
-        return not rest and (count == int(vm) if vm.isdigit() else True)
+        count, remainder = divmod(len(content), _SIZES[usual])
+        return not remainder and (count == int(vm) if vm.isdigit() else True)
     if usual in {"DS", "IS"}:
         return not content.translate(None, _DIGITS)
     return usual in {"CS", "LO", "SH"} and _is_short(usual, content)
@@ -63,7 +63,7 @@ def is_of(usual: str, vm: str, vr: str, content: bytes) -> bool:
 
 def _is_short(usual: str, content: bytes) -> bool:
     longest = {"CS": 16, "SH": 16, "LO": 64}[usual]
-    return all(len(one.strip(b" \0")) <= longest for one in content.split(b"\\"))
+    return all(len(value.strip(b" \0")) <= longest for value in content.split(b"\\"))
 
 
 def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
@@ -80,28 +80,28 @@ def shifted(vr: str, value: bytes, days: int) -> bytes | None:
     >>> shifted("DT", b"20240301120000.5+0100", 1)
     b'20240229120000.5+0100'
     """
-    moved = []
+    results = []
     for one in value.strip(b" \0").split(b"\\"):
         text = one.strip(b" \0")
         if vr == "TM":
             if text and not _TIME.fullmatch(text):
                 return None
-            moved.append(text)
+            results.append(text)
             continue
         match = _DATE.fullmatch(text) if vr == "DA" else _STAMP.fullmatch(text)
         if not text:
-            moved.append(text)
+            results.append(text)
             continue
         if match is None:
             return None
         day = b"".join(match.groups()) if vr == "DA" else match[1]
         try:
-            then = dt.date(int(day[:4]), int(day[4:6]), int(day[6:])) - dt.timedelta(days=days)
+            date = dt.date(int(day[:4]), int(day[4:6]), int(day[6:])) - dt.timedelta(days=days)
         except (ValueError, OverflowError):
             return None
         rest = b"" if vr == "DA" else match[2] + (match[3] or b"")
-        moved.append(f"{then.year:04}{then:%m%d}".encode() + rest)
-    return b"\\".join(moved)
+        results.append(f"{date.year:04}{date:%m%d}".encode() + rest)
+    return b"\\".join(results)
 
 
 def capped_age(value: bytes) -> bytes | None:
@@ -131,12 +131,12 @@ def clean_text(value: bytes, identity: frozenset[str]) -> bytes:
     >>> clean_text(b"T1 axial Doe 3mm", frozenset())
     b'T1 axial 3mm'
     """
-    kept: list[str] = []
+    words_kept: list[str] = []
     known = words()
     # Dates first: their numbers are small enough to be kept as imaging parameters.
     text = without_dates(value.decode("latin-1"))
     for part in re.split(r"[^A-Za-z0-9.\x80-\xff]+", text):
         word = part.strip(".").lower()
         if word and word not in identity and (word in known or _NUMBER.fullmatch(word)):
-            kept.append(part.strip("."))
-    return " ".join(kept).encode("ascii")
+            words_kept.append(part.strip("."))
+    return " ".join(words_kept).encode("ascii")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from warehouse.deidentify.profile import Profile
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-_NO_DATA_SET = frozenset({0x0000, 0x0002, 0x0004})
+_NOT_IN_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004})
 _UNKNOWN = "not in the dictionary"
 _SCHEME, _CODE_MEANING = 0x00080102, 0x00080104
 _SCHEMES = frozenset(
@@ -89,17 +89,17 @@ class Walk:
             if group & 1:
                 pos = self._private(entries, blocks, path, element, limit, implicit=implicit)
                 continue
-            why = self._why_gone(path, tag)
-            if why:
-                pos = self._end(value, end, limit, vr, implicit=implicit)
-                self._note(path, tag, vr, "X", "beyond" if why == _UNKNOWN else "basic", why)
+            reason = self._removal_reason(path, tag)
+            if reason:
+                pos = self._end_offset(value, end, limit, vr, implicit=implicit)
+                self._note(path, tag, vr, "X", "beyond" if reason == _UNKNOWN else "basic", reason)
                 continue
             if tag in _PIXELS:
                 pos = self._pixels(entries, tag, vr, start, value, end, limit, implicit=implicit)
                 continue
             # Group lengths are retired and would be wrong now; ``marks`` writes its elements.
             if tag & 0xFFFF == 0 or (tag in _MARKS and not path):
-                pos = self._end(value, end, limit, vr, implicit=implicit)
+                pos = self._end_offset(value, end, limit, vr, implicit=implicit)
                 continue
             usual = known.get(tag, "")
             action = self._action(path, tag, structured=structured)
@@ -121,23 +121,23 @@ class Walk:
                 )
                 self._note(path, tag, vr or usual, "D", "beyond", "meaning of a local code")
                 continue
-            self._plain(entries, path, element, usual, action, implicit=implicit)
+            self._add_element(entries, path, element, usual, action, implicit=implicit)
         if delimited:
             raise NotDeidentified("an item is cut off")
         return entries, pos
 
-    def _why_gone(self, path: str, tag: int) -> str:
+    def _removal_reason(self, path: str, tag: int) -> str:
         """Return why an element is removed regardless of the profile; empty if it is not."""
         group = tag >> 16
         if (group >> 8) in {0x50, 0x60}:
             self._overlay(tag, path)
             return "overlays and curves are removed with their group"
-        if group in _NO_DATA_SET:
+        if group in _NOT_IN_DATA_SETS:
             return "belongs to a message, file meta information or a DICOMDIR"
         if path and tag in _PIXELS:
             return "pixel data in an item are not checked"
-        is_known = tag in _PIXELS or tag & 0xFFFF == 0 or self.profile.keywords.get(tag)
-        return "" if is_known else _UNKNOWN
+        is_in_dictionary = tag in _PIXELS or tag & 0xFFFF == 0 or self.profile.keywords.get(tag)
+        return "" if is_in_dictionary else _UNKNOWN
 
     def _action(self, path: str, tag: int, *, structured: bool) -> Action | None:
         if (path, tag) in self.forced:
@@ -148,7 +148,7 @@ class Walk:
             return Action("X", "basic")
         return self.profile.actions.get(tag)
 
-    def _plain(
+    def _add_element(
         self, entries: Entries, path: str, element: el.Element, usual: str, action: Action | None,
         *, implicit: bool,
     ) -> None:  # fmt: skip
@@ -158,27 +158,34 @@ class Walk:
         if not path and tag in FACTS:
             self.facts.note(tag, content)
         if action is None:
-            if self._keep(path, tag, vr, usual, content):
+            if self._is_kept(path, tag, vr, usual, content):
                 entries.append((tag, bytes(self.data[start:end])))
             return
         self.identity.add(
             tag, self.profile.keywords[tag], usual, content, self.facts.text("charset")
         )
-        made = self._changed(path, tag, vr, usual, content, action)
-        if made is not None:
+        new_value = self._new_value(path, tag, vr, usual, content, action)
+        if new_value is not None:
             entries.append(
-                (tag, el.encoded_element(tag, vr or _vr_to_write(usual), made, implicit=implicit))
+                (
+                    tag,
+                    el.encoded_element(
+                        tag, vr or _vr_to_write(usual), new_value, implicit=implicit
+                    ),
+                )
             )
 
     def _note(self, path: str, tag: int, vr: str, action: str, option: str, reason: str) -> None:
         self.changes.append(Change(path, tag, vr, action, option, reason))
 
-    def _end(self, value: int, end: int | None, limit: int, vr: str, *, implicit: bool) -> int:
+    def _end_offset(
+        self, value: int, end: int | None, limit: int, vr: str, *, implicit: bool
+    ) -> int:
         if end is not None:
             return end
         return el.skip_undefined(self.data, value, limit, implicit=implicit or vr == "UN")
 
-    def _keep(self, path: str, tag: int, vr: str, usual: str, content: bytes) -> bool:
+    def _is_kept(self, path: str, tag: int, vr: str, usual: str, content: bytes) -> bool:
         """Return whether the value of an element without action fits its VR; if not, note why."""
         is_usual = vr in {"", "UN", usual} or vr in usual.split(" or ")
         if not is_usual and not (vr in _TEXT and usual in _TEXT):
@@ -197,48 +204,48 @@ class Walk:
             self.kept.append((path, tag, _vr_to_write(usual), content))
         return True
 
-    def _changed(
+    def _new_value(
         self, path: str, tag: int, vr: str, usual: str, content: bytes, action: Action
     ) -> bytes | None:
         """Return the new value of an element, None if it is removed; note the change."""
-        code, shown = action.code, vr or usual
-        made: bytes | None
+        code, vr_shown = action.code, vr or usual
+        new: bytes | None
         reason = ""
         if code == "U" and usual == "UI":
-            made = self._uids(content)
-            if made == content.strip(b" \0"):
-                return made
+            new = self._uids(content)
+            if new == content.strip(b" \0"):
+                return new
         elif tag in {0x00100010, 0x00100020} and code in "ZD" and not path:
-            made, code, reason = self.key.patient(self.patient).encode(), "D", "pseudonym"
+            new, code, reason = self.key.patient(self.patient).encode(), "D", "pseudonym"
         elif code == "Z":
-            made = b""
+            new = b""
             if not content.strip(b" \0"):
                 return b""
         elif code == "D":
             is_name = self.profile.keywords[tag].endswith(("ID", "IDs", "Identifier", "Label"))
-            made = values.dummy(_vr_to_write(usual), content, is_name=is_name, key=self.key)
+            new = values.dummy(_vr_to_write(usual), content, is_name=is_name, key=self.key)
         elif code == "C":
-            made, code, reason = self._cleaned(path, tag, usual, content, action)
-            if made == content.strip(b" \0"):
-                return made
-            if not made and action.basic == "D" and made is not None:  # it must have a value
-                made, code = (
+            new, code, reason = self._cleaned(path, tag, usual, content, action)
+            if new == content.strip(b" \0"):
+                return new
+            if not new and action.basic == "D" and new is not None:  # it must have a value
+                new, code = (
                     values.dummy(_vr_to_write(usual), b"", is_name=False, key=self.key),
                     "D",
                 )
         else:
-            made, code = None, "X"
-        self._note(path, tag, shown, code, action.option, reason)
-        return made
+            new, code = None, "X"
+        self._note(path, tag, vr_shown, code, action.option, reason)
+        return new
 
     def _cleaned(
         self, path: str, tag: int, usual: str, content: bytes, action: Action
     ) -> tuple[bytes | None, str, str]:
         if usual in {"DA", "DT", "TM"}:
-            moved = values.shifted(usual, content, self.days)
-            if moved is None:
+            shifted = values.shifted(usual, content, self.days)
+            if shifted is None:
                 return b"", "Z", "not a complete date: cannot be shifted"
-            return moved, "C", "shifted by the days of the patient"
+            return shifted, "C", "shifted by the days of the patient"
         if usual == "AS":
             age = values.capped_age(content)
             return (
@@ -251,14 +258,14 @@ class Walk:
         return None, "X", "cannot be cleaned"
 
     def _uids(self, content: bytes) -> bytes:
-        made = []
-        for one in content.split(b"\\"):
-            old = one.strip(b" \0").decode("latin-1")
+        new_uids = []
+        for uid in content.split(b"\\"):
+            old = uid.strip(b" \0").decode("latin-1")
             new = self.key.uid(old) if old else ""
             if new != old:
                 self.uids[old] = new
-            made.append(new)
-        return "\\".join(made).encode("latin-1")
+            new_uids.append(new)
+        return "\\".join(new_uids).encode("latin-1")
 
     def _sequence(
         self, entries: Entries, path: str, depth: int, tag: int,
@@ -269,16 +276,16 @@ class Walk:
         code = action.code if action else ""
         option = action.option if action else "beyond"
         if vr not in {"SQ", ""} or usual != "SQ":
-            pos = self._end(value, end, limit, vr, implicit=implicit)
+            pos = self._end_offset(value, end, limit, vr, implicit=implicit)
             self._note(path, tag, vr, "X", "beyond", "a sequence with another VR")
             return pos
         if code in {"X", "Z", "D", "U"}:
-            pos = self._end(value, end, limit, vr, implicit=implicit)
+            pos = self._end_offset(value, end, limit, vr, implicit=implicit)
             if tag >> 16 == 0x0010:
-                self._identities(path, depth, tag, value, end, limit, implicit=implicit)
-            made = b"" if code != "D" else el.item(self._dummy_item(tag, implicit=implicit))
+                self._collect_identities(path, depth, tag, value, end, limit, implicit=implicit)
+            item = b"" if code != "D" else el.item(self._dummy_item(tag, implicit=implicit))
             if code != "X":
-                entries.append((tag, el.head(tag, "SQ", len(made), implicit=implicit) + made))
+                entries.append((tag, el.head(tag, "SQ", len(item), implicit=implicit) + item))
             if code != "Z" or end != value:
                 self._note(path, tag, "SQ", code, option, "")
             return pos
@@ -288,7 +295,7 @@ class Walk:
         entries.append((tag, el.head(tag, "SQ", len(items), implicit=implicit) + items))
         return pos
 
-    def _identities(
+    def _collect_identities(
         self, path: str, depth: int, tag: int, value: int, end: int | None, limit: int, *,
         implicit: bool,
     ) -> None:  # fmt: skip
@@ -301,16 +308,16 @@ class Walk:
     def _dummy_item(self, tag: int, *, implicit: bool) -> bytes:
         if not self.profile.keywords.get(tag, "").endswith("CodeSequence"):
             return b""
-        made = (el.encoded_element(*entry, implicit=implicit) for entry in _DUMMY_CODE)
-        return b"".join(made)
+        elements = (el.encoded_element(*entry, implicit=implicit) for entry in _DUMMY_CODE)
+        return b"".join(elements)
 
     def _items(
         self, path: str, depth: int, tag: int, value: int, end: int | None, limit: int, *,
         implicit: bool, structured: bool,
     ) -> tuple[bytes, int]:  # fmt: skip
         name = self.profile.keywords.get(tag) or f"{tag:08X}"
-        inside = f"{path}.{name}" if path else name
-        made: list[bytes] = []
+        item_path = f"{path}.{name}" if path else name
+        items: list[bytes] = []
         pos, stop = value, limit if end is None else end
         while pos < stop or end is None:
             kind, length = el.read_item(self.data, pos, stop)
@@ -322,12 +329,12 @@ class Walk:
             is_open = length == el.UNDEFINED
             if not is_open and pos + length > stop:
                 raise NotDeidentified("an item extends beyond its sequence")
-            level, pos = self._level(
-                pos, stop if is_open else pos + length, f"{inside}[{len(made)}]", depth + 1,
+            entries, pos = self._level(
+                pos, stop if is_open else pos + length, f"{item_path}[{len(items)}]", depth + 1,
                 implicit=implicit, delimited=is_open, structured=structured,
             )  # fmt: skip
-            made.append(el.item(_joined(level)))
-        return b"".join(made), pos
+            items.append(el.item(_joined(entries)))
+        return b"".join(items), pos
 
     def _private(
         self, entries: Entries, blocks: dict[int, str], path: str, element: el.Element,
@@ -335,13 +342,13 @@ class Walk:
     ) -> int:  # fmt: skip
         """Keep a private element, with the creator of its block, if it is listed as safe."""
         tag, vr, start, value, end = element
-        after = self._end(value, end, limit, vr, implicit=implicit)
+        element_end = self._end_offset(value, end, limit, vr, implicit=implicit)
         number = tag & 0xFFFF
         safe = self.profile.safe_private
         if safe and 0x10 <= number <= 0xFF and end is not None:
             creator = bytes(self.data[value:end]).strip(b" \0").decode("latin-1")
             blocks[tag >> 16 << 16 | number] = creator
-            return after
+            return element_end
         block = tag >> 16 << 16 | number >> 8
         creator = blocks.get(block, "")
         usual, vm = safe.get((creator, tag >> 16, number & 0xFF), ("", ""))
@@ -353,9 +360,9 @@ class Walk:
                 owner = creator.encode("latin-1")
                 entries.append((block, el.encoded_element(block, "LO", owner, implicit=implicit)))
             entries.append((tag, bytes(self.data[start:end])))
-            return after
+            return element_end
         self._note(path, tag, vr, "X", "basic", "private")
-        return after
+        return element_end
 
     def _overlay(self, tag: int, path: str) -> None:
         if tag >> 24 == 0x60 and not path:
@@ -367,21 +374,23 @@ class Walk:
         self, entries: Entries, tag: int, vr: str, start: int,
         value: int, end: int | None, limit: int, *, implicit: bool,
     ) -> int:  # fmt: skip
-        after = el.fragments_end(self.data, value, limit) if end is None else end
-        content = memoryview(self.data)[value:after]
+        value_end = el.fragments_end(self.data, value, limit) if end is None else end
+        content = memoryview(self.data)[value:value_end]
         # An overlay without its own data is stored in unused bits of the pixels.
         self.facts.has_embedded_overlay = bool(self.overlays - self.planes)
         masked = self.pixels(self.facts, content) if self.pixels else Masked([content], [], False)
         self.masked = masked
-        shown = vr or ("OW" if tag == 0x7FE00010 else "OF" if tag == 0x7FE00008 else "OD")
+        vr_shown = vr or ("OW" if tag == 0x7FE00010 else "OF" if tag == 0x7FE00008 else "OD")
         for reason in masked.changes:
-            self._note("", tag, shown, "C", "pixels", reason)
+            self._note("", tag, vr_shown, "C", "pixels", reason)
         if end is None:
             entries.append((tag, [bytes(self.data[start:value]), *masked.pixels]))
         else:
             length = sum(len(piece) for piece in masked.pixels)
-            entries.append((tag, [el.head(tag, shown, length, implicit=implicit), *masked.pixels]))
-        return after
+            entries.append(
+                (tag, [el.head(tag, vr_shown, length, implicit=implicit), *masked.pixels])
+            )
+        return value_end
 
 
 def _vr_to_write(vr: str) -> str:

@@ -54,7 +54,7 @@ def resumable_folder(target: Path, mark: str, *, lasts: bool) -> Iterator[Path]:
         with _locked(work / _RUNNING, fcntl.LOCK_EX | fcntl.LOCK_NB, target):
             with _locked(work / _TREATING, fcntl.LOCK_EX, target):
                 pass  # wait for the workers of a killed process
-            _claim(work, mark if lasts else "")
+            _resume_or_begin(work, mark if lasts else "")
             try:
                 yield work
             except BaseException:
@@ -68,16 +68,16 @@ def resumable_folder(target: Path, mark: str, *, lasts: bool) -> Iterator[Path]:
         raise ExportFailed(str(target), error.strerror or str(error)) from error
 
 
-def _claim(work: Path, mark: str) -> None:
+def _resume_or_begin(work: Path, mark: str) -> None:
     """Resume the export in the folder, or begin in an empty one."""
     state = work / _STATE
-    known = state.read_text() if state.is_file() else ""
-    if known and known != mark:
+    stored_mark = state.read_text() if state.is_file() else ""
+    if stored_mark and stored_mark != mark:
         raise UsageError(
             f"{work} was left by a stopped export with another key, other options or other "
             "members; remove it, or repeat that export"
         )
-    if not known:  # nothing was done, or with a key that is not stored
+    if not stored_mark:  # nothing was done, or with a key that is not stored
         for name in (FILES, NOTES):
             shutil.rmtree(work / name, ignore_errors=True)
     for name in (FILES, NOTES):
@@ -88,18 +88,18 @@ def _claim(work: Path, mark: str) -> None:
 
 
 @contextmanager
-def _locked(path: Path, how: int, target: Path) -> Iterator[None]:
-    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _locked(path: Path, operation: int, target: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(number, how)
+            fcntl.flock(descriptor, operation)
         except BlockingIOError:
             raise UsageError(
                 f"{target} is being exported by another process: wait, or choose another target"
             ) from None
         yield
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
 @contextmanager
