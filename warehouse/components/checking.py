@@ -71,7 +71,7 @@ def checked_json(socket: Socket, value: Any, *, strict: bool = False) -> Content
     """
     kind = socket.of_kind
     if socket.super_kind != "V":
-        raise ValueRefused(f"{socket.slug} takes {_described(socket)}, not a JSON value")
+        raise ValueRefused(f"{socket.slug} takes {_accepted_content(socket)}, not a JSON value")
     text = json_text.canonical(value)
     parsed = json_text.parse(text.encode())
     validate.require_valid(kind, socket.schema, parsed, strict=strict)
@@ -81,7 +81,7 @@ def checked_json(socket: Socket, value: Any, *, strict: bool = False) -> Content
     return content
 
 
-def _described(socket: Socket) -> str:
+def _accepted_content(socket: Socket) -> str:
     kind = socket.of_kind
     if kind.code == "DCMIS":
         return "a series of the archive"
@@ -103,7 +103,7 @@ def checked_file(
     kind = socket.of_kind
     if kind.code == "DCMIS" or socket.super_kind == "V":
         if socket.super_kind != "V":
-            raise ValueRefused(f"{socket.slug} takes {_described(socket)}, not a file")
+            raise ValueRefused(f"{socket.slug} takes {_accepted_content(socket)}, not a file")
         if size > stream.STREAMED_BYTES:
             raise ValueRefused(
                 f"{socket.slug} stores values in the table, and this one has more than "

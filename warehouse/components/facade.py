@@ -44,7 +44,7 @@ class Components:
     def __init__(self, place: Location) -> None:
         self._place, self._root = place, place.root
 
-    def _do(self, action: Callable[[], _Answer]) -> _Answer:
+    def _commit(self, action: Callable[[], _Answer]) -> _Answer:
         return self._place.change(lambda _: action(), what="components", materialize=False)
 
     # -- sockets ----------------------------------------------------------------------------------
@@ -59,13 +59,13 @@ class Components:
 
     def create_socket(self, *, by: str = "", **given: Any) -> Socket:
         """Create a socket from ``title``, ``kind``, ``relative_path`` and other fields."""
-        return self._do(lambda: socket_store.create_socket(self._root, given, by=by))
+        return self._commit(lambda: socket_store.create_socket(self._root, given, by=by))
 
     def edit_socket(
         self, slug: str, /, *, by: str = "", even_if_values_fail: bool = False, **changes: Any
     ) -> Edited:
         """Add the next version of a socket, and validate existing values by it."""
-        return self._do(
+        return self._commit(
             lambda: socket_store.edit_socket(
                 self._root, slug, changes, by=by, even_if_values_fail=even_if_values_fail
             )
@@ -115,7 +115,7 @@ class Components:
         self, given: Sequence[Given], *, null_not_finite: bool = False, strict: bool = False
     ) -> list[Added]:
         """Add many values in one commit; see ``warehouse.components.values.Given``."""
-        return self._do(
+        return self._commit(
             lambda: values.add_values(
                 self._root, given, null_not_finite=null_not_finite, strict=strict
             )
@@ -145,7 +145,7 @@ class Components:
         replace: bool = False, allowed: Iterable[str] | None = None,
     ) -> int:  # fmt: skip
         """Set the values of an item of a set, by socket; None removes a value."""
-        return self._do(
+        return self._commit(
             lambda: sets.put(
                 self._root, set_name, item, put, by=by, replace=replace, allowed=allowed
             )
@@ -156,7 +156,7 @@ class Components:
         keep_going: bool = False,
     ) -> list[set_files.Imported]:  # fmt: skip
         """Import a folder of ``<item>/<relative_path>``, or JSON of Grand Challenge's API."""
-        return self._do(
+        return self._commit(
             lambda: set_files.import_set(
                 self._root, set_name, Path(source), by=by, keep_going=keep_going
             )
@@ -168,7 +168,7 @@ class Components:
 
     def add_interface(self, inputs: Iterable[str], outputs: Iterable[str]) -> interfaces.Interface:
         """Return the interface with these inputs and outputs, and store it if it is new."""
-        return self._do(lambda: interfaces.add_interface(self._root, inputs, outputs))
+        return self._commit(lambda: interfaces.add_interface(self._root, inputs, outputs))
 
 
 def new_value(

@@ -135,7 +135,7 @@ def find_kind(name: str) -> Kind:
     raise UnknownKind(name, list(kinds()))
 
 
-def _codes(**conditions: object) -> frozenset[str]:
+def _codes_where(**conditions: object) -> frozenset[str]:
     return frozenset(
         code
         for code, kind in kinds().items()
@@ -151,12 +151,12 @@ def groups() -> dict[str, frozenset[str]]:
     ['BIOM', 'CSV', 'NEWCK', 'OBJ', 'ZIP']
     """
     return {
-        "json": _codes(family="json"),
-        "image": _codes(family="image"),
-        "file": _codes(family="file"),
-        "mandatory_isolation": _codes(is_shown_alone=True),
-        "undisplayable": _codes(is_undisplayable=True),
-        "panimg": _codes(is_panimg=True),
+        "json": _codes_where(family="json"),
+        "image": _codes_where(family="image"),
+        "file": _codes_where(family="file"),
+        "mandatory_isolation": _codes_where(is_shown_alone=True),
+        "undisplayable": _codes_where(is_undisplayable=True),
+        "panimg": _codes_where(is_panimg=True),
     }
 
 
@@ -169,7 +169,7 @@ class InterfaceKind:
 
     @staticmethod
     def _old(group: str) -> frozenset[str]:
-        return groups()[group] & _codes(in_old_edition=True)
+        return groups()[group] & _codes_where(in_old_edition=True)
 
     @staticmethod
     def interface_type_json() -> frozenset[str]:

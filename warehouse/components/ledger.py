@@ -67,11 +67,11 @@ def all_rows(root: Path, snapshot: Snapshot | None, table: str, order: str) -> R
     """
     version = snapshot or delta.snapshot(root)
     query = f"select * exclude batch from {table} order by {order}"
-    return [dict(row) for row in _read(table, query, tuple(version.paths(table)))]
+    return [dict(row) for row in _cached_rows(table, query, tuple(version.paths(table)))]
 
 
 @lru_cache(maxsize=64)
-def _read(table: str, query: str, parts: tuple[str, ...]) -> Rows:
+def _cached_rows(table: str, query: str, parts: tuple[str, ...]) -> Rows:
     with lent({table: parts}) as connection:
         return dictionaries(connection, query)
 
@@ -101,7 +101,7 @@ def add_rows(
     """
     with locks.writing(root), locks.locked(root):
         base = delta.snapshot(root)
-        tables = {name: _table(name, rows) for name, rows in make(base).items()}
+        tables = {name: _as_table(name, rows) for name, rows in make(base).items()}
         staged_parts = staged() if staged else {}
         changes = {name: Change(add=list(parts)) for name, parts in staged_parts.items() if parts}
         written: list[tuple[str, Part]] = []
@@ -121,7 +121,7 @@ def add_rows(
             delta.commit(root, changes, base, operation)
 
 
-def _table(name: str, rows: Rows | pa.Table) -> pa.Table:
+def _as_table(name: str, rows: Rows | pa.Table) -> pa.Table:
     schema = named(name).schema
     return rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
 

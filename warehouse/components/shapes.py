@@ -163,7 +163,7 @@ _Lists = list[list[list[float]]]
 _Coordinates = tuple[_Lists | None, _Lists, list[list[int]] | None]
 
 
-def _lines(shapes: Sequence[Shape]) -> _Coordinates:
+def _line_coordinates(shapes: Sequence[Shape]) -> _Coordinates:
     flat = [[p for part in s["path_point_lists"] for p in part] for s in shapes]
     lengths = [[len(part) for part in s["path_point_lists"]] for s in shapes]
     return [s["seed_points"] for s in shapes], flat, lengths
@@ -176,7 +176,7 @@ _COORDINATES: dict[str, Callable[[Sequence[Shape]], _Coordinates]] = {
     "POLY": lambda shapes: (
         [[s["seed_point"]] for s in shapes], [s["path_points"] for s in shapes], None,
     ),
-    "LINE": _lines,
+    "LINE": _line_coordinates,
     "ANGL": lambda shapes: (None, [[*s["lines"][0], *s["lines"][1]] for s in shapes], None),
     "ELLI": lambda shapes: (None, [[*s["major_axis"], *s["minor_axis"]] for s in shapes], None),
     "3ANG": lambda shapes: (None, [s["angle"] for s in shapes], None),

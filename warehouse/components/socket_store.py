@@ -152,7 +152,7 @@ def edit_socket(
     UnknownSocket, SocketRefused, SchemaRefused
     """
     before = find_socket(root, slug)
-    after = _next(root, None, before, changes, by)
+    after = _next_version(root, None, before, changes, by)
     report: list[Checked] = []
     if after.schema != before.schema or after.overlay_segments != before.overlay_segments:
         report = check_stored(root, after)
@@ -170,14 +170,14 @@ def edit_socket(
         current = known_sockets(root, base)[slug]
         if current.version != before.version:
             raise SocketRefused(slug, "was edited by another process meanwhile; read it again")
-        edited.append(_next(root, base, current, changes, by))
+        edited.append(_next_version(root, base, current, changes, by))
         return {"socket_versions": [_to_row(edited[-1])]}
 
     ledger.add_rows(root, make, "edit socket")
     return Edited(edited[-1], report)
 
 
-def _next(
+def _next_version(
     root: Path, base: Snapshot | None, socket: Socket, changes: Mapping[str, Any], by: str
 ) -> Socket:
     with ledger.connected(root, base) as connection:

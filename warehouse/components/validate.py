@@ -256,7 +256,7 @@ def _subschemas(text: str) -> float:
 
 
 def _resolved(schema: Any, target: str) -> Any:
-    """Resolve a reference like ``#/definitions/a``; others become one to itself, thus infinite."""
+    """Resolve a reference like ``#/definitions/a``; return a recursive one for any other."""
     recursive = {"$ref": target}
     if not target.startswith("#/"):
         return recursive

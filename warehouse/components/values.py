@@ -194,7 +194,7 @@ def prepare(
     socket = sockets[given.slug]
     if socket.is_retired:
         raise ValueRefused(f"the socket {socket.slug} is retired and takes no new values")
-    content = _content(root, given, socket, stack, nulls=nulls, strict=strict)
+    content = _validated_content(root, given, socket, stack, nulls=nulls, strict=strict)
     identity = f"{socket.slug}\0{socket.version}\0{content.form}\0{content.sha256}"
     prepared = Prepared(given, socket, content, digest(identity)[:32], [])
     if socket.of_kind.is_annotation:
@@ -207,7 +207,7 @@ def prepare(
     return prepared
 
 
-def _content(
+def _validated_content(
     root: Path, given: Given, socket: Socket, stack: ExitStack, *, nulls: bool, strict: bool
 ) -> Content:
     forms = [given.value is not MISSING, given.file is not None, given.dicom_series is not None]
@@ -261,8 +261,10 @@ def store_prepared(
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows | pa.Table]:
         with ledger.connected(root, base) as connection:
-            new["values"] = set(values) - _stored(connection, "socket_values", "value_id", values)
-            new["uses"] = set(uses) - _stored(connection, "value_uses", "use_id", uses)
+            new["values"] = set(values) - _stored_keys(
+                connection, "socket_values", "value_id", values
+            )
+            new["uses"] = set(uses) - _stored_keys(connection, "value_uses", "use_id", uses)
         new_ids = pa.array(sorted(new["values"]), pa.string())
         is_new = pa.compute.is_in(annotations["value_id"], new_ids)
         return {
@@ -290,7 +292,7 @@ def store_prepared(
     ]
 
 
-def _stored(
+def _stored_keys(
     connection: duckdb.DuckDBPyConnection, table: str, key: str, keys: Iterable[str]
 ) -> set[str]:
     rows = connection.execute(

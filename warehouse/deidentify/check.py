@@ -110,7 +110,7 @@ def searched(target: Path, patterns: Patterns) -> Checked:
     search = _Search(patterns)
     passed_over: dict[str, int] = {}
     files = size = 0
-    for path in _files(target):
+    for path in _files_in(target):
         shown = str(path.relative_to(target)) if path != target else path.name
         search.name(shown)
         size += search.file(path, shown)
@@ -135,7 +135,7 @@ def _select_options(options: tuple[str, ...], *, profile_retains: bool) -> tuple
     return tuple(option for option in options if (option not in cleans) == profile_retains)
 
 
-def _files(target: Path) -> Iterator[Path]:
+def _files_in(target: Path) -> Iterator[Path]:
     if not target.is_dir():
         yield target
         return
@@ -148,7 +148,7 @@ def _files(target: Path) -> Iterator[Path]:
 
 
 @dataclass(slots=True)
-class _Inflating:
+class _CompressedStream:
     """A compressed stream that is being inflated."""
 
     inflater: Any = field(default_factory=lambda: zlib.decompressobj(47))
@@ -186,7 +186,7 @@ class _Search:
     def _stream(self, file: IO[bytes], shown: str, where: str, path: Path | None = None) -> int:
         """Search a stream and the compressed streams in it, window by window; return its size."""
         size, overlap = 0, b""
-        inflating: list[_Inflating] = []
+        inflating: list[_CompressedStream] = []
         while window := file.read(_WINDOW):
             if not size and path is not None:
                 self._data_set(window, path, shown)
@@ -199,7 +199,7 @@ class _Search:
                 # The last window already had this match.
                 if size and match.end() <= len(overlap):
                     continue
-                stream = _Inflating()
+                stream = _CompressedStream()
                 if self._inflate(stream, memoryview(content)[match.start() :], shown):
                     inflating.append(stream)
             size += len(window)
@@ -208,7 +208,7 @@ class _Search:
             self._queue(stream.rest + stream.inflater.flush(), shown, "inflated")
         return size
 
-    def _inflate(self, stream: _Inflating, packed: memoryview, shown: str) -> bool:
+    def _inflate(self, stream: _CompressedStream, packed: memoryview, shown: str) -> bool:
         """Inflate bytes of a zlib or gzip stream and search them; return whether it continues."""
         for start in range(0, len(packed), _INFLATE_BYTES):
             pending: bytes | memoryview = packed[start : start + _INFLATE_BYTES]

@@ -143,7 +143,7 @@ def export_deidentified(
             table.rename(table.with_name(table.name.removeprefix(".")))
         if form == "zip":
             with draft_of(target) as draft:
-                _zip(output, draft)
+                _write_zip(output, draft)
                 finish_export(draft, target, facts, force=force)
         else:
             if os.path.lexists(target):
@@ -329,7 +329,7 @@ def _write_mapping(folder: Path, done: Sequence[Portion], key: Key) -> list[Path
     return tables
 
 
-def _zip(folder: Path, draft: Path) -> None:
+def _write_zip(folder: Path, draft: Path) -> None:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for path in paths:

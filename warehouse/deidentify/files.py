@@ -178,7 +178,7 @@ def _write_file(
 
 def _verify_file(path: Path, sha256: str, patient: str, result: Result, how: Treatment) -> None:
     """Read a written file back, and check that it has nothing more to remove."""
-    with path.open("rb") as file, _content(file) as content:
+    with path.open("rb") as file, _file_bytes(file) as content:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise ExportFailed("a de-identified file", "it reads back differently")
         second_pass = deidentify(content, how.profile, how.key, patient)
@@ -195,7 +195,7 @@ def _source_bytes(member: Member, s3: S3Access) -> Iterator[bytes]:
     """Yield the bytes of a source, unless it has changed since it was ingested."""
     try:
         source = known_source(member.path, member.size_bytes, member.modified_us, s3)
-        with open_source(source) as file, _content(file) as content:
+        with open_source(source) as file, _file_bytes(file) as content:
             yield content
     except NotAsIngested as error:
         why = "is gone" if error.is_gone else "has changed since it was ingested; ingest again"
@@ -205,7 +205,7 @@ def _source_bytes(member: Member, s3: S3Access) -> Iterator[bytes]:
 
 
 @contextmanager
-def _content(file: IO[bytes]) -> Iterator[bytes]:
+def _file_bytes(file: IO[bytes]) -> Iterator[bytes]:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if size <= _MAPPED_BYTES:

@@ -39,17 +39,17 @@ def without_comments(content: Chunk) -> bytes | None:
     while pos + 8 <= limit:
         length = int.from_bytes(content[pos + 4 : pos + 8], "little")
         start, end = pos + 8, min(pos + 8 + length, limit)
-        for first, last in _comments(content, start, end):
+        for first, last in _ranges_to_blank(content, start, end):
             blanked = blanked or bytearray(content)
             blanked[first:last] = bytes(last - first)
         pos = end
     return bytes(blanked) if blanked is not None else None
 
 
-def _comments(content: Chunk, start: int, end: int) -> Iterator[tuple[int, int]]:
+def _ranges_to_blank(content: Chunk, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield the ranges of bytes in a fragment that are not part of its image."""
     kind = bytes(content[start : start + 2])
-    find_ranges = {_JPEG: _of_jpeg, _JPEG_2000: _of_jpeg_2000}.get(kind)
+    find_ranges = {_JPEG: _jpeg_ranges, _JPEG_2000: _jpeg_2000_ranges}.get(kind)
     if find_ranges is not None:
         for first, last in find_ranges(content, start + 2, end):
             # Fragments are padded with 00 or FF.
@@ -57,7 +57,7 @@ def _comments(content: Chunk, start: int, end: int) -> Iterator[tuple[int, int]]
                 yield first, last
 
 
-def _of_jpeg(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
+def _jpeg_ranges(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
     while match := _MARKER.search(content, pos, end):
         pos, marker = match.end(), content[match.start() + 1]
         if marker == _END:
@@ -72,7 +72,7 @@ def _of_jpeg(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
         pos += length
 
 
-def _of_jpeg_2000(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
+def _jpeg_2000_ranges(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
     tile_end = 0
     while pos + 4 <= end and content[pos] == 0xFF:
         marker, length = content[pos + 1], int.from_bytes(content[pos + 2 : pos + 4], "big")

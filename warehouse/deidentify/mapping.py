@@ -54,7 +54,7 @@ def join(parts: Iterable[Path], target: Path, key: Key) -> None:
     with target.open("wb") as out:
         os.fchmod(out.fileno(), 0o600)
         for part in parts:
-            new_pairs = [pair for pair in _opened(part, key) if pair not in seen]
+            new_pairs = [pair for pair in _decrypted(part, key) if pair not in seen]
             seen.update(new_pairs)
             if new_pairs:
                 out.write(sealed(new_pairs, key))
@@ -71,16 +71,16 @@ def read(path: Path, key: Key) -> Iterator[tuple[str, str]]:
     """
     if not path.is_file():
         raise SourceNotFound(str(path))
-    yield from _opened(path, key)
+    yield from _decrypted(path, key)
 
 
-def _opened(path: Path, key: Key) -> Iterator[tuple[str, str]]:
+def _decrypted(path: Path, key: Key) -> Iterator[tuple[str, str]]:
     decrypter = cipher(key)
     with path.open("rb") as file:
-        yield from _rows(file, decrypter, path)
+        yield from _decrypted_lines(file, decrypter, path)
 
 
-def _rows(file: IO[bytes], decrypter: Any, path: Path) -> Iterator[tuple[str, str]]:
+def _decrypted_lines(file: IO[bytes], decrypter: Any, path: Path) -> Iterator[tuple[str, str]]:
     from cryptography.fernet import InvalidToken  # noqa: PLC0415
 
     for line in file:

@@ -50,7 +50,7 @@ def finished(walk: Walk, entries: Entries, syntax: str) -> Result:
     entries = [entry for entry in entries if entry[0] not in added] + list(added.items())
     entries.sort(key=lambda entry: entry[0])
     new = old if "uids" in walk.profile.options else walk.key.uid(old)
-    chunks: list[Chunk] = [_preamble(facts.text("SOPClassUID"), new, syntax)]
+    chunks: list[Chunk] = [_file_meta(facts.text("SOPClassUID"), new, syntax)]
     pending: list[bytes] = []
     header_bytes = 0
     for _, content in entries:
@@ -106,7 +106,7 @@ def _template_values(entries: dict[int, bytes | list[Chunk]]) -> dict[str, str]:
     return values
 
 
-def _preamble(sop_class: str, uid: str, syntax: str) -> bytes:
+def _file_meta(sop_class: str, uid: str, syntax: str) -> bytes:
     def made(tag: int, vr: str, value: bytes) -> bytes:
         return el.encoded_element(tag, vr, value, implicit=False)
 

@@ -57,7 +57,7 @@ class Deidentify:
         """
         blacked_out = tuple(rectangle(text) for text in rectangles)
         return cls(
-            profile, _words(retain), _words(clean), read_key(key) if key else None, mapping,
+            profile, _names(retain), _names(clean), read_key(key) if key else None, mapping,
             PixelRules(blacked_out, accept_burned_in),
         )  # fmt: skip
 
@@ -106,5 +106,5 @@ def export_run_deidentified(
     )  # fmt: skip
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -107,23 +107,23 @@ def rectangle(text: str) -> Rectangle:
 
 
 def risk(facts: Facts) -> str:
-    """Return why pixels may show text; empty if the header gives no reason."""
+    """Return the reason why pixels may show text; empty if the header has none."""
     stated = facts.text("BurnedInAnnotation").upper()
     if stated == "YES":
-        return "its header says that text is burned in"
+        return "its header states that text is burned in"
     types = {part.strip().upper() for part in facts.text("ImageType").split("\\")}
     if facts.text("SpecimenLabelInImage").upper() == "YES":
-        return "its header says that the label of a specimen is in the image"
+        return "its header states that the label of a specimen is in the image"
     if stated == "NO":
         return ""
     sop_class = facts.text("SOPClassUID")
     is_secondary = sop_class == _SECONDARY or sop_class.startswith(f"{_SECONDARY}.")
     if is_secondary or facts.text("ConversionType"):
-        return "it is a secondary capture and does not say that no text is burned in"
+        return "it is a secondary capture and does not state that no text is burned in"
     if facts.text("Modality").upper() in RISKY or _CLASSES.fullmatch(sop_class):
-        return "its modality often has text burned in and it does not say that there is none"
+        return "its modality often has text burned in and it does not state that there is none"
     if types & _RISKY_TYPES:
-        return "its ImageType is one of screens or labels and it does not say that it has no text"
+        return "its ImageType is one of screens or labels and it does not state that it has no text"
     return ""
 
 
@@ -172,15 +172,15 @@ def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
             content = blanked
             changes.append("comments in and after the compressed frames are blanked")
         if rectangles:
-            if _length(facts) > MAX_DECODED:
+            if _native_size(facts) > MAX_DECODED:
                 raise NotDeidentified(
                     f"its frames are more than {MAX_DECODED} bytes, too many to mask"
                 )
             changes.append("rectangles are blacked out, frames are recompressed without loss")
         return Masked([content], changes, bool(rectangles), tuple(rectangles))
-    length = _length(facts)
+    length = _native_size(facts)
     if not length and len(content):
-        raise NotDeidentified("its header does not say how many bytes its frames have")
+        raise NotDeidentified("its header does not state the size of its frames")
     if length and len(content) > length + (length & 1):
         content = content[: length + (length & 1)]
         changes.append("bytes after the last frame are removed")
@@ -205,8 +205,8 @@ def _frame_shape(facts: Facts) -> tuple[int, int, int, int]:
     return frames, facts.number("Rows"), facts.number("Columns"), samples
 
 
-def _length(facts: Facts) -> int:
-    """Return the bytes of native pixel data; 0 where the header does not say."""
+def _native_size(facts: Facts) -> int:
+    """Return the bytes of native pixel data; 0 if the header does not state it."""
     frames, rows, columns, samples = _frame_shape(facts)
     bits = frames * rows * columns * samples * facts.number("BitsAllocated")
     if facts.text("PhotometricInterpretation") == "YBR_FULL_422":
@@ -214,13 +214,13 @@ def _length(facts: Facts) -> int:
     return -(-bits // 8)
 
 
-def _array(facts: Facts, content: Chunk) -> np.ndarray:
+def _native_array(facts: Facts, content: Chunk) -> np.ndarray:
     """Return a writable copy of native frames: (frame, row, column, sample)."""
     bits = facts.number("BitsAllocated")
     subsampled = facts.text("PhotometricInterpretation") == "YBR_FULL_422"
-    if bits not in {8, 16, 32, 64} or subsampled or not _length(facts):
+    if bits not in {8, 16, 32, 64} or subsampled or not _native_size(facts):
         raise NotDeidentified("its pixels cannot be blacked out: single bits or subsampled colors")
-    if _length(facts) > MAX_DECODED:
+    if _native_size(facts) > MAX_DECODED:
         raise NotDeidentified(f"its pixels are more than {MAX_DECODED} bytes, too many to mask")
     frames, rows, columns, samples = _frame_shape(facts)
     array = np.frombuffer(content, f"<u{bits // 8}", frames * rows * columns * samples).copy()
@@ -229,16 +229,16 @@ def _array(facts: Facts, content: Chunk) -> np.ndarray:
     return array.reshape(frames, rows, columns, samples)
 
 
-def _black(facts: Facts) -> int:
+def _black_value(facts: Facts) -> int:
     if facts.text("PhotometricInterpretation") == "MONOCHROME1":
         return (1 << facts.number("BitsStored")) - 1
     return 0
 
 
 def _blacked_out(facts: Facts, content: Chunk, rectangles: Sequence[Rectangle]) -> bytes:
-    array = _array(facts, content)
+    array = _native_array(facts, content)
     for column, row, width, height in rectangles:
-        array[:, row : row + height, column : column + width] = _black(facts)
+        array[:, row : row + height, column : column + width] = _black_value(facts)
     if facts.text("PhotometricInterpretation").startswith("YBR"):
         for column, row, width, height in rectangles:
             array[:, row : row + height, column : column + width, 1:] = 128
@@ -249,7 +249,7 @@ def _blacked_out(facts: Facts, content: Chunk, rectangles: Sequence[Rectangle]) 
 
 
 def _without_unused_bits(facts: Facts, content: Chunk) -> bytes:
-    array = _array(facts, content)
+    array = _native_array(facts, content)
     if array.shape[3] > 1:
         raise NotDeidentified("an overlay is stored in bits of its colors")
     low = facts.number("HighBit") + 1 - facts.number("BitsStored")
@@ -262,7 +262,7 @@ def _without_unused_bits(facts: Facts, content: Chunk) -> bytes:
 def _hook_rectangles(facts: Facts, content: Chunk, hook: Hook) -> list[Rectangle]:
     if not _is_native(facts):
         raise NotDeidentified("the pixel function needs its frames, but they are compressed")
-    array = _array(facts, content)
+    array = _native_array(facts, content)
     array.flags.writeable = False
     returned = hook(array if array.shape[3] > 1 else array[..., 0], facts)
     try:

@@ -83,7 +83,7 @@ def write_report(
         _table(("reason", "instances"), reasons.most_common()) if reasons else "<p>nothing</p>",
         "<h2>Limitations</h2>",
         f"<p>{_LIMITS}</p>",
-        *_pictures(folder, folder / manifest),
+        *_thumbnails(folder, folder / manifest),
     ]  # fmt: skip
     title = "<title>De-identified export</title>"
     page = f"<!doctype html><meta charset=utf-8>{title}<style>{_STYLE}</style>\n"
@@ -113,7 +113,7 @@ def _changes(audit: Path) -> list[tuple[str, str, str]]:
     ]
 
 
-def _pictures(folder: Path, manifest: Path) -> list[str]:
+def _thumbnails(folder: Path, manifest: Path) -> list[str]:
     try:
         from PIL import Image  # noqa: PLC0415 - an extra
     except ImportError:
@@ -129,7 +129,7 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
     images = []
     for name in sorted(chosen):
         try:
-            frame = _frame(folder / name)
+            frame = _middle_frame(folder / name)
         except Exception:  # noqa: BLE001, S112 - not an image, or no decoder is installed
             continue
         picture = Image.fromarray(frame)
@@ -142,7 +142,7 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
     return images or ["<p>no images: none can be decoded</p>"]
 
 
-def _frame(path: Path) -> np.ndarray:
+def _middle_frame(path: Path) -> np.ndarray:
     """Return the middle frame of a file as bytes (row, column), or (row, column, channel)."""
     header = pydicom.dcmread(path, stop_before_pixels=True)
     frames = int(header.get("NumberOfFrames", 1) or 1)

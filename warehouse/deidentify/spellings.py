@@ -164,7 +164,7 @@ def dates_in(text: str) -> set[str]:
     >>> sorted(dates_in("seen 3/4/1953, again on 7 May 2020, b 0 50 1000"))
     ['19530304', '19530403', '20200507']
     """
-    return {day for match in DATE_LIKE.finditer(text) for day in _days(match[0])}
+    return {day for match in DATE_LIKE.finditer(text) for day in _dates_of(match[0])}
 
 
 def without_dates(text: str) -> str:
@@ -177,11 +177,11 @@ def without_dates(text: str) -> str:
 
 
 def _is_date(text: str) -> bool:
-    return len(_PARTS.findall(text)) == 2 or bool(_days(text))
+    return len(_PARTS.findall(text)) == 2 or bool(_dates_of(text))
 
 
-def _days(text: str) -> set[str]:
-    parts = [number for part in _PARTS.findall(text) if (number := _number(part))]
+def _dates_of(text: str) -> set[str]:
+    parts = [number for part in _PARTS.findall(text) if (number := _number_or_month(part))]
     if len(parts) == 1:
         digits = parts[0]
         days = {digits, digits[4:] + digits[2:4] + digits[:2], digits[4:] + digits[:4]}
@@ -194,7 +194,7 @@ def _days(text: str) -> set[str]:
     }
 
 
-def _number(part: str) -> str:
+def _number_or_month(part: str) -> str:
     if part.isdigit():
         return part
     for number, month in enumerate(_MONTHS, 1):

@@ -64,10 +64,10 @@ class Walk:
 
     def top(self, start: int, *, implicit: bool) -> Entries:
         """Return the de-identified elements of the file."""
-        entries, _ = self._level(start, len(self.data), "", 0, implicit=implicit)
+        entries, _ = self._data_set(start, len(self.data), "", 0, implicit=implicit)
         return entries
 
-    def _level(
+    def _data_set(
         self, pos: int, limit: int, path: str, depth: int, *, implicit: bool,
         delimited: bool = False, structured: bool = False,
     ) -> tuple[Entries, int]:  # fmt: skip
@@ -92,7 +92,9 @@ class Walk:
             reason = self._removal_reason(path, tag)
             if reason:
                 pos = self._end_offset(value, end, limit, vr, implicit=implicit)
-                self._note(path, tag, vr, "X", "beyond" if reason == _UNKNOWN else "basic", reason)
+                self._record(
+                    path, tag, vr, "X", "beyond" if reason == _UNKNOWN else "basic", reason
+                )
                 continue
             if tag in _PIXELS:
                 pos = self._pixels(entries, tag, vr, start, value, end, limit, implicit=implicit)
@@ -119,7 +121,7 @@ class Walk:
                 entries.append(
                     (tag, el.encoded_element(tag, "LO", values.REMOVED, implicit=implicit))
                 )
-                self._note(path, tag, vr or usual, "D", "beyond", "meaning of a local code")
+                self._record(path, tag, vr or usual, "D", "beyond", "meaning of a local code")
                 continue
             self._add_element(entries, path, element, usual, action, implicit=implicit)
         if delimited:
@@ -130,7 +132,7 @@ class Walk:
         """Return why an element is removed regardless of the profile; empty if it is not."""
         group = tag >> 16
         if (group >> 8) in {0x50, 0x60}:
-            self._overlay(tag, path)
+            self._note_overlay(tag, path)
             return "overlays and curves are removed with their group"
         if group in _NOT_IN_DATA_SETS:
             return "belongs to a message, file meta information or a DICOMDIR"
@@ -175,7 +177,7 @@ class Walk:
                 )
             )
 
-    def _note(self, path: str, tag: int, vr: str, action: str, option: str, reason: str) -> None:
+    def _record(self, path: str, tag: int, vr: str, action: str, option: str, reason: str) -> None:
         self.changes.append(Change(path, tag, vr, action, option, reason))
 
     def _end_offset(
@@ -189,16 +191,16 @@ class Walk:
         """Return whether the value of an element without action fits its VR; if not, note why."""
         is_usual = vr in {"", "UN", usual} or vr in usual.split(" or ")
         if not is_usual and not (vr in _TEXT and usual in _TEXT):
-            self._note(path, tag, vr, "X", "beyond", "its VR is not that of the dictionary")
+            self._record(path, tag, vr, "X", "beyond", "its VR is not that of the dictionary")
             return False
         if usual in {"DS", "IS"}:
             if content.translate(None, _DIGITS):
-                self._note(path, tag, vr or usual, "X", "beyond", "text where a number should be")
+                self._record(path, tag, vr or usual, "X", "beyond", "text where a number should be")
                 return False
             self.kept.append((path, tag, usual, content))
         elif usual == "UI":
             if content.translate(None, b"0123456789.\\\0 "):
-                self._note(path, tag, vr or usual, "X", "beyond", "text where a UID should be")
+                self._record(path, tag, vr or usual, "X", "beyond", "text where a UID should be")
                 return False
         elif len(content) > 2:
             self.kept.append((path, tag, _vr_to_write(usual), content))
@@ -212,7 +214,7 @@ class Walk:
         new: bytes | None
         reason = ""
         if code == "U" and usual == "UI":
-            new = self._uids(content)
+            new = self._replaced_uids(content)
             if new == content.strip(b" \0"):
                 return new
         elif tag in {0x00100010, 0x00100020} and code in "ZD" and not path:
@@ -235,7 +237,7 @@ class Walk:
                 )
         else:
             new, code = None, "X"
-        self._note(path, tag, vr_shown, code, action.option, reason)
+        self._record(path, tag, vr_shown, code, action.option, reason)
         return new
 
     def _cleaned(
@@ -257,7 +259,7 @@ class Walk:
             return kept, "C" if kept else "Z", "unknown words are removed"
         return None, "X", "cannot be cleaned"
 
-    def _uids(self, content: bytes) -> bytes:
+    def _replaced_uids(self, content: bytes) -> bytes:
         new_uids = []
         for uid in content.split(b"\\"):
             old = uid.strip(b" \0").decode("latin-1")
@@ -277,7 +279,7 @@ class Walk:
         option = action.option if action else "beyond"
         if vr not in {"SQ", ""} or usual != "SQ":
             pos = self._end_offset(value, end, limit, vr, implicit=implicit)
-            self._note(path, tag, vr, "X", "beyond", "a sequence with another VR")
+            self._record(path, tag, vr, "X", "beyond", "a sequence with another VR")
             return pos
         if code in {"X", "Z", "D", "U"}:
             pos = self._end_offset(value, end, limit, vr, implicit=implicit)
@@ -287,7 +289,7 @@ class Walk:
             if code != "X":
                 entries.append((tag, el.head(tag, "SQ", len(item), implicit=implicit) + item))
             if code != "Z" or end != value:
-                self._note(path, tag, "SQ", code, option, "")
+                self._record(path, tag, "SQ", code, option, "")
             return pos
         items, pos = self._items(
             path, depth, tag, value, end, limit, implicit=implicit, structured=structured
@@ -329,11 +331,11 @@ class Walk:
             is_open = length == el.UNDEFINED
             if not is_open and pos + length > stop:
                 raise NotDeidentified("an item extends beyond its sequence")
-            entries, pos = self._level(
+            entries, pos = self._data_set(
                 pos, stop if is_open else pos + length, f"{item_path}[{len(items)}]", depth + 1,
                 implicit=implicit, delimited=is_open, structured=structured,
             )  # fmt: skip
-            items.append(el.item(_joined(entries)))
+            items.append(el.item(_encoded(entries)))
         return b"".join(items), pos
 
     def _private(
@@ -361,10 +363,10 @@ class Walk:
                 entries.append((block, el.encoded_element(block, "LO", owner, implicit=implicit)))
             entries.append((tag, bytes(self.data[start:end])))
             return element_end
-        self._note(path, tag, vr, "X", "basic", "private")
+        self._record(path, tag, vr, "X", "basic", "private")
         return element_end
 
-    def _overlay(self, tag: int, path: str) -> None:
+    def _note_overlay(self, tag: int, path: str) -> None:
         if tag >> 24 == 0x60 and not path:
             self.overlays.add(tag >> 16)
             if tag & 0xFFFF == 0x3000:
@@ -382,7 +384,7 @@ class Walk:
         self.masked = masked
         vr_shown = vr or ("OW" if tag == 0x7FE00010 else "OF" if tag == 0x7FE00008 else "OD")
         for reason in masked.changes:
-            self._note("", tag, vr_shown, "C", "pixels", reason)
+            self._record("", tag, vr_shown, "C", "pixels", reason)
         if end is None:
             entries.append((tag, [bytes(self.data[start:value]), *masked.pixels]))
         else:
@@ -398,6 +400,6 @@ def _vr_to_write(vr: str) -> str:
     return vr.split(" or ", 1)[0]
 
 
-def _joined(entries: Entries) -> bytes:
+def _encoded(entries: Entries) -> bytes:
     entries.sort(key=lambda entry: entry[0])
     return b"".join(content for _, content in entries if isinstance(content, bytes))
