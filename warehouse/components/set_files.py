@@ -163,6 +163,7 @@ def _read_folder(root: Path, source: Path, by: str) -> Iterator[_Entry]:
 def _value_of_file(
     file: Path, path: str, names: Sequence[str], paths: dict[str, Socket], by: str
 ) -> Given | str:
+    """Return the value in a file, or the reason why there is none."""
     if file.is_symlink() or not file.is_file():
         return "it is a link or not a regular file, and is not read"
     socket = paths.get(path)
@@ -192,6 +193,7 @@ def _read_items(root: Path, source: Path, by: str) -> Iterator[_Entry]:
 
 
 def _value_of_entry(socket: Socket, entry: dict[str, Any], by: str) -> Given | str:
+    """Return the value in an entry of JSON, or the reason why there is none."""
     for key in ("file", "image"):
         if entry.get(key):
             return f"its {key} is on the platform; download it, and import the folder"

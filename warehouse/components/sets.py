@@ -108,6 +108,7 @@ def _changes(
     items: Mapping[str, Mapping[str, str | None]], current: Mapping[tuple[str, str], str | None],
     *, replace: bool,
 ) -> dict[tuple[str, str], str | None]:  # fmt: skip
+    """Return the entries that differ from the current values; None removes a value."""
     new_values: dict[tuple[str, str], str | None] = {
         (item, slug): value for item, values in items.items() for slug, value in values.items()
     }

@@ -180,6 +180,7 @@ def edit_socket(
 def _next_version(
     root: Path, base: Snapshot | None, socket: Socket, changes: Mapping[str, Any], by: str
 ) -> Socket:
+    """Return the next version of a socket, which is not stored."""
     with ledger.connected(root, base) as connection:
         used = connection.execute(
             "select count(*) from socket_values where slug = $1", [socket.slug]

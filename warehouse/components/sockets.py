@@ -195,8 +195,10 @@ def new_socket(
     socket = replace(socket, **given)
     paths.require_path(socket.relative_path, kind)
     # The two legacy paths are parents of all others.
-    taken = [s.relative_path for s in known.values() if s.relative_path not in {"", "images"}]
-    paths.require_apart(socket.relative_path, taken)
+    existing_paths = [
+        s.relative_path for s in known.values() if s.relative_path not in {"", "images"}
+    ]
+    paths.require_apart(socket.relative_path, existing_paths)
     return _validated(socket, known)
 
 
@@ -268,6 +270,7 @@ def _require_fields(fields: Mapping[str, Any], allowed: frozenset[str]) -> None:
 
 
 def _free_slug(title: str, known: Mapping[str, Socket]) -> str:
+    """Return the slug of a title, with a number if it is taken."""
     slug = slug_of(title)
     if not slug:
         raise SocketRefused("title", "needs a Latin letter or a digit for the slug")

@@ -106,6 +106,7 @@ def require_schema(schema: Any) -> None:
 
 
 def _draft(schema: dict[str, Any]) -> str:
+    """Return the name of the validator for the draft of a schema."""
     dialect = schema.get("$schema")
     if dialect is None:
         return "Draft7Validator"

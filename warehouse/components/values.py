@@ -210,6 +210,7 @@ def prepare(
 def _validated_content(
     root: Path, given: Given, socket: Socket, stack: ExitStack, *, nulls: bool, strict: bool
 ) -> Content:
+    """Validate a JSON value, file or series; return its content."""
     forms = [given.value is not MISSING, given.file is not None, given.dicom_series is not None]
     if sum(forms) != 1:
         raise ValueRefused("give exactly one of a JSON value, a file and a series")

@@ -258,6 +258,7 @@ class _Search:
             self.found.add(Survivor(shown, pattern.attribute, encoding))
 
     def _data_set(self, window: bytes, path: Path, shown: str) -> None:
+        """Search a deflated data set, if the file has one."""
         if _DEFLATED not in window[:2048]:
             return
         uid_start = window.index(_DEFLATED)
@@ -272,6 +273,7 @@ class _Search:
                 return
 
     def _zip(self, path: Path, shown: str) -> None:
+        """Search the names and the content of the members of a zip."""
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 self.name(info.filename)

@@ -83,7 +83,7 @@ def data_set(work: Path, facts: dict[str, Any], whole: pa.Table, options: Option
     for folder in (root, target):  # left by a stopped export
         shutil.rmtree(folder, ignore_errors=True)
     ingest(root, [work / FILES], IngestSettings(workers=1))
-    run, partial = _all_of(root, whole)
+    run, partial = _run_of_all(root, whole)
     if (count := run.counts["instances"]) != facts["counts"]["instances"]:
         raise ExportFailed("a data set", f"only {count} of its files could be read again")
     option_names = ", ".join(facts["deidentified"]["options"]) or "none"
@@ -97,7 +97,7 @@ def data_set(work: Path, facts: dict[str, Any], whole: pa.Table, options: Option
     return target
 
 
-def _all_of(root: Path, series_sizes: pa.Table) -> tuple[Run, dict[str, str]]:
+def _run_of_all(root: Path, series_sizes: pa.Table) -> tuple[Run, dict[str, str]]:
     """Return a run of all instances, and the reason for each incomplete series."""
     catalog = open_catalog(root)
     connection = catalog.connection

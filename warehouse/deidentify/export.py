@@ -185,6 +185,7 @@ def _settings_digest(run: Run, version: int, how: Treatment, form: str) -> str:
 
 
 def _portions(members: Iterator[Member], work: Path, known: dict[str, Known]) -> Iterator[Portion]:
+    """Yield portions of members, with the names and IDs of their patients."""
     number = 0
     while chunk := tuple(islice(members, PORTION)):
         patients = {member.names["PatientID"] for member in chunk}

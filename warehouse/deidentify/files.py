@@ -146,6 +146,7 @@ def _refuse_killer(portion: Portion, index: int) -> None:
 def _write_file(
     content: bytes, patient: str, folder: Path, how: Treatment, known: Known
 ) -> tuple[dict[str, Any], Result]:
+    """De-identify, write and verify a file; return its row of the manifest and the result."""
     result = deidentify(
         content, how.profile, how.key, patient,
         lambda facts, data: pixels(facts, data, how.pixels), known,

@@ -140,6 +140,7 @@ def _search_texts(vr: str, text: str) -> list[str]:
 
 
 def _reason_to_skip(text: str, vr: str, known: frozenset[str]) -> str:
+    """Return why a text is not searched for; empty if it is."""
     plain = text.strip()
     # Two Chinese characters can be a name, of six bytes.
     if len(plain.encode("utf-8", "surrogatepass")) < SHORTEST:

@@ -236,6 +236,7 @@ def _black_value(facts: Facts) -> int:
 
 
 def _blacked_out(facts: Facts, content: Chunk, rectangles: Sequence[Rectangle]) -> bytes:
+    """Black out rectangles in native frames."""
     array = _native_array(facts, content)
     for column, row, width, height in rectangles:
         array[:, row : row + height, column : column + width] = _black_value(facts)
@@ -249,6 +250,7 @@ def _blacked_out(facts: Facts, content: Chunk, rectangles: Sequence[Rectangle]) 
 
 
 def _without_unused_bits(facts: Facts, content: Chunk) -> bytes:
+    """Clear the bits of native frames that Bits Stored and High Bit leave unused."""
     array = _native_array(facts, content)
     if array.shape[3] > 1:
         raise NotDeidentified("an overlay is stored in bits of its colors")
@@ -260,6 +262,7 @@ def _without_unused_bits(facts: Facts, content: Chunk) -> bytes:
 
 
 def _hook_rectangles(facts: Facts, content: Chunk, hook: Hook) -> list[Rectangle]:
+    """Return the rectangles that a pixel function returns for native frames."""
     if not _is_native(facts):
         raise NotDeidentified("the pixel function needs its frames, but they are compressed")
     array = _native_array(facts, content)

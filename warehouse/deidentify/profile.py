@@ -210,6 +210,7 @@ def _identifying_vrs() -> dict[int, str]:
 
 
 def _action_beyond(vr: str, keyword: str, options: tuple[Option, ...]) -> Action:
+    """Return the action for an attribute that may identify but is not in the table."""
     names = {option.name for option in options}
     if vr == "UI":
         return Action("K", "uids") if "uids" in names else Action("U", "beyond")

@@ -258,6 +258,7 @@ def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]
 
 
 def _kept_expression(column: _Column) -> str:
+    """Return the expression for a kept column: null where text has a name, an ID or a date."""
     name = f'e."{column.name}"'
     if column.type not in {"VARCHAR", "VARCHAR[]"}:
         return name
@@ -272,6 +273,7 @@ def _kept_expression(column: _Column) -> str:
 
 
 def _date_expression(name: str, kind: str, chosen: Profile) -> str:
+    """Return the expression for a date: kept or shifted, empty if it is left out."""
     if "dates" in chosen.options or (kind == "TIME" and "dates-shifted" in chosen.options):
         return name
     if "dates-shifted" not in chosen.options:

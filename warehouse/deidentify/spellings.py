@@ -118,15 +118,15 @@ def parts_of_name(text: str) -> set[str]:
     for group in name.split("="):
         words = [word for word in _SPLIT.split(group) if word and not word.isdigit()]
         for word in words:
-            subwords = [one for one in _INNER.split(word) if one]
-            for one in {word, *subwords, "".join(subwords)}:
-                if _is_long(one):
-                    texts |= spellings(one)
+            subwords = [subword for subword in _INNER.split(word) if subword]
+            for part in {word, *subwords, "".join(subwords)}:
+                if _is_long(part):
+                    texts |= spellings(part)
         if len(words) > 1 and not (_is_long(words[0]) and _is_long(words[1])):
-            for one, other in ((words[0], words[1]), (words[1], words[0])):
+            for first, second in ((words[0], words[1]), (words[1], words[0])):
                 for between in (" ", ", ", "_", ""):
-                    if len(one) + len(other) > _SHORTEST:
-                        texts |= spellings(f"{one}{between}{other}")
+                    if len(first) + len(second) > _SHORTEST:
+                        texts |= spellings(f"{first}{between}{second}")
     return texts
 
 
@@ -181,6 +181,7 @@ def _is_date(text: str) -> bool:
 
 
 def _dates_of(text: str) -> set[str]:
+    """Return the dates that a date-like text may mean, as YYYYMMDD."""
     parts = [number for part in _PARTS.findall(text) if (number := _number_or_month(part))]
     if len(parts) == 1:
         digits = parts[0]

@@ -81,8 +81,8 @@ def shifted(vr: str, value: bytes, days: int) -> bytes | None:
     b'20240229120000.5+0100'
     """
     results = []
-    for one in value.strip(b" \0").split(b"\\"):
-        text = one.strip(b" \0")
+    for single_value in value.strip(b" \0").split(b"\\"):
+        text = single_value.strip(b" \0")
         if vr == "TM":
             if text and not _TIME.fullmatch(text):
                 return None

@@ -142,6 +142,7 @@ class Walk:
         return "" if is_in_dictionary else _UNKNOWN
 
     def _action(self, path: str, tag: int, *, structured: bool) -> Action | None:
+        """Return the action for an element, None if it is kept."""
         if (path, tag) in self.forced:
             return Action("X", "beyond")
         if structured and tag in content_items.ACTIONS:
@@ -183,6 +184,7 @@ class Walk:
     def _end_offset(
         self, value: int, end: int | None, limit: int, vr: str, *, implicit: bool
     ) -> int:
+        """Return the end offset of an element, which may have an undefined length."""
         if end is not None:
             return end
         return el.skip_undefined(self.data, value, limit, implicit=implicit or vr == "UN")
@@ -243,6 +245,7 @@ class Walk:
     def _cleaned(
         self, path: str, tag: int, usual: str, content: bytes, action: Action
     ) -> tuple[bytes | None, str, str]:
+        """Return the cleaned value, None if it is removed, with the action code and the reason."""
         if usual in {"DA", "DT", "TM"}:
             shifted = values.shifted(usual, content, self.days)
             if shifted is None:
@@ -274,6 +277,7 @@ class Walk:
         vr: str, value: int, end: int | None, limit: int, action: Action | None, *, implicit: bool,
         structured: bool,
     ) -> int:  # fmt: skip
+        """Add a sequence by its action; return its end offset."""
         usual = self.profile.vrs[tag]
         code = action.code if action else ""
         option = action.option if action else "beyond"
@@ -308,6 +312,7 @@ class Walk:
         self.uids = uids
 
     def _dummy_item(self, tag: int, *, implicit: bool) -> bytes:
+        """Return the content of a dummy item: a code for code sequences, else nothing."""
         if not self.profile.keywords.get(tag, "").endswith("CodeSequence"):
             return b""
         elements = (el.encoded_element(*entry, implicit=implicit) for entry in _DUMMY_CODE)
@@ -317,6 +322,7 @@ class Walk:
         self, path: str, depth: int, tag: int, value: int, end: int | None, limit: int, *,
         implicit: bool, structured: bool,
     ) -> tuple[bytes, int]:  # fmt: skip
+        """Return the encoded de-identified items of a sequence, and its end offset."""
         name = self.profile.keywords.get(tag) or f"{tag:08X}"
         item_path = f"{path}.{name}" if path else name
         items: list[bytes] = []
@@ -376,6 +382,7 @@ class Walk:
         self, entries: Entries, tag: int, vr: str, start: int,
         value: int, end: int | None, limit: int, *, implicit: bool,
     ) -> int:  # fmt: skip
+        """Add pixel data as the function ``pixels`` returns them; return their end offset."""
         value_end = el.fragments_end(self.data, value, limit) if end is None else end
         content = memoryview(self.data)[value:value_end]
         # An overlay without its own data is stored in unused bits of the pixels.
