@@ -116,7 +116,7 @@ def test_what_goes_wrong_in_a_function_is_a_row(wh: warehouse.Warehouse) -> None
         "sleep": "Time limit exceeded",
         "die": "the process that executed it ended with exit code 7",
         "memory": "The algorithm was killed because it used more memory than requested",
-        "nan": "it holds NaN or Infinity", "text": "it is not of type", "nothing": "was not produced",
+        "nan": "it contains NaN or Infinity", "text": "it is not of type", "nothing": "was not produced",
         "other": "returned unknown, which is not an output", "print": "",
     }  # fmt: skip
     for mode in modes:

@@ -116,7 +116,7 @@ def test_a_folder_is_brought_in_and_written_again(
         parts.export_set("readers", tmp_path / "out")
     again = parts.import_set("copy", tmp_path / "out")
     assert [one.value_id for one in again] == [one.value_id for one in done]
-    with pytest.raises(ComponentError, match="nothing in a set"):
+    with pytest.raises(ComponentError, match="there is no set"):
         parts.export_set("none", tmp_path / "none")
 
 
@@ -128,7 +128,7 @@ def test_what_is_wrong_in_a_folder_is_named(
     (folder / "case 1" / "other.txt").write_text("x")
     (folder / "case 1" / "images/p/two.mha").write_bytes(b"")
     (folder / "stray").write_text("x")
-    with pytest.raises(ValueRefused, match="values of the set are not taken") as caught:
+    with pytest.raises(ValueRefused, match="values of the set cannot be imported") as caught:
         parts.import_set("s", folder)
     assert "secret" not in str(caught.value)
     assert wh.sql("select count(*) from socket_values").fetchall() == [(0,)]

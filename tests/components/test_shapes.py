@@ -154,9 +154,9 @@ HEAD = '"version": {"major": 1, "minor": 0}, "type": "Multiple points"'
         (f'{{{HEAD}, "points": [{{"point": [1, 2, NaN]}}]}}', "$", "NaN"),
         (f'{{{HEAD}, "points": [{{"point": [1, 2, 1e999]}}]}}', "$.points[0].point[2]", "type"),
         (f'{{{HEAD}, "points": [{POINT}', "$", "cut off"), (f'{{{HEAD}, "points": [{POINT}]', "$", "cut off"),
-        (f'{{{HEAD}, "points": [{{"point": [1, 2', "$", "no JSON"), ("", "$", "cut off"), ("[]", "$", "cut off"),
+        (f'{{{HEAD}, "points": [{{"point": [1, 2', "$", "not JSON"), ("", "$", "cut off"), ("[]", "$", "cut off"),
         (f'{{{HEAD}, "points": [{POINT}]}} x', "$", "follows"), (f"\ufeff{{{HEAD}}}", "$", "byte order"),
-        (f'{{{HEAD}, "points": [{"[" * 5000}', "$", "nested"), (f'{{{HEAD}, "points": [{POINT},]}}', "$", "no JSON"),
+        (f'{{{HEAD}, "points": [{"[" * 5000}', "$", "nested"), (f'{{{HEAD}, "points": [{POINT},]}}', "$", "not JSON"),
         (f"{{{HEAD}, 3: 4}}", "$", "key"),
     ],
 )  # fmt: skip

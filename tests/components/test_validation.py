@@ -241,8 +241,8 @@ def test_the_error_says_where_and_holds_no_value() -> None:
     [(b"[" * 2000 + b"]" * 2000, "nested"), (b'{"a":' * 2000 + b"1" + b"}" * 2000, "nested"),
      (b"[" * 100_000, "nested"), (b'{"a": 1, "a": 2}', "same key twice"),
      (b'[{"b": {"a": 1, "a": 1}}]', "same key twice"), (b"\xef\xbb\xbf1", "byte order mark"),
-     (b"\xff", "UTF-8"), (b"", "no JSON"), (b"[1,]", "no JSON"), (b"1 2", "no JSON"),
-     (b"9" * 5000, "digits"), (b"'a'", "no JSON")],
+     (b"\xff", "UTF-8"), (b"", "not JSON"), (b"[1,]", "not JSON"), (b"1 2", "not JSON"),
+     (b"9" * 5000, "digits"), (b"'a'", "not JSON")],
 )  # fmt: skip
 def test_text_that_is_refused(text: bytes, why: str) -> None:
     with pytest.raises(ValueRefused, match=why):

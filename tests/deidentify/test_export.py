@@ -222,18 +222,18 @@ def _killed_by(*uids: str) -> Callable[[Portion, Treatment], None]:
 
 def _treat_or_die(uids: frozenset[str], portion: Portion, how: Treatment) -> None:
     """Treat a portion in a process that some members kill, each time."""
-    treated = files._written
+    treated = files._write_file
 
     def written(content: Any, patient: str, folder: Path, how: Treatment, known: Any) -> Any:
         if any(uid.encode() in bytes(content) for uid in uids):
             os.kill(os.getpid(), signal.SIGKILL)
         return treated(content, patient, folder, how, known)
 
-    files._written = written  # in this process, which ends with the pool
+    files._write_file = written  # in this process, which ends with the pool
     try:
         files.treat(portion, how)
     finally:
-        files._written = treated
+        files._write_file = treated
 
 
 @pytest.mark.parametrize("together", [2, 6], ids=["workers", "one process, continued"])
@@ -323,7 +323,7 @@ def test_no_secret_is_in_rows(exported: Exported, tmp_path: Path, form: str, row
 def test_formats_that_lead_to_the_originals_are_refused(
     small: warehouse.Warehouse, tmp_path: Path, form: str
 ) -> None:
-    with pytest.raises(UsageError, match="no format of a de-identified export"):
+    with pytest.raises(UsageError, match="not a format of de-identified exports"):
         small.export("ct_thin_slice", tmp_path / "out", form, deidentify="basic")
     assert not (tmp_path / "out").exists()
 
@@ -334,7 +334,7 @@ def test_wrong_wishes_are_refused_before_any_work(
     (tmp_path / "there").mkdir()
     with pytest.raises(TargetExists):
         small.export("ct_thin_slice", tmp_path / "there", "copy", deidentify="basic")
-    with pytest.raises(UsageError, match="needs a key"):
+    with pytest.raises(UsageError, match="encrypted with the key"):
         small.export(
             "ct_thin_slice", tmp_path / "out", "copy", deidentify=Deidentify(mapping=tmp_path / "m")
         )
@@ -360,7 +360,7 @@ def test_keys(tmp_path: Path) -> None:
         write_key(tmp_path / "key")
     for weak in (b"", b"short", b"a" * 64):
         (tmp_path / "weak").write_bytes(weak)
-        with pytest.raises(UsageError, match="no key"):
+        with pytest.raises(UsageError, match="not a key"):
             read_key(tmp_path / "weak")
 
 

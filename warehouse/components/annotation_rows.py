@@ -1,7 +1,7 @@
-"""Derive rows of `annotations` from the shapes of annotations, with lengths and areas.
+"""Convert the shapes of annotations to rows of `annotations`, with lengths, areas and angles.
 
-In: what was checked. Out: one Arrow table; of a file of very many shapes, parts that no version
-names yet.
+In: validated annotations. Out: one Arrow table; for a large file, parts that no version references
+yet.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from warehouse.store.layout import Part
 
 STAGED_BYTES = 4 << 20
-"""Arrow rows of annotations that are written as one part."""
+"""Size of Arrow rows from which they are written as a part, in bytes."""
 
 
 def stage(
     root: Path, value_id: str, kind: Kind, file: Path
 ) -> tuple[list[Part], dict[str, Any], int]:
-    """Write the shapes of a large annotation as parts that no version names yet.
+    """Write the shapes of a large annotation as parts that no version references yet.
 
-    Returns them, what the file says beside its shapes, and the number of shapes.
+    Returns the parts, the head of the annotation, and the number of shapes.
     """
     staged: list[Part] = []
     head: dict[str, Any] = {}
-    waiting: list[pa.Table] = []
+    tables: list[pa.Table] = []
     count = size = 0
     try:
         # Other threads would each hold rows of their own.
@@ -50,43 +50,45 @@ def stage(
             connection.execute(by_name("shapes").sql)
             for block in streamed_shapes(file, kind, head):
                 rows = shapes.rows_of(value_id, kind, block, count)
-                waiting.append(_measured(connection, rows))
+                tables.append(_measured(connection, rows))
                 count += len(block)
-                size += waiting[-1].nbytes
+                size += tables[-1].nbytes
                 if size >= STAGED_BYTES:
-                    staged.append(_part(root, waiting))
-                    waiting, size = [], 0
-        if waiting:
-            staged.append(_part(root, waiting))
+                    staged.append(_write_part(root, tables))
+                    tables, size = [], 0
+        if tables:
+            staged.append(_write_part(root, tables))
     except BaseException:
         ledger.drop_parts(root, [("annotations", part) for part in staged])
         raise
     return staged, head, count
 
 
-def _part(root: Path, tables: list[pa.Table]) -> Part:
+def _write_part(root: Path, tables: list[pa.Table]) -> Part:
     return write_small(root, "annotations", layout.OF_NO_BATCH, 0, pa.concat_tables(tables))
 
 
 def measured(annotations: Iterable[tuple[str, Kind, Any]]) -> pa.Table:
-    """Return the rows of annotations: the id of each value, its kind and its shapes, if any."""
-    made: dict[str, pa.Table] = {}
-    for value_id, kind, found in annotations:
-        if found and value_id not in made:
-            made[value_id] = shapes.rows_of(value_id, kind, found)
-    if not made:
+    """Return the rows of annotations, given the id, kind and shapes of each; ids count once."""
+    rows_by_value: dict[str, pa.Table] = {}
+    for value_id, kind, value_shapes in annotations:
+        if value_shapes and value_id not in rows_by_value:
+            rows_by_value[value_id] = shapes.rows_of(value_id, kind, value_shapes)
+    if not rows_by_value:
         return named("annotations").schema.empty_table()
     with lent() as connection:
         connection.execute(by_name("shapes").sql)
-        return pa.concat_tables([_measured(connection, rows) for rows in _by_kind(made.values())])
+        return pa.concat_tables(
+            [_measured(connection, rows) for rows in _by_kind(rows_by_value.values())]
+        )
 
 
 def _by_kind(tables: Iterable[pa.Table]) -> list[pa.Table]:
-    """Return the rows of each kind of shape together."""
-    kinds: dict[str, list[pa.Table]] = defaultdict(list)
+    """Concatenate the tables of each kind of shape."""
+    tables_by_kind: dict[str, list[pa.Table]] = defaultdict(list)
     for table in tables:
-        kinds[table["kind"][0].as_py()].append(table)
-    return [pa.concat_tables(some) for some in kinds.values()]
+        tables_by_kind[table["kind"][0].as_py()].append(table)
+    return [pa.concat_tables(same_kind) for same_kind in tables_by_kind.values()]
 
 
 def _measured(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:

@@ -1,8 +1,8 @@
 """Validate a new or stored value against its socket.
 
-In: a socket and JSON, a file or a series. Out: ``Content``: what is to be stored of it, or
-``ValueRefused``. The same checks stand at the door and behind it: ``check_stored`` asks them again
-of what is stored, and whether files still have their digests.
+In: a socket, and a JSON value or a file. Out: ``Content``, what is to be stored, or
+``ValueRefused``. ``check_stored`` repeats the checks for stored values, and verifies the digests of
+their files.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Content:
-    """A valid value, as it is stored."""
+    """A valid value, in the form in which it is stored."""
 
     form: str
     sha256: str
     value: str | None = None
-    """JSON text of a value in the table."""
+    """JSON text of a value that is stored in the table."""
     size: int = 0
     file: Path | None = None
     head: dict[str, Any] | None = None
     shapes: list[dict[str, Any]] = field(default_factory=list)
-    """Shapes of an annotation that fits into memory."""
+    """Shapes of an annotation that is not streamed."""
     image: dict[str, Any] = field(default_factory=dict)
     series_key: str | None = None
     is_streamed: bool = False
-    """The shapes are to be read from the file, in blocks."""
+    """Whether the shapes are to be read from the file, in blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,16 @@ class Checked:
     path: str
     """JSON path of the first error; ``$`` for the value as a whole."""
     why_not: str | None
-    """None if it is valid."""
+    """Reason; None if the value is valid."""
 
 
 def digest(text: str) -> str:
-    """Return the SHA-256 of a text, as hex digits."""
+    """Return the SHA-256 of a text as hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def checked_json(socket: Socket, value: Any, *, strict: bool = False) -> Content:
-    """Return the content of a JSON value in the table.
+    """Validate a JSON value that is to be stored in the table, and return its content.
 
     Raises
     ------
@@ -71,17 +71,17 @@ def checked_json(socket: Socket, value: Any, *, strict: bool = False) -> Content
     """
     kind = socket.of_kind
     if socket.super_kind != "V":
-        raise ValueRefused(f"{socket.slug} takes {_described(socket)}, not a JSON value")
+        raise ValueRefused(f"{socket.slug} takes {_accepted_content(socket)}, not a JSON value")
     text = json_text.canonical(value)
     parsed = json_text.parse(text.encode())
     validate.require_valid(kind, socket.schema, parsed, strict=strict)
-    made = Content("value", digest(text), value=text)
+    content = Content("value", digest(text), value=text)
     if kind.is_annotation:
-        made.head, made.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
-    return made
+        content.head, content.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
+    return content
 
 
-def _described(socket: Socket) -> str:
+def _accepted_content(socket: Socket) -> str:
     kind = socket.of_kind
     if kind.code == "DCMIS":
         return "a series of the archive"
@@ -103,26 +103,26 @@ def checked_file(
     kind = socket.of_kind
     if kind.code == "DCMIS" or socket.super_kind == "V":
         if socket.super_kind != "V":
-            raise ValueRefused(f"{socket.slug} takes {_described(socket)}, not a file")
+            raise ValueRefused(f"{socket.slug} takes {_accepted_content(socket)}, not a file")
         if size > stream.STREAMED_BYTES:
             raise ValueRefused(
-                f"{socket.slug} keeps values in the table, and this one has more than "
+                f"{socket.slug} stores values in the table, and this one has more than "
                 f"{stream.STREAMED_BYTES >> 20} MiB; use a socket that stores files"
             )
         parsed = json_text.parse(file.read_bytes(), null_not_finite=null_not_finite)
         return checked_json(socket, parsed, strict=strict)
-    made = Content("file", sha256, size=size, file=file)
+    content = Content("file", sha256, size=size, file=file)
     if kind.is_image:
-        made.form = "image"
-        made.image = _image(file, socket)
+        content.form = "image"
+        content.image = _image_facts(file, socket)
     elif not kind.is_json:
         require_file(file, kind)
     else:
-        _fill_json(made, socket, null_not_finite=null_not_finite, strict=strict)
-    return made
+        _validate_json_file(content, socket, null_not_finite=null_not_finite, strict=strict)
+    return content
 
 
-def _image(file: Path, socket: Socket) -> dict[str, Any]:
+def _image_facts(file: Path, socket: Socket) -> dict[str, Any]:
     image = require_image(file, socket.kind, socket.overlay_segments)
     return {
         "image_shape": list(image.shape),
@@ -131,17 +131,19 @@ def _image(file: Path, socket: Socket) -> dict[str, Any]:
     }
 
 
-def _fill_json(made: Content, socket: Socket, *, null_not_finite: bool, strict: bool) -> None:
-    """Check a JSON file; one of many shapes that is large is checked in blocks later."""
-    kind, file = socket.of_kind, made.file
+def _validate_json_file(
+    content: Content, socket: Socket, *, null_not_finite: bool, strict: bool
+) -> None:
+    """Validate a JSON file, and complete its content; large lists of shapes are streamed later."""
+    kind, file = socket.of_kind, content.file
     assert file is not None
-    if made.size > stream.STREAMED_BYTES and kind.item_kind and not socket.schema and not strict:
-        made.is_streamed = True
+    if content.size > stream.STREAMED_BYTES and kind.item_kind and not socket.schema and not strict:
+        content.is_streamed = True
         return
-    if made.size > WHOLE_BYTES:
+    if content.size > WHOLE_BYTES:
         raise ValueRefused(
-            f"it has more than {WHOLE_BYTES >> 20} MiB: beyond it only lists of shapes are taken, "
-            "by sockets without a schema of their own"
+            f"it has more than {WHOLE_BYTES >> 20} MiB; only Multiple* annotations may be larger, "
+            "in sockets without a schema and without strict"
         )
     parsed = json_text.parse(file.read_bytes(), null_not_finite=null_not_finite)
     validate.require_valid(kind, socket.schema, parsed, strict=strict)
@@ -149,13 +151,13 @@ def _fill_json(made: Content, socket: Socket, *, null_not_finite: bool, strict: 
         # Store exactly what was checked.
         text = json_text.canonical(parsed)
         file.write_text(text, encoding="utf-8")
-        made.sha256, made.size = digest(text), len(text.encode())
+        content.sha256, content.size = digest(text), len(text.encode())
     if kind.is_annotation:
-        made.head, made.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
+        content.head, content.shapes = shapes.head_of(kind, parsed), shapes.items_of(kind, parsed)
 
 
 WHOLE_BYTES = 64 << 20
-"""Bytes of JSON that are read as a whole."""
+"""Largest JSON file that is parsed as a whole, in bytes."""
 
 
 def _has_not_finite(file: Path) -> bool:
@@ -169,20 +171,20 @@ def _has_not_finite(file: Path) -> bool:
 def streamed_shapes(
     file: Path, kind: Kind, head: dict[str, Any]
 ) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
-    """Yield the shapes of a large file in valid blocks; see ``stream.blocks``."""
+    """Yield the shapes of a large file in validated blocks; see ``stream.blocks``."""
     with file.open("rb") as opened:
         yield from stream.blocks(opened, kind, head)
 
 
 def check_stored(root: Path, socket: Socket) -> list[Checked]:
-    """Check every stored value of a socket by a version of it, and that its file is whole.
+    """Validate every stored value of a socket against a version of it, and verify its file.
 
     Parameters
     ----------
     root
         Folder of a warehouse.
     socket
-        The version to check by; it need not be stored.
+        The version to validate against; it need not be stored.
     """
     with ledger.connected(root) as connection:
         rows = ledger.dictionaries(
@@ -194,7 +196,7 @@ def check_stored(root: Path, socket: Socket) -> list[Checked]:
 
 
 def recheck(root: Path, socket: Socket, row: dict[str, Any]) -> Checked:
-    """Check a row of ``socket_values`` by a version of its socket, and that its file is whole."""
+    """Validate a row of ``socket_values`` against a version of its socket, and verify its file."""
     path, why_not = "$", None
     try:
         if row["form"] == "value":
@@ -202,8 +204,8 @@ def recheck(root: Path, socket: Socket, row: dict[str, Any]) -> Checked:
         elif row["form"] != "series":
             file = ledger.open_value(root, row["sha256"])
             ledger.require_digest(file, row["sha256"])
-            made = checked_file(socket, file, row["sha256"], row["size_in_storage"])
-            if made.is_streamed:
+            content = checked_file(socket, file, row["sha256"], row["size_in_storage"])
+            if content.is_streamed:
                 for _ in streamed_shapes(file, socket.of_kind, {}):
                     pass
     except ValueRefused as error:
@@ -214,5 +216,5 @@ def recheck(root: Path, socket: Socket, row: dict[str, Any]) -> Checked:
 
 
 def now() -> dt.datetime:
-    """Return the time, UTC, as the store has it."""
+    """Return the current time in UTC, without a time zone, as tables have it."""
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)

@@ -28,7 +28,7 @@ _Answer = TypeVar("_Answer")
 class Components:
     """Sockets, values, annotations and sets of values of one warehouse.
 
-    Tables to ask are ``kinds``, ``sockets``, ``socket_values``, ``values_about``, ``annotations``,
+    Views to query are ``kinds``, ``sockets``, ``socket_values``, ``values_about``, ``annotations``,
     ``annotations_about`` and ``value_sets``.
 
     Examples
@@ -44,7 +44,7 @@ class Components:
     def __init__(self, place: Location) -> None:
         self._place, self._root = place, place.root
 
-    def _do(self, action: Callable[[], _Answer]) -> _Answer:
+    def _commit(self, action: Callable[[], _Answer]) -> _Answer:
         return self._place.change(lambda _: action(), what="components", materialize=False)
 
     # -- sockets ----------------------------------------------------------------------------------
@@ -59,13 +59,13 @@ class Components:
 
     def create_socket(self, *, by: str = "", **given: Any) -> Socket:
         """Create a socket from ``title``, ``kind``, ``relative_path`` and other fields."""
-        return self._do(lambda: socket_store.create_socket(self._root, given, by=by))
+        return self._commit(lambda: socket_store.create_socket(self._root, given, by=by))
 
     def edit_socket(
         self, slug: str, /, *, by: str = "", even_if_values_fail: bool = False, **changes: Any
     ) -> Edited:
         """Add the next version of a socket, and validate existing values by it."""
-        return self._do(
+        return self._commit(
             lambda: socket_store.edit_socket(
                 self._root, slug, changes, by=by, even_if_values_fail=even_if_values_fail
             )
@@ -83,7 +83,7 @@ class Components:
         study: str | None = None, patient: str | None = None, by: str = "", tool: str = "",
         tool_version: str = "", null_not_finite: bool = False, strict: bool = False,
     ) -> Added:  # fmt: skip
-        """Add one value: JSON as Python has it, a file, or a series as DICOM image set.
+        """Add one value: a JSON value, a file, or a series as DICOM image set.
 
         Parameters
         ----------
@@ -92,13 +92,13 @@ class Components:
         value, file, dicom_series
             Exactly one of them.
         series, instance, study, patient
-            The UID (or PatientID) of what it is about; at most one.
+            UID (or PatientID) of the entity that the value is about; at most one.
         by, tool, tool_version
-            Who said it, and what made it.
+            Who adds it, and the software that made it.
         null_not_finite
             Read NaN and Infinity in a JSON file as null.
         strict
-            Check geometry too: rectangles, the last row of an affine matrix.
+            Also check geometry: rectangles, the last row of an affine matrix.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class Components:
         self, given: Sequence[Given], *, null_not_finite: bool = False, strict: bool = False
     ) -> list[Added]:
         """Add many values in one commit; see ``warehouse.components.values.Given``."""
-        return self._do(
+        return self._commit(
             lambda: values.add_values(
                 self._root, given, null_not_finite=null_not_finite, strict=strict
             )
@@ -144,8 +144,8 @@ class Components:
         self, set_name: str, item: str, put: Mapping[str, str | None], *, by: str = "",
         replace: bool = False, allowed: Iterable[str] | None = None,
     ) -> int:  # fmt: skip
-        """Set the values of an item of a set, by socket; None removes one."""
-        return self._do(
+        """Set the values of an item of a set, by socket; None removes a value."""
+        return self._commit(
             lambda: sets.put(
                 self._root, set_name, item, put, by=by, replace=replace, allowed=allowed
             )
@@ -155,8 +155,8 @@ class Components:
         self, set_name: str, source: str | os.PathLike[str], *, by: str = "",
         keep_going: bool = False,
     ) -> list[set_files.Imported]:  # fmt: skip
-        """Read ``<item>/<relative_path>`` of a folder, or JSON of Grand Challenge's API."""
-        return self._do(
+        """Import a folder of ``<item>/<relative_path>``, or JSON of Grand Challenge's API."""
+        return self._commit(
             lambda: set_files.import_set(
                 self._root, set_name, Path(source), by=by, keep_going=keep_going
             )
@@ -167,8 +167,8 @@ class Components:
         return set_files.export_set(self._root, set_name, Path(target))
 
     def add_interface(self, inputs: Iterable[str], outputs: Iterable[str]) -> interfaces.Interface:
-        """Return the interface with these inputs and outputs, which is added if it is new."""
-        return self._do(lambda: interfaces.add_interface(self._root, inputs, outputs))
+        """Return the interface with these inputs and outputs, and store it if it is new."""
+        return self._commit(lambda: interfaces.add_interface(self._root, inputs, outputs))
 
 
 def new_value(
@@ -176,12 +176,12 @@ def new_value(
     dicom_series: str | None = None, by: str = "", tool: str = "", tool_version: str = "",
     **about: str | None,
 ) -> Given:  # fmt: skip
-    """Return what ``add_values`` takes; ``about`` names at most one entity by its kind.
+    """Return an argument of ``add_values``; ``about`` is at most one entity: its kind and key.
 
     Raises
     ------
     UsageError
-        More than one is named.
+        More than one entity is given.
     """
     named = [(kind, key) for kind, key in about.items() if key is not None]
     if len(named) > 1:

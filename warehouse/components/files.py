@@ -1,8 +1,9 @@
 """Validate files of values by their content.
 
-In: a file and the kind of its socket. Out: nothing, or what it is not. A check reads what tells the
-format; of text it reads all, in bounded memory. HDF5 (BIOM) is opened in a process of its own,
-since its library has been crashed by files before.
+In: a file and the kind of its socket. Out: nothing, or ``ValueRefused``. A check reads what
+identifies the format: a signature, or the directory of a ZIP file. CSV is read as a whole, and
+Newick parsed. HDF5 (BIOM) is opened in a separate process, as damaged files can crash its
+library.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ _OBJ = frozenset(
 
 
 def opened(path: Path) -> AbstractContextManager[IO[bytes]]:
-    """Open a plain file for reading.
+    """Open a regular file for reading.
 
     Raises
     ------
     SourceNotFound
     ValueRefused
-        It is a folder, a device or a pipe, or may not be read.
+        It is a folder, a device or a pipe, or cannot be read.
     """
     try:
         if path.is_file():
@@ -56,18 +57,18 @@ def opened(path: Path) -> AbstractContextManager[IO[bytes]]:
         raise ValueRefused(f"the file cannot be read: {wrong}; {advice}") from None
     if not is_there:
         raise SourceNotFound(str(path))
-    raise ValueRefused("it is no plain file")
+    raise ValueRefused("it is not a regular file")
 
 
 def require_file(path: Path, kind: Kind) -> None:
-    """Check that a file is what sockets of its kind take.
+    """Check that a file has the format of a kind.
 
     Parameters
     ----------
     path
         The file; its name does not matter.
     kind
-        One of the ten kinds of files.
+        One of the ten kinds of the family ``file``.
 
     Raises
     ------
@@ -80,10 +81,10 @@ def require_file(path: Path, kind: Kind) -> None:
         _CHECKS[kind.code](file)
 
 
-def _begins(name: str, *signatures: bytes) -> Callable[[IO[bytes]], None]:
+def _signature_check(name: str, *signatures: bytes) -> Callable[[IO[bytes]], None]:
     def check(file: IO[bytes]) -> None:
         if not file.read(max(map(len, signatures))).startswith(signatures):
-            raise ValueRefused(f"its bytes are not those of a {name} file")
+            raise ValueRefused(f"it is not a {name} file")
 
     return check
 
@@ -92,77 +93,77 @@ def _require_png(file: IO[bytes]) -> None:
     head = file.read(33)
     is_header = head.startswith(_PNG) and head[12:16] == b"IHDR" and len(head) == 33
     if not is_header or zlib.crc32(head[12:29]) != struct.unpack(">I", head[29:])[0]:
-        raise ValueRefused("its bytes are not those of a PNG file")
+        raise ValueRefused("it is not a PNG file")
 
 
 def _require_jpeg(file: IO[bytes]) -> None:
     head = file.read(4)
     if head[:3] != b"\xff\xd8\xff" or head[3:] < b"\xc0":
-        raise ValueRefused("its bytes are not those of a JPEG file")
+        raise ValueRefused("it is not a JPEG file")
 
 
 def _require_mp4(file: IO[bytes]) -> None:
     head = file.read(12)
     if head[4:8] != b"ftyp" or struct.unpack(">I", head[:4])[0] < 8:
-        raise ValueRefused("its bytes are not those of an MP4 file")
+        raise ValueRefused("it is not an MP4 file")
 
 
 def _require_zip(file: IO[bytes]) -> None:
     if file.read(4) not in {b"PK\x03\x04", b"PK\x05\x06"}:
-        raise ValueRefused("its bytes are not those of a ZIP file")
+        raise ValueRefused("it is not a ZIP file")
     try:
         with zipfile.ZipFile(file):
             pass
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, OverflowError):
-        raise ValueRefused("it is a ZIP file without a readable directory: cut off?") from None
+        raise ValueRefused("its ZIP directory cannot be read; is the file cut off?") from None
 
 
 def _text(file: IO[bytes]) -> Iterator[str]:
-    """Yield the text of a file, which is UTF-8 without control characters."""
+    """Yield the text of a file in pieces; refuse control characters and text that is not UTF-8."""
     decode = codecs.getincrementaldecoder("utf-8-sig")().decode
     while True:
-        read = file.read(1 << 20)
+        block = file.read(1 << 20)
         try:
-            text = decode(read, final=not read)
+            text = decode(block, final=not block)
         except UnicodeError:
             raise ValueRefused("it is not UTF-8 text") from None
         if _CONTROLS.search(text):
-            raise ValueRefused("it is no text: it holds control characters")
+            raise ValueRefused("it is not text: it contains control characters")
         yield text
-        if not read:
+        if not block:
             return
 
 
 def _require_csv(file: IO[bytes]) -> None:
-    if not any(map(len, _text(file))):
+    if not sum(map(len, _text(file))):  # reads all: text may end with something else
         raise ValueRefused("it is empty")
 
 
 def _require_obj(file: IO[bytes]) -> None:
     if b"\0" in file.read(1 << 20):
-        raise ValueRefused("it is no text: it holds NUL")
+        raise ValueRefused("it is not text: it contains NUL")
     file.seek(0)
     has_vertex = False
     for line in iter(lambda: file.readline(1 << 16), b""):
         word = line.split(None, 1)[:1]
         if word and not word[0].startswith(b"#"):
             if word[0] not in _OBJ:
-                raise ValueRefused("its lines are not those of a Wavefront OBJ file")
+                raise ValueRefused("its first line is not one of a Wavefront OBJ file")
             has_vertex = True
             break
     if not has_vertex:
-        raise ValueRefused("it holds no line of a Wavefront OBJ file")
+        raise ValueRefused("it contains no line of a Wavefront OBJ file")
 
 
 def _require_newick_file(file: IO[bytes]) -> None:
     if os.fstat(file.fileno()).st_size > MAX_TREE_BYTES:
-        raise ValueRefused(f"a Newick file may have {MAX_TREE_BYTES >> 20} MiB")
+        raise ValueRefused(f"a Newick file may have at most {MAX_TREE_BYTES >> 20} MiB")
     require_newick("".join(_text(file)))
 
 
 _CHECKS: dict[str, Callable[[IO[bytes]], None]] = {
-    "PDF": _begins("PDF", b"%PDF-"),
-    "SQREG": _begins("SQLite (SQREG)", b"SQLite format 3\0"),
+    "PDF": _signature_check("PDF", b"%PDF-"),
+    "SQREG": _signature_check("SQLite (SQREG)", b"SQLite format 3\0"),
     "JPEG": _require_jpeg,
     "PNG": _require_png,
     "OBJ": _require_obj,
@@ -176,16 +177,16 @@ _CHECKS: dict[str, Callable[[IO[bytes]], None]] = {
 def _require_biom(path: Path) -> None:
     with opened(path) as file:
         if file.read(8) != b"\x89HDF\r\n\x1a\n":
-            raise ValueRefused("it is no HDF5 file; BIOM is taken as HDF5 (version 2), not as JSON")
+            raise ValueRefused("it is not an HDF5 file; save BIOM as HDF5 (version 2), not as JSON")
     program = Path(__file__).with_name("biom_check.py")
     try:
-        done = subprocess.run(  # noqa: S603 - our own program, and no shell
+        completed = subprocess.run(  # noqa: S603 - our own program, and no shell
             [sys.executable, "-I", str(program), os.path.abspath(path)],
             capture_output=True, text=True, check=False, timeout=HDF5_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ValueRefused(f"it took more than {HDF5_SECONDS} s to open") from None
-    if done.returncode == 3:
+    if completed.returncode == 3:
         raise NotInstalled("checking BIOM files", "h5py", "components")
-    if done.returncode:
-        raise ValueRefused("it is an HDF5 file, but not one of BIOM")
+    if completed.returncode:
+        raise ValueRefused("it is an HDF5 file, but not a BIOM table")

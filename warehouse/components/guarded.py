@@ -1,9 +1,9 @@
-"""A program: validate values by a schema that may take any time. Run by path, never imported.
+"""Validate values by a schema that may take long. Run as a program by path, never imported.
 
-It loads nothing but the validator, reads one JSON object from standard input (``draft``,
-``schema``, ``instances``: JSON texts) and writes a list: null for a value that is valid, else path
-and message. Whoever runs it ends it after some seconds, which a library called in the process
-cannot do.
+It imports only the validator, reads one JSON object from standard input (``draft``, ``schema``,
+``instances``: JSON texts) and writes another: ``answers``, for each instance null or the path and
+message of its first error; or ``refused``, why the schema is invalid. The caller kills the process
+after a time limit, which is impossible for a call of the library in its own process.
 """
 
 import json
@@ -20,19 +20,19 @@ def _refuse(uri: str) -> None:
 
 
 def main() -> None:
-    """Answer the question on standard input."""
+    """Validate the instances of the request on standard input."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    asked = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     try:
-        validator = getattr(jsonschema_rs, asked["draft"])(
-            asked["schema"], retriever=_refuse, mask="it",
+        validator = getattr(jsonschema_rs, request["draft"])(
+            request["schema"], retriever=_refuse, mask="it",
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000),
         )  # fmt: skip
     except ValueError as error:
         json.dump({"refused": str(error).splitlines()[0]}, sys.stdout)
         return
     answers = []
-    for text in asked["instances"]:
+    for text in request["instances"]:
         first = next(validator.iter_errors(json.loads(text)), None)
         answers.append(first and [list(first.instance_path), first.message])
     json.dump({"answers": answers}, sys.stdout)

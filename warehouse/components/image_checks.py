@@ -1,7 +1,8 @@
 """Validate images by kind: segmentations with known labels, displacement fields.
 
-In: an image and its socket. Out: nothing, or what is wrong. Labels are the values that occur in the
-voxels, whatever the type and format, not a range that the header states.
+In: an image file, the kind of its socket and its overlay segments. Out: ``Image``, or
+``ImageRefused``. Labels are the values that occur in the voxels, whatever the type and format, not
+a range that the header states.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_LABELS = 256
-"""Distinct values beyond which an image is taken for no segmentation."""
+"""Largest number of distinct values in a segmentation."""
 
 MAX_STACK = 64
-"""Volumes of zeros and ones that a segmentation of four dimensions may have."""
+"""Largest number of volumes of zeros and ones in a segmentation of four dimensions."""
 
 
 def require_image(path: Path, kind: str, segments: Sequence[dict[str, Any]]) -> Image:
-    """Check an image by the kind of its socket.
+    """Read the header of an image, and check the image by the kind of its socket.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def require_image(path: Path, kind: str, segments: Sequence[dict[str, Any]]) -> 
     Returns
     -------
     Image
-        What it is.
+        Header of the image.
 
     Raises
     ------
@@ -62,12 +63,12 @@ def _require_field(image: Image) -> None:
 
 
 def _require_segments(image: Image, segments: Sequence[dict[str, Any]]) -> None:
-    found = labels(image)
+    used = labels(image)
     allowed = {0, *(segment["voxel_value"] for segment in segments)}
-    unknown = sorted(found - allowed)
+    unknown = sorted(used - allowed)
     if unknown:
         raise ImageRefused(
-            f"it has voxels of {len(unknown)} values that are no overlay segments of the socket, "
+            f"it has {len(unknown)} voxel values that are not overlay segments of the socket, "
             f"such as {unknown[0]}"
         )
 
@@ -75,25 +76,25 @@ def _require_segments(image: Image, segments: Sequence[dict[str, Any]]) -> None:
 def labels(image: Image) -> set[int]:
     """Return the labels that occur in a segmentation.
 
-    Of four dimensions that hold zeros and ones, volume ``n`` is label ``n``, from 1.
+    If an image of four dimensions has only zeros and ones, volume ``n`` (from 1) is label ``n``.
 
     Raises
     ------
     ImageRefused
-        It has colors, or values that are no labels.
+        It has colors, fractions or too many values.
     """
     if image.channels != 1:
         raise ImageRefused("a segmentation has one channel, this image has colors")
-    found: set[int] = set()
+    occurring: set[int] = set()
     for block in arrays(image):
-        values = np.unique(block)
-        if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
-            raise ImageRefused("a segmentation has whole numbers, this image has fractions")
-        found.update(int(value) for value in values)
-        if len(found) > MAX_LABELS:
-            raise ImageRefused(f"it has more than {MAX_LABELS} values: no segmentation")
-    if len(image.shape) == 4 and found <= {0, 1}:
+        distinct = np.unique(block)
+        if distinct.dtype.kind == "f" and not np.array_equal(distinct, np.rint(distinct)):
+            raise ImageRefused("a segmentation has integers, this image has fractions")
+        occurring.update(int(value) for value in distinct)
+        if len(occurring) > MAX_LABELS:
+            raise ImageRefused(f"it has more than {MAX_LABELS} values, too many for labels")
+    if len(image.shape) == 4 and occurring <= {0, 1}:
         if image.shape[0] > MAX_STACK:
             raise ImageRefused(f"a stack of segmentations has at most {MAX_STACK} volumes")
         return {0, *range(1, image.shape[0] + 1)}
-    return found
+    return occurring

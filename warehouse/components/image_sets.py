@@ -1,7 +1,7 @@
-"""Series of the archive as values of the kind DICOM image set.
+"""Check that a series can be a value of the kind DICOM image set.
 
-In: a series. Out: nothing, or why it is no image set. Its frames are the view
-``dicom_image_set_frames``; instances are read from where they lie.
+In: the key of a series. Out: nothing, or ``ValueRefused``. The view ``dicom_image_set_frames`` has
+the frames of image sets; their files are not copied.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ SHARED = (
     "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "StudyID", "StudyDate",
     "AccessionNumber", "SeriesNumber",
 )  # fmt: skip
-"""Attributes of which all instances of an image set have one value, or none."""
+"""Attributes that must be equal, or missing, in all instances of an image set."""
 
 
 def require_series(connection: duckdb.DuckDBPyConnection, series_key: str) -> None:
-    """Check that a series is there, has pixels and belongs to one study of one patient.
+    """Check that a series exists, has only instances with pixel data, and agrees in ``SHARED``.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def require_series(connection: duckdb.DuckDBPyConnection, series_key: str) -> No
     if not instances:
         raise ValueRefused("the series is not in the warehouse")
     if instances != images:
-        raise ValueRefused("the series has instances without pixels, which are no image set")
+        raise ValueRefused("the series has instances without pixel data, so it is not an image set")
     mixed = [name for name, count in zip(SHARED, values, strict=True) if count > 1]
     if mixed:
         raise ValueRefused(f"the instances of the series differ in {', '.join(mixed)}")

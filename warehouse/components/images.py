@@ -1,8 +1,8 @@
-"""Images in files: MetaImage (MHA), NIfTI and TIFF, read by plain readers.
+"""Read image files: MetaImage (MHA), NIfTI and TIFF.
 
-In: a file. Out: ``Image``: its shape in the order of the platform, ``[t] [z] y x [c]``, its type,
-and on request the values that occur in it. A header is believed after its file was seen to be as
-long as it says; an image never names another file.
+In: a file. Out: ``Image``: its shape in the order of Grand Challenge, ``[t] [z] y x [c]``, its
+type, and on request its voxels. A header is accepted only if the file has as many voxels as it
+states. Images whose voxels are in another file are refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_HEADER = 1 << 16
 MAX_BYTES = 16 << 30
-"""Bytes of voxels that an image may have when it is unpacked."""
+"""Largest uncompressed size of the voxels of an MHA or NIfTI image, in bytes."""
 
 BLOCK = 16 << 20
 
@@ -42,7 +42,7 @@ _NIFTI_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What the header of an image says."""
+    """Header of an image file."""
 
     path: Path
     form: str
@@ -52,72 +52,72 @@ class Image:
     channels: int
     dtype: np.dtype[Any]
     offset: int
-    """First byte of the voxels."""
+    """Offset of the voxels, after decompression for ``.nii.gz``; 0 for TIFF."""
     is_compressed: bool
 
     @property
     def voxel_bytes(self) -> int:
-        """Bytes of the voxels when they are unpacked."""
+        """Uncompressed size of the voxels, in bytes."""
         return math.prod(self.shape) * self.channels * self.dtype.itemsize
 
 
 def read_image(path: Path) -> Image:
-    """Return what an image is, by its bytes.
+    """Read the header of an image, whose format is detected from its content.
 
     Raises
     ------
     SourceNotFound
     ImageRefused
-        It is none of the three, or contradicts itself.
+        It has none of the three formats, or is inconsistent.
     """
     with opened(path) as file:
         head = file.read(MAX_HEADER)
         file.seek(0, 2)
         size = file.tell()
     if head[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
-        return _tiff(path)
+        return _read_tiff(path)
     if head[:2] == b"\x1f\x8b":
         with opened(path) as file, gzip.GzipFile(fileobj=file) as unpacked:
             try:
-                inner = unpacked.read(544)
+                header = unpacked.read(544)
             except (OSError, EOFError, zlib.error):
                 raise ImageRefused("its gzip stream is damaged") from None
-        return _require_whole(_nifti(path, inner, is_compressed=True), size)
+        return _require_all_voxels(_read_nifti(path, header, is_compressed=True), size)
     if len(head) >= 348 and _nifti_order(head):
-        return _require_whole(_nifti(path, head, is_compressed=False), size)
-    return _require_whole(_meta(path, head), size)
+        return _require_all_voxels(_read_nifti(path, head, is_compressed=False), size)
+    return _require_all_voxels(_read_meta_image(path, head), size)
 
 
-def _require_whole(image: Image, size: int) -> Image:
-    """Check that a file holds the voxels that its header says."""
+def _require_all_voxels(image: Image, size: int) -> Image:
+    """Check that a file has as many voxels as its header states."""
     if image.voxel_bytes > MAX_BYTES:
-        raise ImageRefused(f"its header says more than {MAX_BYTES >> 30} GiB of voxels")
+        raise ImageRefused(f"its header states more than {MAX_BYTES >> 30} GiB of voxels")
     if not image.is_compressed:
         if size < image.offset + image.voxel_bytes:
-            raise ImageRefused("its header says more voxels than the file holds")
+            raise ImageRefused("its header states more voxels than the file contains")
         # NIfTI may have extensions; an MHA ends with its voxels.
         if image.form == "mha" and size != image.offset + image.voxel_bytes:
-            raise ImageRefused("its header says a number of voxels other than the file holds")
+            raise ImageRefused("its header states another number of voxels than the file contains")
         return image
-    found = sum(len(block) for block in blocks(image))
-    if found != image.voxel_bytes:
-        raise ImageRefused("its header says another number of voxels than the file holds")
+    voxel_bytes = sum(len(block) for block in blocks(image))
+    if voxel_bytes != image.voxel_bytes:
+        raise ImageRefused("its header states another number of voxels than the file contains")
     return image
 
 
-def _meta(path: Path, head: bytes) -> Image:
+def _read_meta_image(path: Path, head: bytes) -> Image:
     fields: dict[str, str] = {}
-    at = 0
+    offset = 0
     while "ElementDataFile" not in fields:
-        end = head.find(b"\n", at)
-        line = head[at : max(end, at)].decode("latin-1")
+        end = head.find(b"\n", offset)
+        line = head[offset : max(end, offset)].decode("latin-1")
         key, equals, value = line.partition("=")
         if end < 0 or not equals:
-            raise ImageRefused("it is no MetaImage (MHA), NIfTI or TIFF image")
+            raise ImageRefused("it is not a MetaImage (MHA), NIfTI or TIFF image")
         fields[key.strip()] = value.strip()
-        at = end + 1
+        offset = end + 1
     if fields["ElementDataFile"] != "LOCAL":
-        raise ImageRefused("its voxels lie in another file, which is not read; save it as one .mha")
+        raise ImageRefused("its voxels are in another file, which is not read; save it as one .mha")
     try:
         sizes = [int(number) for number in fields["DimSize"].split()]
         count = int(fields["NDims"])
@@ -125,17 +125,17 @@ def _meta(path: Path, head: bytes) -> Image:
         skipped = int(fields.get("HeaderSize", "0"))
         dtype = np.dtype(_META_TYPES[fields["ElementType"]])
     except (KeyError, ValueError):
-        raise ImageRefused("its header lacks a size or a type, or they are none") from None
+        raise ImageRefused("its header lacks a size or a type, or they are invalid") from None
     if not 2 <= count <= 4 or len(sizes) != count or min(sizes) < 1:
-        raise ImageRefused("it has to have two to four dimensions, each of one voxel or more")
+        raise ImageRefused("it must have two to four dimensions, each of at least one voxel")
     if channels not in range(1, 17) or skipped != 0:
-        raise ImageRefused("its header has channels or a header size that cannot be read")
+        raise ImageRefused("its header has an unsupported number of channels or header size")
     if _is_true(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB"):
         dtype = dtype.newbyteorder(">")
     if "BinaryData" in fields and not _is_true(fields, "BinaryData"):
-        raise ImageRefused("its voxels are written as text, which is not read")
-    packed = _is_true(fields, "CompressedData")
-    return Image(path, "mha", tuple(sizes[::-1]), channels, dtype, at, packed)
+        raise ImageRefused("its voxels are stored as text, which is not supported")
+    is_compressed = _is_true(fields, "CompressedData")
+    return Image(path, "mha", tuple(sizes[::-1]), channels, dtype, offset, is_compressed)
 
 
 def _is_true(fields: dict[str, str], *names: str) -> bool:
@@ -152,10 +152,10 @@ def _nifti_order(head: bytes) -> str:
     return ""
 
 
-def _nifti(path: Path, head: bytes, *, is_compressed: bool) -> Image:
+def _read_nifti(path: Path, head: bytes, *, is_compressed: bool) -> Image:
     order = _nifti_order(head) if len(head) >= 348 else ""
     if not order:
-        raise ImageRefused("it is no MetaImage (MHA), NIfTI or TIFF image")
+        raise ImageRefused("it is not a MetaImage (MHA), NIfTI or TIFF image")
     if struct.unpack_from(f"{order}i", head)[0] == 348:
         dims = struct.unpack_from(f"{order}8h", head, 40)
         (code,) = struct.unpack_from(f"{order}h", head, 70)
@@ -169,23 +169,23 @@ def _nifti(path: Path, head: bytes, *, is_compressed: bool) -> Image:
         scaling = struct.unpack_from(f"{order}2d", head, 176)
         magic = head[4:7]
     if not magic.startswith(b"n+"):
-        raise ImageRefused("its voxels lie in another file, which is not read; save it as one .nii")
+        raise ImageRefused("its voxels are in another file, which is not read; save it as one .nii")
     if code not in _NIFTI_TYPES or not 2 <= dims[0] <= 5:
-        raise ImageRefused("its header has a type or a number of dimensions that cannot be read")
+        raise ImageRefused("its header has an unsupported type or number of dimensions")
     sizes = dims[1 : dims[0] + 1]
     if min(sizes) < 1 or not math.isfinite(offset) or not 0 <= offset < 1 << 20:
-        raise ImageRefused("it has to have two to four dimensions, each of one voxel or more")
+        raise ImageRefused("it must have two to four dimensions, each of at least one voxel")
     if scaling[0] not in {0.0, 1.0} or (scaling[0] == 1.0 and scaling[1] != 0.0):
-        raise ImageRefused("its voxels are scaled; save them as they are meant")
+        raise ImageRefused("its voxels have a slope or an intercept; save the scaled values")
     while len(sizes) > 2 and sizes[-1] == 1:
         sizes = sizes[:-1]
     if len(sizes) > 4:
-        raise ImageRefused("it has to have two to four dimensions, each of one voxel or more")
+        raise ImageRefused("it must have two to four dimensions, each of at least one voxel")
     dtype = np.dtype(f"{order}{_NIFTI_TYPES[code]}")
     return Image(path, "nifti", tuple(sizes[::-1]), 1, dtype, int(offset), is_compressed)
 
 
-def _tiff(path: Path) -> Image:
+def _read_tiff(path: Path) -> Image:
     try:
         import tifffile  # noqa: PLC0415 - an extra
     except ImportError:
@@ -200,38 +200,38 @@ def _tiff(path: Path) -> Image:
                 for page in series.pages if page is not None
                 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
             ]  # fmt: skip
-    except Exception:  # noqa: BLE001 - tifffile raises what its parts raise
+    except Exception:  # noqa: BLE001 - tifffile and its codecs raise any error
         raise ImageRefused("its TIFF structure is damaged") from None
     channels = 1
     if axes.endswith("S"):
         shape, channels = shape[:-1], int(shape[-1])
     if dtype is None or not 2 <= len(shape) <= 4 or min(shape) < 1:
-        raise ImageRefused("it has to have two to four dimensions, each of one voxel or more")
+        raise ImageRefused("it must have two to four dimensions, each of at least one voxel")
     if not ends or max(ends) > size:
-        raise ImageRefused("its header says more voxels than the file holds")
+        raise ImageRefused("its header states more voxels than the file contains")
     return Image(path, "tiff", tuple(map(int, shape)), channels, np.dtype(dtype), 0, True)
 
 
 def blocks(image: Image) -> Iterator[bytes]:
-    """Yield the voxels of an MHA or NIfTI image, unpacked, in blocks of whole voxels.
+    """Yield the uncompressed voxels of an MHA or NIfTI image, in blocks of whole voxels.
 
-    No more than the header says is unpacked, and one byte, which tells that there is more.
+    At most one byte more than the header states is decompressed: it shows that there are more.
 
     Raises
     ------
     ImageRefused
         The voxels are damaged.
     """
-    left = image.voxel_bytes + 1
+    remaining = image.voxel_bytes + 1
     rest = b""
     try:
-        for block in _unpacked(image):
-            taken = rest + block[:left]
-            left -= len(block[:left])
-            whole = len(taken) - len(taken) % image.dtype.itemsize
-            yield taken[:whole]
-            rest = taken[whole:]
-            if left <= 0:
+        for block in _decompressed(image):
+            available = rest + block[:remaining]
+            remaining -= len(block[:remaining])
+            end = len(available) - len(available) % image.dtype.itemsize
+            yield available[:end]
+            rest = available[end:]
+            if remaining <= 0:
                 break
     except (OSError, EOFError, zlib.error):
         raise ImageRefused("its compressed voxels are damaged") from None
@@ -239,7 +239,7 @@ def blocks(image: Image) -> Iterator[bytes]:
         yield rest
 
 
-def _unpacked(image: Image) -> Iterator[bytes]:
+def _decompressed(image: Image) -> Iterator[bytes]:
     with opened(image.path) as file:
         if image.form == "nifti" and image.is_compressed:
             with gzip.GzipFile(fileobj=file) as stream:
@@ -265,7 +265,7 @@ def _inflated(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def arrays(image: Image) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield the voxels of an image as flat arrays, or the pages of a TIFF.
+    """Yield the voxels of an image as flat arrays: blocks, or the tiles or strips of a TIFF.
 
     Raises
     ------
@@ -284,11 +284,11 @@ def arrays(image: Image) -> Iterator[np.ndarray[Any, Any]]:
 
 
 MAX_SEGMENT_BYTES = 1 << 30
-"""Unpacked bytes of one tile or strip of a TIFF."""
+"""Largest uncompressed size of a tile or strip of a TIFF, in bytes."""
 
 
 def _tiff_segments(image: Image) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield the tiles or strips of a TIFF, one at a time: an image may be larger than memory."""
+    """Yield the tiles or strips of a TIFF one by one, as an image may be larger than memory."""
     import tifffile  # noqa: PLC0415 - an extra
 
     try:
@@ -300,12 +300,12 @@ def _tiff_segments(image: Image) -> Iterator[np.ndarray[Any, Any]]:
                         yield data.ravel()
     except ImageRefused:
         raise
-    except Exception:  # noqa: BLE001 - tifffile raises what its parts raise
-        raise ImageRefused("its TIFF pages cannot be decoded; pip install imagecodecs?") from None
+    except Exception:  # noqa: BLE001 - tifffile and its codecs raise any error
+        raise ImageRefused("its TIFF pages cannot be decoded; try to install imagecodecs") from None
 
 
 def _require_small_segments(page: Any, itemsize: int) -> None:
-    """Check that no tile or strip of a TIFF claims more memory than it may have."""
+    """Check that no tile or strip of a TIFF exceeds ``MAX_SEGMENT_BYTES``."""
     rows = min(page.rowsperstrip or page.imagelength, page.imagelength)
     sides = page.tile if page.is_tiled else (rows, page.imagewidth)
     if math.prod(sides) * page.samplesperpixel * itemsize > MAX_SEGMENT_BYTES:

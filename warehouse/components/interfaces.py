@@ -1,7 +1,7 @@
-"""Algorithm interfaces: which sockets go in, and which come out.
+"""Algorithm interfaces: the input sockets and output sockets of an algorithm.
 
-In: slugs. Out: an ``Interface``, which is its two sets: asked for again it is the same, and none is
-ever removed. ``chosen`` finds the one that takes exactly the sockets that somebody provides.
+In: slugs. Out: an ``Interface``, which is identified by its two sets: the same sets are the same
+interface. Interfaces are never removed. ``chosen`` selects the interface whose inputs are provided.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Interface:
 
     @property
     def interface_id(self) -> str:
-        """Identity: a digest of both sets."""
+        """Digest of both sets, which identifies the interface."""
         return digest("\n".join([*sorted(self.inputs), "", *sorted(self.outputs)]))[:32]
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Interface:
 
 
 def require_interface(interface: Interface, known: Iterable[str]) -> None:
-    """Check that both sets have sockets that algorithms may have, and share none.
+    """Check that both sets have known sockets only, and share none.
 
     Raises
     ------
@@ -48,9 +48,9 @@ def require_interface(interface: Interface, known: Iterable[str]) -> None:
         raise ComponentError("an interface needs at least one input and one output")
     if both := interface.inputs & interface.outputs:
         raise ComponentError(f"sockets cannot be both input and output: {', '.join(sorted(both))}")
-    offered = set(known)
-    if missing := (interface.inputs | interface.outputs) - offered:
-        raise UnknownSocket(min(missing), offered)
+    available = set(known)
+    if missing := (interface.inputs | interface.outputs) - available:
+        raise UnknownSocket(min(missing), available)
 
 
 def require_distinct(interfaces: Sequence[Interface]) -> None:
@@ -71,7 +71,7 @@ def chosen(interfaces: Sequence[Interface], provided: Iterable[str]) -> Interfac
     Raises
     ------
     ComponentError
-        None is; the message names those there are.
+        There is none; the message lists the inputs of all.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def chosen(interfaces: Sequence[Interface], provided: Iterable[str]) -> Interfac
 
 
 def known_interfaces(root: Path, snapshot: Snapshot | None = None) -> dict[str, Interface]:
-    """Return every interface by its identity."""
+    """Return every interface by its id."""
     rows = ledger.all_rows(root, snapshot, "algorithm_interfaces", "added_at")
     return {
         row["interface_id"]: Interface(frozenset(row["inputs"]), frozenset(row["outputs"]))
@@ -101,25 +101,25 @@ def known_interfaces(root: Path, snapshot: Snapshot | None = None) -> dict[str, 
 def add_interface(
     root: Path, inputs: Iterable[str], outputs: Iterable[str], *, reserved: bool = False
 ) -> Interface:
-    """Return the interface of two sets; it is stored if it is not yet.
+    """Return the interface of two sets, and store it if it is new.
 
-    With ``reserved``, sockets that are reserved for evaluations may be among them.
+    With ``reserved``, sockets that are reserved for evaluations or retired are allowed.
 
     Raises
     ------
     ComponentError, UnknownSocket, WriteFailed
     """
-    made = Interface(frozenset(inputs), frozenset(outputs))
-    require_interface(made, known_sockets(root, for_algorithms=not reserved))
+    interface = Interface(frozenset(inputs), frozenset(outputs))
+    require_interface(interface, known_sockets(root, for_algorithms=not reserved))
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
-        if made.interface_id in known_interfaces(root, base):
+        if interface.interface_id in known_interfaces(root, base):
             return {}
         row: dict[str, Any] = {
-            "interface_id": made.interface_id, "inputs": sorted(made.inputs),
-            "outputs": sorted(made.outputs), "added_at": now(),
+            "interface_id": interface.interface_id, "inputs": sorted(interface.inputs),
+            "outputs": sorted(interface.outputs), "added_at": now(),
         }  # fmt: skip
         return {"algorithm_interfaces": [row]}
 
     ledger.add_rows(root, make, "add interface")
-    return made
+    return interface

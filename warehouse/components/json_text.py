@@ -1,9 +1,9 @@
 """Strict parsing and canonical serialization of JSON values.
 
-In: bytes from anywhere. Out: Python values, or ``ValueRefused``. What readers of JSON disagree
-about is refused: NaN and Infinity, numbers beyond float64, duplicate keys, a byte order mark, text
-that is no UTF-8, and nesting beyond ``MAX_NESTING``. The canonical form has sorted keys and no
-spaces, so that equal values have one digest.
+In: untrusted bytes. Out: Python values, or ``ValueRefused``. Text that JSON parsers read
+differently is refused: NaN and Infinity, numbers beyond float64, duplicate keys, a byte order mark,
+text that is not UTF-8, and nesting beyond ``MAX_NESTING``. The canonical form has sorted keys and
+no spaces, so that equal values have one digest.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
     content
         The text in UTF-8.
     null_not_finite
-        Read NaN, Infinity and -Infinity as null, as Grand Challenge does for outputs of jobs;
-        without it they are refused.
+        Read NaN, Infinity and numbers beyond float64 as null, as Grand Challenge does for outputs
+        of jobs; by default they are refused.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
     def constant(name: str) -> None:
         if not null_not_finite:
             raise ValueRefused(
-                f"it holds {name}, which is no JSON; write null, or ask for null_not_finite"
+                f"it contains {name}, which is not JSON; write null, or use null_not_finite"
             )
 
     def real(text: str) -> float | None:
@@ -54,11 +54,11 @@ def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
         if math.isinf(number):
             if null_not_finite:
                 return None
-            raise ValueRefused("it holds a number beyond what 64 bits can hold")
+            raise ValueRefused("it contains a number beyond the range of float64")
         return number
 
     try:
-        found = json.loads(
+        value = json.loads(
             content.decode(), parse_constant=constant, parse_float=real,
             object_pairs_hook=_without_duplicates,
         )  # fmt: skip
@@ -70,19 +70,19 @@ def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
         raise ValueRefused(_too_deep()) from None
     except json.JSONDecodeError as error:
         raise ValueRefused(
-            f"it is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
     except ValueError:  # an integer of thousands of digits
-        raise ValueRefused("it holds an integer of more digits than are read") from None
-    require_nesting(found)
-    return found
+        raise ValueRefused("it contains an integer with too many digits") from None
+    require_nesting(value)
+    return value
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueRefused("an object has the same key twice")
-    return found
+    return unique
 
 
 def _too_deep() -> str:
@@ -99,16 +99,16 @@ def require_nesting(value: Any, limit: int = MAX_NESTING) -> None:
     level = [value]
     depth = 0
     while level:
-        below: list[Any] = []
+        next_level: list[Any] = []
         for entry in level:
             if isinstance(entry, dict):
-                below += [v for v in entry.values() if isinstance(v, dict | list)]
+                next_level += [v for v in entry.values() if isinstance(v, dict | list)]
             elif isinstance(entry, list):
-                below += [v for v in entry if isinstance(v, dict | list)]
+                next_level += [v for v in entry if isinstance(v, dict | list)]
         depth += 1
         if depth > limit:
             raise ValueRefused(_too_deep())
-        level = below
+        level = next_level
 
 
 def canonical(value: Any) -> str:
@@ -117,7 +117,7 @@ def canonical(value: Any) -> str:
     Raises
     ------
     ValueRefused
-        It is nothing that JSON has, such as a date or an array.
+        JSON cannot represent it, such as a date or an array.
 
     Examples
     --------
@@ -132,12 +132,12 @@ def canonical(value: Any) -> str:
     except RecursionError:
         raise ValueRefused(_too_deep()) from None
     except UnicodeError:
-        raise ValueRefused("a text holds half of a surrogate pair, which is no character") from None
+        raise ValueRefused("a text contains a lone surrogate, which is not a character") from None
     except ValueError:
-        raise ValueRefused("it holds NaN or Infinity, which JSON does not have") from None
+        raise ValueRefused("it contains NaN or Infinity, which JSON does not have") from None
     except TypeError:
         raise ValueRefused(
-            "it holds something that JSON does not have; give lists, objects, texts, numbers, "
+            "it contains something that JSON does not have; use lists, objects, texts, numbers, "
             "true, false and null"
         ) from None
     return text

@@ -1,8 +1,8 @@
 """The 40 kinds of sockets, read from ``sql/rules/kinds.csv``.
 
-In: a code such as ``MPOL``, or its label. Out: ``Kind``. The same table is the view ``kinds``. The
-names by which the older edition of Grand Challenge's ``components.models`` asked for groups of
-kinds answer as well: ``InterfaceKind.interface_type_json()``; the newer one has them in ``groups``.
+In: a code such as ``MPOL``, or its label. Out: ``Kind``. The view ``kinds`` is the same table.
+``groups`` has the groups of kinds by their names in Grand Challenge's ``components.models``, and
+``InterfaceKind`` by those in its older edition: ``InterfaceKind.interface_type_json()``.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from warehouse.sqlfiles import sql_folder
 FILE = "kinds.csv"
 
 SUPER_KINDS = {"I": "Image", "F": "File", "V": "Value"}
-"""What a value of a socket is: an image, a file, or a value in the table."""
+"""Code → label of a super kind: an image, a file, or a value in the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What values of a socket are."""
+    """Kind of the values of a socket."""
 
     code: str
     label: str
     family: str
     """``json``, ``image`` or ``file``."""
     extension: str
-    """How the relative path of a socket ends; empty for images."""
+    """Suffix of the relative path of a socket; empty for images."""
     upload_types: tuple[str, ...]
     """Media types and suffixes that an upload may have; empty for images."""
     may_be_in_database: bool
-    """Whether values may lie in the table itself."""
+    """Whether values may be stored in the table itself."""
     is_shown_alone: bool
     """Mandatory isolation: never shown together with others."""
     is_undisplayable: bool
@@ -43,7 +43,7 @@ class Kind:
     """Whether a value in the table is short enough to be shown in a list."""
     is_thumbnail: bool
     is_panimg: bool
-    """Whether it is an image that a file holds, rather than DICOM."""
+    """Whether it is an image in a file, rather than a DICOM image set."""
     in_old_edition: bool
     item_kind: str
     """Kind of one item of a Multiple* annotation; else empty."""
@@ -72,7 +72,7 @@ class Kind:
 
     @property
     def listing_rank(self) -> int:
-        """Place in listings: JSON, thumbnails, charts, other files, images."""
+        """Sort position in listings: JSON, thumbnails, charts, other files, images."""
         if self.code == "CHART":
             return 3
         if self.is_thumbnail:
@@ -80,7 +80,7 @@ class Kind:
         return {"json": 1, "file": 4, "image": 5}[self.family]
 
     def super_kind(self, *, store_in_database: bool) -> str:
-        """Return ``I``, ``F`` or ``V``.
+        """Return the code of the super kind: ``I``, ``F`` or ``V``.
 
         >>> find_kind("INT").super_kind(store_in_database=False)
         'F'
@@ -91,23 +91,23 @@ class Kind:
 
 
 SHAPE_KINDS = ("2DBB", "DIST", "POIN", "POLY", "LINE", "ANGL", "ELLI", "3ANG")
-"""Kinds of one shape, of which the eight Multiple* kinds hold lists."""
+"""Kinds of a single shape; each of the eight Multiple* kinds is a list of one of them."""
 
 
 @cache
 def kinds() -> dict[str, Kind]:
     """Return every kind by its code, in the order of the table."""
     path = sql_folder() / "rules" / FILE
-    found = {}
+    by_code = {}
     for row in csv.DictReader(io.StringIO(read_text(path))):
         flags = {name: row[name] == "true" for name in _FLAGS}
-        found[row["code"]] = Kind(
+        by_code[row["code"]] = Kind(
             code=row["code"], label=row["label"], family=row["family"],
             extension=row["extension"],
             upload_types=tuple(filter(None, row["upload_types"].split("|"))),
             item_kind=row["item_kind"], items_key=row["items_key"], **flags,
         )  # fmt: skip
-    return found
+    return by_code
 
 
 _FLAGS = (
@@ -135,33 +135,33 @@ def find_kind(name: str) -> Kind:
     raise UnknownKind(name, list(kinds()))
 
 
-def _codes(**wanted: object) -> frozenset[str]:
+def _codes_where(**conditions: object) -> frozenset[str]:
     return frozenset(
         code
         for code, kind in kinds().items()
-        if all(getattr(kind, name) == value for name, value in wanted.items())
+        if all(getattr(kind, name) == value for name, value in conditions.items())
     )
 
 
 @cache
 def groups() -> dict[str, frozenset[str]]:
-    """Return the sets of codes under the names that the newer edition gives them.
+    """Return the groups of kinds: name in the newer edition → codes.
 
     >>> sorted(groups()["undisplayable"])
     ['BIOM', 'CSV', 'NEWCK', 'OBJ', 'ZIP']
     """
     return {
-        "json": _codes(family="json"),
-        "image": _codes(family="image"),
-        "file": _codes(family="file"),
-        "mandatory_isolation": _codes(is_shown_alone=True),
-        "undisplayable": _codes(is_undisplayable=True),
-        "panimg": _codes(is_panimg=True),
+        "json": _codes_where(family="json"),
+        "image": _codes_where(family="image"),
+        "file": _codes_where(family="file"),
+        "mandatory_isolation": _codes_where(is_shown_alone=True),
+        "undisplayable": _codes_where(is_undisplayable=True),
+        "panimg": _codes_where(is_panimg=True),
     }
 
 
 class InterfaceKind:
-    """Sets of kinds by the names of the older edition, which knew 39 kinds.
+    """Groups of kinds by their names in the older edition, which has 39 kinds.
 
     >>> len(InterfaceKind.interface_type_image())
     4
@@ -169,7 +169,7 @@ class InterfaceKind:
 
     @staticmethod
     def _old(group: str) -> frozenset[str]:
-        return groups()[group] & _codes(in_old_edition=True)
+        return groups()[group] & _codes_where(in_old_edition=True)
 
     @staticmethod
     def interface_type_json() -> frozenset[str]:

@@ -1,8 +1,8 @@
-"""Append-only rows of components, and files by their digest.
+"""Append rows of components, and store the files of values by digest.
 
-In: rows made under the writer's lock, from the version they are added to. Out: one commit. Content
-of values lies in ``values/ab/abcd…``, named by its SHA-256: it is copied before it is checked, so
-that what was checked is what is kept, and is named by a version after it reached the disk.
+In: rows computed under the writer lock from the version they are added to. Out: one commit. Files
+of values are ``values/ab/abcd…``, named by their SHA-256. A file is copied before it is validated,
+so that the validated content is stored, and is flushed to disk before a version references it.
 """
 
 from __future__ import annotations
@@ -47,31 +47,31 @@ Rows = list[dict[str, Any]]
 def connected(
     root: Path, snapshot: Snapshot | None = None, tables: Sequence[str] = TABLES
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection with stored tables, those of components, of the newest version."""
-    found = snapshot or delta.snapshot(root)
-    with lent({table: found.paths(table) for table in tables}) as connection:
+    """Yield a connection with stored tables, by default those of components, of one version."""
+    version = snapshot or delta.snapshot(root)
+    with lent({table: version.paths(table) for table in tables}) as connection:
         yield connection
 
 
-def dictionaries(connection: duckdb.DuckDBPyConnection, query: str, *given: Any) -> Rows:
+def dictionaries(connection: duckdb.DuckDBPyConnection, query: str, *parameters: Any) -> Rows:
     """Return the rows of a query as dictionaries."""
-    found: Rows = connection.sql(query, params=list(given)).to_arrow_table().to_pylist()
-    return found
+    rows: Rows = connection.sql(query, params=list(parameters)).to_arrow_table().to_pylist()
+    return rows
 
 
 def all_rows(root: Path, snapshot: Snapshot | None, table: str, order: str) -> Rows:
-    """Return the rows of a stored table that has few, as dictionaries in an order.
+    """Return all rows of a small stored table as dictionaries, sorted.
 
-    What was read is kept for the next time, since parts are never changed, and others have other
-    names: sockets and algorithms are looked up several times in each change.
+    Results are cached by the paths of the parts, which are never changed: each change looks up
+    sockets and algorithms several times.
     """
-    found = snapshot or delta.snapshot(root)
+    version = snapshot or delta.snapshot(root)
     query = f"select * exclude batch from {table} order by {order}"
-    return [dict(row) for row in _read(table, query, tuple(found.paths(table)))]
+    return [dict(row) for row in _cached_rows(table, query, tuple(version.paths(table)))]
 
 
 @lru_cache(maxsize=64)
-def _read(table: str, query: str, parts: tuple[str, ...]) -> Rows:
+def _cached_rows(table: str, query: str, parts: tuple[str, ...]) -> Rows:
     with lent({table: parts}) as connection:
         return dictionaries(connection, query)
 
@@ -80,7 +80,7 @@ def add_rows(
     root: Path, make: Callable[[Snapshot], Mapping[str, Rows | pa.Table]], operation: str,
     staged: Callable[[], Mapping[str, Sequence[Part]]] | None = None,
 ) -> None:  # fmt: skip
-    """Append rows that are computed while the lock is held.
+    """Append rows that are computed under the writer lock.
 
     Parameters
     ----------
@@ -89,10 +89,10 @@ def add_rows(
     make
         Returns the rows of each table, given the version that they are added to.
     operation
-        Name of the commit.
+        Operation that the commit records.
     staged
-        Returns parts that were written before and belong to what ``make`` found new; it is asked
-        after that. The caller holds ``locks.writing`` since they were written.
+        Returns the parts that are already written for the rows that ``make`` added; called after
+        it. The caller has held ``locks.writing`` since they were written.
 
     Raises
     ------
@@ -101,9 +101,9 @@ def add_rows(
     """
     with locks.writing(root), locks.locked(root):
         base = delta.snapshot(root)
-        tables = {name: _table(name, rows) for name, rows in make(base).items()}
-        given = staged() if staged else {}
-        changes = {name: Change(add=list(parts)) for name, parts in given.items() if parts}
+        tables = {name: _as_table(name, rows) for name, rows in make(base).items()}
+        staged_parts = staged() if staged else {}
+        changes = {name: Change(add=list(parts)) for name, parts in staged_parts.items() if parts}
         written: list[tuple[str, Part]] = []
         try:
             for name, table in tables.items():
@@ -121,13 +121,13 @@ def add_rows(
             delta.commit(root, changes, base, operation)
 
 
-def _table(name: str, rows: Rows | pa.Table) -> pa.Table:
+def _as_table(name: str, rows: Rows | pa.Table) -> pa.Table:
     schema = named(name).schema
     return rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
 
 
 def drop_parts(root: Path, parts: Sequence[tuple[str, Part]]) -> None:
-    """Remove parts that no version names."""
+    """Delete parts that no version references."""
     for table, part in parts:
         (layout.table_folder(root, table) / part.path).unlink(missing_ok=True)
 
@@ -136,12 +136,12 @@ def drop_parts(root: Path, parts: Sequence[tuple[str, Part]]) -> None:
 
 
 def values_folder(root: Path) -> Path:
-    """Return the folder of the files of values."""
+    """Return the folder with the files of values."""
     return root / layout.VALUES
 
 
 def value_file(root: Path, sha256: str) -> Path:
-    """Return where the content with a digest lies.
+    """Return the path of the file with a digest.
 
     >>> from pathlib import Path
     >>> value_file(Path("w"), "abcd").as_posix()
@@ -152,9 +152,9 @@ def value_file(root: Path, sha256: str) -> Path:
 
 @contextmanager
 def copied(root: Path, source: IO[bytes]) -> Iterator[tuple[Path, str, int]]:
-    """Copy a stream into the warehouse under no name yet; give the draft, its digest and size.
+    """Copy a stream to a draft in the warehouse; yield its path, digest and size.
 
-    The draft goes when the context ends, unless ``keep`` gave it its name.
+    The draft is deleted when the context ends, unless ``store_file`` renamed it.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def copied(root: Path, source: IO[bytes]) -> Iterator[tuple[Path, str, int]]:
 
 
 def store_file(root: Path, draft: Path, sha256: str) -> None:
-    """Rename a draft to its digest, unless the same content exists.
+    """Rename a draft to its digest, replacing a file of that name.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def store_file(root: Path, draft: Path, sha256: str) -> None:
 
 
 def open_value(root: Path, sha256: str) -> Path:
-    """Return the existing file with a digest.
+    """Return the path of the file with a digest, which must exist.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def open_value(root: Path, sha256: str) -> Path:
     """
     path = value_file(root, sha256)
     if path.is_symlink() or not path.is_file():
-        raise StoreDamaged(root, f"{path.relative_to(root)} is gone, or no file")
+        raise StoreDamaged(root, f"{path.relative_to(root)} is gone, or not a regular file")
     return path
 
 
@@ -219,4 +219,4 @@ def require_digest(path: Path, sha256: str) -> None:
     """
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise ValueRefused("its file is not what it was: the digest differs")
+            raise ValueRefused("its file has changed: the digest differs")

@@ -1,8 +1,8 @@
-"""Newick trees: balanced parentheses, labels, lengths and comments.
+"""Check Newick trees: balanced parentheses, labels, lengths and comments.
 
-In: text. Out: nothing, or why it is no tree. Several trees may follow one another, the last one may
-lack its semicolon, and labels may be missing, as Grand Challenge allows; text that has no
-parentheses at all is refused, unlike Biopython, which reads any words as a tree.
+In: text. Out: nothing, or ``ValueRefused``. As in Grand Challenge, there may be several trees, and
+labels and the last semicolon may be missing. Text without parentheses is refused; Biopython reads
+any words as a tree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LENGTH = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def require_newick(text: str) -> None:
-    """Check that a text is one Newick tree or several.
+    """Check that a text is one or more Newick trees.
 
     Raises
     ------
@@ -37,45 +37,45 @@ def require_newick(text: str) -> None:
     Traceback (most recent call last):
     warehouse.errors.components.ValueRefused: ... a parenthesis is not closed
     """
-    depth = at = trees = 0
-    before = ";"
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise ValueRefused("it is no Newick tree: a quote or a bracket is not closed")
-        at = found.end()
-        kind = found.lastgroup
+    depth = position = trees = 0
+    previous = ";"
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        if token is None:
+            raise ValueRefused("it is not a Newick tree: a quote or a bracket is not closed")
+        position = token.end()
+        kind = token.lastgroup
         if kind is None or kind == "comment":
             continue
-        mark = found[0] if kind == "mark" else kind
-        _require_order(before, mark, found[0], depth)
+        mark = token[0] if kind == "mark" else kind
+        _require_order(previous, mark, token[0], depth)
         if mark == "(":
             trees += depth == 0
             depth += 1
         elif mark == ")":
             depth -= 1
         elif mark == ";" and depth:
-            raise ValueRefused("it is no Newick tree: a parenthesis is not closed")
-        before = mark
+            raise ValueRefused("it is not a Newick tree: a parenthesis is not closed")
+        previous = mark
     if depth:
-        raise ValueRefused("it is no Newick tree: a parenthesis is not closed")
+        raise ValueRefused("it is not a Newick tree: a parenthesis is not closed")
     if not trees:
-        raise ValueRefused("it holds no Newick tree")
+        raise ValueRefused("it contains no Newick tree")
 
 
-def _require_order(before: str, mark: str, text: str, depth: int) -> None:
-    """Check that a mark may follow another."""
+def _require_order(previous: str, mark: str, text: str, depth: int) -> None:
+    """Check that a token may follow the token before it."""
     if mark == "(":
-        fits = before in {";", "(", ","}
+        fits = previous in {";", "(", ","}
     elif mark in {",", ")"}:
-        fits = depth > 0 and before != ":"
+        fits = depth > 0 and previous != ":"
     elif mark == ":":
-        fits = before not in {":", ";"} and depth >= 0
+        fits = previous not in {":", ";"} and depth >= 0
     elif mark == ";":
-        fits = before not in {":", ";"}
-    elif before == ":":
+        fits = previous not in {":", ";"}
+    elif previous == ":":
         fits = mark == "word" and _LENGTH.fullmatch(text) is not None
     else:
-        fits = before in {"(", ",", ")"} and (mark == "quoted" or bool(_WORD.fullmatch(text)))
+        fits = previous in {"(", ",", ")"} and (mark == "quoted" or bool(_WORD.fullmatch(text)))
     if not fits:
-        raise ValueRefused("it is no Newick tree: it is malformed")
+        raise ValueRefused("it is not a Newick tree: it is malformed")

@@ -1,6 +1,6 @@
 """Display settings of segmentations and heat maps: overlay segments and look-up tables.
 
-In: JSON as a user wrote it. Out: the same in one form, or what is wrong with it.
+In: JSON written by a user. Out: the same, normalized, or ``SocketRefused``.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ Segments = list[dict[str, Any]]
 
 _SEGMENT = {"voxel_value": int, "name": str, "visible": bool}
 _INTERPOLATIONS = ("RGB", "HLS", "HLSpos", "HLSneg", "Constant")
-_SMALL = range(-32768, 32768)
+_INT16 = range(-32768, 32768)
 
 
 def checked_segments(segments: Any, *, is_segmentation: bool) -> Segments:
-    """Return the overlay segments of a socket.
+    """Validate and normalize the overlay segments of a socket.
 
     Parameters
     ----------
     segments
-        A list of ``{"voxel_value": 1, "name": "Lung", "visible": true}``. The older edition's
-        ``metric_template`` may be there too.
+        A list of ``{"voxel_value": 1, "name": "Lung", "visible": true}``, optionally with
+        ``metric_template`` of the older edition.
     is_segmentation
-        Whether the socket takes segmentations, which need segments; others have none.
+        Whether the socket is for segmentations, which need segments; others must have none.
 
     Raises
     ------
@@ -45,16 +45,16 @@ def checked_segments(segments: Any, *, is_segmentation: bool) -> Segments:
         )  # fmt: skip
     if len(segments) > MAX_SEGMENTS:
         raise SocketRefused(field, f"has more than {MAX_SEGMENTS} entries")
-    made = [_segment(segment, number) for number, segment in enumerate(segments)]
-    values = [segment["voxel_value"] for segment in made]
+    checked = [_segment(segment, number) for number, segment in enumerate(segments)]
+    values = [segment["voxel_value"] for segment in checked]
     if len(set(values)) != len(values):
         raise SocketRefused(field, "has two entries for one voxel value")
-    known = {*values, 0}
-    if values and max(known) - min(known) + 1 != len(known):
+    all_values = {*values, 0}
+    if values and max(all_values) - min(all_values) + 1 != len(all_values):
         raise SocketRefused(
-            field, "leaves out a voxel value: with 0 they have to follow one another"
+            field, "leaves out a voxel value: together with 0 they have to be consecutive"
         )
-    return made
+    return checked
 
 
 def _segment(segment: Any, number: int) -> dict[str, Any]:
@@ -64,23 +64,23 @@ def _segment(segment: Any, number: int) -> dict[str, Any]:
     value = segment["voxel_value"]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    made = segment | {"voxel_value": value}
+    checked = segment | {"voxel_value": value}
     for key, kind in (*_SEGMENT.items(), ("metric_template", str)):
-        if key in made and (type(made[key]) is not kind):
-            raise SocketRefused(f"{field}.{key}", f"is no {kind.__name__}")
-    return made
+        if key in checked and (type(checked[key]) is not kind):
+            raise SocketRefused(f"{field}.{key}", f"has to be of type {kind.__name__}")
+    return checked
 
 
 def require_extended(before: Segments, after: Segments) -> None:
-    """Check that segments of a socket that has values were only added, shown or hidden.
+    """Check that an edit only adds segments, or shows or hides them, as the socket has values.
 
     Raises
     ------
     SocketRefused
     """
-    now = {segment["voxel_value"]: segment["name"] for segment in after}
+    names = {segment["voxel_value"]: segment["name"] for segment in after}
     for segment in before:
-        if now.get(segment["voxel_value"]) != segment["name"]:
+        if names.get(segment["voxel_value"]) != segment["name"]:
             raise SocketRefused(
                 "overlay_segments",
                 "cannot be changed or removed while values use them; new ones may be added, and "
@@ -89,13 +89,13 @@ def require_extended(before: Segments, after: Segments) -> None:
 
 
 def checked_table(table: Any) -> dict[str, Any]:
-    """Return a look-up table with all of its fields.
+    """Validate a look-up table and add the defaults of missing fields.
 
     Parameters
     ----------
     table
-        ``title``, ``color`` (four numbers an entry: ``[0 0 0 0, 255 0 0 4095]``) and ``alpha``
-        (two an entry); the others of Grand Challenge's look-up tables have defaults.
+        ``title``, ``color`` (four numbers per entry: ``[0 0 0 0, 255 0 0 4095]``) and ``alpha``
+        (two per entry); the other fields of Grand Challenge's look-up tables have defaults.
 
     Raises
     ------
@@ -109,44 +109,44 @@ def checked_table(table: Any) -> dict[str, Any]:
     }  # fmt: skip
     if not isinstance(table, dict) or set(table) - {*defaults, "pk"}:
         raise SocketRefused(field, f"is an object of {', '.join(defaults)}")
-    made: dict[str, Any] = defaults | {k: v for k, v in table.items() if k != "pk"}
-    for name, value in made.items():
+    checked: dict[str, Any] = defaults | {k: v for k, v in table.items() if k != "pk"}
+    for name, value in checked.items():
         if name not in {"range_min", "range_max", "relative"} and not isinstance(value, str):
             raise SocketRefused(f"{field}.{name}", "has to be a text")
-    if not made["title"]:
+    if not checked["title"]:
         raise SocketRefused(f"{field}.title", "must not be empty")
     for name in ("range_min", "range_max"):
-        if type(made[name]) is not int or made[name] not in _SMALL:
+        if type(checked[name]) is not int or checked[name] not in _INT16:
             raise SocketRefused(f"{field}.{name}", "has to be an integer of 16 bits")
-    if type(made["relative"]) is not bool:
+    if type(checked["relative"]) is not bool:
         raise SocketRefused(f"{field}.relative", "has to be true or false")
     for name in ("color_interpolation", "color_interpolation_invert"):
-        if made[name] not in _INTERPOLATIONS:
+        if checked[name] not in _INTERPOLATIONS:
             raise SocketRefused(f"{field}.{name}", f"is one of {', '.join(_INTERPOLATIONS)}")
     for end in ("", "_invert"):
-        color, alpha = made[f"color{end}"], made[f"alpha{end}"]
+        color, alpha = checked[f"color{end}"], checked[f"alpha{end}"]
         if end and not color and not alpha:
             continue
         counts = (
-            _entries(color, 4, f"{field}.color{end}"),
-            _entries(alpha, 2, f"{field}.alpha{end}"),
+            _count_entries(color, 4, f"{field}.color{end}"),
+            _count_entries(alpha, 2, f"{field}.alpha{end}"),
         )
         if counts[0] != counts[1]:
             raise SocketRefused(f"{field}.alpha{end}", "and color have different numbers of points")
-    return made
+    return checked
 
 
-def _entries(text: str, size: int, field: str) -> int:
-    """Return how many entries of some numbers a bracketed list has."""
-    why = f"is written [{' '.join(['n'] * size)}, {' '.join(['n'] * size)}, …]"
+def _count_entries(text: str, size: int, field: str) -> int:
+    """Return the number of entries of a bracketed list, each of ``size`` numbers."""
+    message = f"is written [{' '.join(['n'] * size)}, {' '.join(['n'] * size)}, …]"
     if not re.fullmatch(r"\[[-+0-9.eE ,]*\]", text):
-        raise SocketRefused(field, why)
+        raise SocketRefused(field, message)
     entries = text[1:-1].split(",")
     for entry in entries:
         try:
             numbers = [float(number) for number in entry.split()]
         except ValueError:
-            raise SocketRefused(field, why) from None
+            raise SocketRefused(field, message) from None
         if len(numbers) != size or not all(map(math.isfinite, numbers)):
-            raise SocketRefused(field, why)
+            raise SocketRefused(field, message)
     return len(entries)

@@ -1,8 +1,8 @@
 """Validate the relative path of a socket below /input and /output.
 
-In: a relative path as a user wrote it. Out: nothing, or what is wrong with it. Besides the rules of
-Grand Challenge: one path is never the folder of another, and paths that differ in case or in the
-composition of characters only are one path, as on many disks.
+In: a relative path written by a user. Out: nothing, or ``SocketRefused``. In addition to the rules
+of Grand Challenge, a path must not be a parent of another one, and paths that differ only in case
+or Unicode normalization are equal, as in many file systems.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from warehouse.components.kinds import Kind
 
 RESERVED = ("inputs.json",)
-"""Written beside the inputs by the platform."""
+"""Files that the platform writes beside the inputs."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _FIELD = "relative_path"
 
 
 def require_path(path: str, kind: Kind) -> None:
-    """Check the path of a socket of a kind.
+    """Check the relative path of a socket of a kind.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def require_path(path: str, kind: Kind) -> None:
     if key(path) in map(key, RESERVED):
         raise SocketRefused(_FIELD, f"must not be {RESERVED[0]}, which the platform writes")
     if _UUID.search(path):
-        raise SocketRefused(_FIELD, "must not contain a UUID: they name the folders of jobs")
+        raise SocketRefused(_FIELD, "must not contain a UUID: folders of jobs have such names")
     folder, name = posixpath.split(path)
     if kind.is_image:
         if not path.startswith("images/") or not folder:
@@ -76,23 +76,23 @@ def require_path(path: str, kind: Kind) -> None:
 
 
 def require_apart(path: str, others: Iterable[str]) -> None:
-    """Check that a path neither is another one nor lies within it.
+    """Check that a path neither equals another one, nor contains it or is contained in it.
 
     Raises
     ------
     SocketRefused
     """
-    mine = key(path)
+    key_of_path = key(path)
     for other in others:
-        theirs = key(other)
-        if mine == theirs:
-            raise SocketRefused(_FIELD, "is that of another socket, or differs in case only")
-        if mine.startswith(f"{theirs}/") or theirs.startswith(f"{mine}/"):
+        key_of_other = key(other)
+        if key_of_path == key_of_other:
+            raise SocketRefused(_FIELD, "is that of another socket, or differs only in case")
+        if key_of_path.startswith(f"{key_of_other}/") or key_of_other.startswith(f"{key_of_path}/"):
             raise SocketRefused(_FIELD, "and that of another socket are a folder and a file in it")
 
 
 def key(path: str) -> str:
-    """Return a path as a disk without case and with composed characters has it.
+    """Return a path case-folded and in NFC, for comparison.
 
     >>> key("Foo/BAR.json")
     'foo/bar.json'

@@ -1,8 +1,8 @@
 """JSON Schemas (draft 7) of the JSON kinds.
 
-In: a kind. Out: its schema, as Grand Challenge documents it. Shapes are put together of points,
-names, probabilities and versions; a Multiple* kind holds a list of items that have no version and
-may leave out their type.
+In: a kind. Out: its schema, as Grand Challenge documents it. Schemas of shapes are composed of
+those of points, names, probabilities and versions; a Multiple* kind has a list of items, which have
+no version and need no type.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from warehouse.components.kinds import Kind, find_kind
 Schema = dict[str, Any]
 
 CHART_SCHEMA = "v5.23.0.json.gz"
-"""Vega-Lite 5.23.0 (BSD-3-Clause, licence beside it); see ``vega_lite/ORIGIN.txt``."""
+"""Vega-Lite 5.23.0 (BSD-3-Clause, license beside it); see ``vega_lite/ORIGIN.txt``."""
 
 POINT: Schema = {
     "type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3,
@@ -26,8 +26,8 @@ POINT: Schema = {
 
 
 def _list(items: Schema, count: int | None = None) -> Schema:
-    made: Schema = {"type": "array", "items": items}
-    return made if count is None else made | {"minItems": count, "maxItems": count}
+    schema: Schema = {"type": "array", "items": items}
+    return schema if count is None else schema | {"minItems": count, "maxItems": count}
 
 
 _TEXT: Schema = {"type": "string"}
@@ -78,17 +78,21 @@ def item_schema(code: str) -> Schema:
     ['point']
     """
     shape = SHAPES[code]
-    more = {"name": _TEXT, "type": {"const": find_kind(code).label}, "probability": _PROBABILITY}
-    return _object(shape | more, list(shape))
+    optional = {
+        "name": _TEXT,
+        "type": {"const": find_kind(code).label},
+        "probability": _PROBABILITY,
+    }
+    return _object(shape | optional, list(shape))
 
 
 def head_schema(kind: Kind, properties: Schema) -> Schema:
-    """Return the schema of a Multiple* value with these properties besides name, type, version."""
-    more = {
+    """Return the schema of an annotation with these properties besides name, type and version."""
+    common = {
         "name": _TEXT, "type": {"const": kind.label},
         "version": _object({"major": _STEP, "minor": _STEP}, ["major", "minor"]),
     }  # fmt: skip
-    return _object(properties | more, ["version", "type", *properties])
+    return _object(properties | common, ["version", "type", *properties])
 
 
 _PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
@@ -104,11 +108,11 @@ def kind_schema(code: str) -> Schema:
     kind = find_kind(code)
     if code == "CHART":
         file = resources.files("warehouse.components").joinpath("vega_lite", CHART_SCHEMA)
-        found: Schema = json.loads(gzip.decompress(file.read_bytes()))
-        return found
+        chart: Schema = json.loads(gzip.decompress(file.read_bytes()))
+        return chart
     if code in _PLAIN:
         return _PLAIN[code]
     if kind.item_kind:
         return head_schema(kind, {kind.items_key: _list(item_schema(kind.item_kind))})
-    made = head_schema(kind, SHAPES[code])
-    return made | {"properties": made["properties"] | {"probability": _PROBABILITY}}
+    schema = head_schema(kind, SHAPES[code])
+    return schema | {"properties": schema["properties"] | {"probability": _PROBABILITY}}

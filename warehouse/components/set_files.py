@@ -1,8 +1,9 @@
 """Import and export sets of values: folders, and the JSON of Grand Challenge's API.
 
 In: a folder of ``<item>/<relative_path>``, a list of archive items or of reader-study answers. Out:
-values and a set, in two commits: whatever is refused is named, and nothing of it is stored. JSON of
-the API holds values and, of files, addresses: nothing is fetched, so these are named as missing.
+values in one commit and their set in another; refused values are reported and not stored. The JSON
+of the API has values, but only the URLs of files: these are not downloaded, but reported as
+missing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from warehouse.components.sockets import Socket
 
 LISTING = "archive_items.json"
-"""File of an exported set: its items as Grand Challenge's API gives them."""
+"""File of an exported set: its items in the format of Grand Challenge's API."""
 
 MAX_LISTING = 256 << 20
 
@@ -44,7 +45,7 @@ class Imported:
 
     item: str
     path: str
-    """Where it lies in the item, or the slug of its socket."""
+    """Path in the item, slug of the socket, or id of the question."""
     value_id: str | None
     why_not: str | None
 
@@ -52,21 +53,21 @@ class Imported:
 def import_set(
     root: Path, set_name: str, source: Path, *, by: str = "", keep_going: bool = False
 ) -> list[Imported]:
-    """Read a set from a folder or from JSON.
+    """Import a set from a folder or from JSON.
 
     Parameters
     ----------
     root
         Folder of a warehouse.
     set_name
-        The set that the items are put into; what is in them stays, unless it is replaced.
+        Name of the set; values of its items that are not imported stay.
     source
-        A folder with a folder per item, or a JSON file: a list of archive items. Sockets that are
-        not there are made as the JSON describes them.
+        A folder with a folder per item, or a JSON file: a list of archive items. Sockets that do
+        not exist are created as the JSON describes them, even if values are refused.
     by
-        Who brings them.
+        Who imports them.
     keep_going
-        Take what is valid, and only name the rest.
+        Import the valid values, and only report the others.
 
     Returns
     -------
@@ -77,91 +78,94 @@ def import_set(
     ------
     SourceNotFound
     ValueRefused
-        Something is not valid and ``keep_going`` does not ask for the rest; nothing is stored.
+        A value is invalid, and ``keep_going`` is false; no value is stored.
     """
     if not os.path.exists(source):
         raise SourceNotFound(str(source))
     if source.is_dir():
-        found = list(_of_folder(root, source, by))
+        entries = list(_read_folder(root, source, by))
     else:
-        found = list(_of_listing(root, source, by))
-    checked = _checked(root, found)
-    failed = [one for one in checked if one.why_not]
+        entries = list(_read_items(root, source, by))
+    checked = _validated(root, entries)
+    failed = [result for result in checked if result.why_not]
     if failed and not keep_going:
         raise ValueRefused(
-            f"{len(failed)} of {len(checked)} values of the set are not taken; {failed[0].item}/"
-            f"{failed[0].path}: {failed[0].why_not}"
+            f"{len(failed)} of {len(checked)} values of the set cannot be imported; "
+            f"{failed[0].item}/{failed[0].path}: {failed[0].why_not}"
         )
-    good = [
-        (item, given) for (item, _, given), one in zip(found, checked, strict=True)
-        if one.why_not is None and isinstance(given, Given)
+    valid = [
+        (item, new_value) for (item, _, new_value), result in zip(entries, checked, strict=True)
+        if result.why_not is None and isinstance(new_value, Given)
     ]  # fmt: skip
-    added = iter(add_values(root, [given for _, given in good]))
+    added = iter(add_values(root, [new_value for _, new_value in valid]))
     imported = [
-        one if one.why_not else Imported(one.item, one.path, next(added).value_id, None)
-        for one in checked
+        result if result.why_not else Imported(result.item, result.path, next(added).value_id, None)
+        for result in checked
     ]
     items: dict[str, dict[str, str | None]] = {}
-    good_ids = [one.value_id for one in imported if one.why_not is None]
-    for (item, given), value_id in zip(good, good_ids, strict=True):
-        items.setdefault(item, {})[given.slug] = value_id
+    value_ids = [result.value_id for result in imported if result.why_not is None]
+    for (item, new_value), value_id in zip(valid, value_ids, strict=True):
+        items.setdefault(item, {})[new_value.slug] = value_id
     if items:
         put_items(root, set_name, items, by=by)
     return imported
 
 
-def _checked(root: Path, found: list[_Found]) -> list[Imported]:
-    """Check values without storing them: all together, and each alone if something is wrong."""
-    values = [given for _, _, given in found if isinstance(given, Given)]
+def _validated(root: Path, entries: list[_Entry]) -> list[Imported]:
+    """Validate values without storing them: together, or one by one if any is invalid."""
+    values = [
+        value_or_reason for _, _, value_or_reason in entries if isinstance(value_or_reason, Given)
+    ]
     try:
         add_values(root, values, store=False)
     except (ComponentError, SourceNotFound):
-        return [_tried(root, *one) for one in found]
+        return [_validate_one(root, *entry) for entry in entries]
     return [
-        Imported(item, path, None, given if isinstance(given, str) else None)
-        for item, path, given in found
+        Imported(item, path, None, value_or_reason if isinstance(value_or_reason, str) else None)
+        for item, path, value_or_reason in entries
     ]
 
 
-def _tried(root: Path, item: str, path: str, given: Given | str) -> Imported:
-    """Check one value, without storing it."""
-    if isinstance(given, str):
-        return Imported(item, path, None, given)
+def _validate_one(root: Path, item: str, path: str, value_or_reason: Given | str) -> Imported:
+    """Validate one value without storing it."""
+    if isinstance(value_or_reason, str):
+        return Imported(item, path, None, value_or_reason)
     try:
-        add_values(root, [given], store=False)
+        add_values(root, [value_or_reason], store=False)
     except (ComponentError, SourceNotFound) as error:
         return Imported(item, path, None, str(error))
     return Imported(item, path, None, None)
 
 
-_Found = tuple[str, str, "Given | str"]
-"""Item, path in it, and the value, or why there is none."""
+_Entry = tuple[str, str, "Given | str"]
+"""Item, path in it, and the value, or the reason why there is none."""
 
 
-def _of_folder(root: Path, source: Path, by: str) -> Iterator[_Found]:
+def _read_folder(root: Path, source: Path, by: str) -> Iterator[_Entry]:
     paths = {socket.relative_path: socket for socket in known_sockets(root).values()}
     for item in sorted(entry.name for entry in os.scandir(source)):
         folder = source / item
         if item == LISTING:
             continue
         if folder.is_symlink() or not folder.is_dir():
-            yield item, ".", "it is no folder of an item"
+            yield item, ".", "it is not the folder of an item"
             continue
-        for below, folders, names in os.walk(folder):
+        for subfolder, folders, names in os.walk(folder):
             folders.sort()
             for name in sorted(
-                [*names, *(n for n in folders if (folder / below / n).is_symlink())]
+                [*names, *(n for n in folders if (folder / subfolder / n).is_symlink())]
             ):
-                file = folder / below / name
+                file = folder / subfolder / name
                 path = file.relative_to(folder).as_posix()
-                yield item, path, _given_file(file, path, names, paths, by)
+                yield item, path, _value_of_file(file, path, names, paths, by)
 
 
-def _given_file(
+def _value_of_file(
     file: Path, path: str, names: Sequence[str], paths: dict[str, Socket], by: str
 ) -> Given | str:
+    """Return the value in a file, or the reason why there is none."""
     if file.is_symlink() or not file.is_file():
-        return "it is a link or no file, which is not followed"
+        return "it is a link or not a regular file, and is not read"
     socket = paths.get(path)
     if socket is None:
         socket = paths.get(os.path.dirname(path)) if "/" in path else None
@@ -172,9 +176,9 @@ def _given_file(
     return Given(socket.slug, file=file, added_by=by)
 
 
-def _of_listing(root: Path, source: Path, by: str) -> Iterator[_Found]:
+def _read_items(root: Path, source: Path, by: str) -> Iterator[_Entry]:
     items = read_listing(source)
-    known = known_sockets(root)
+    sockets = known_sockets(root)
     for number, item in enumerate(items):
         name = str(item.get("title") or item.get("pk") or number)
         for entry in item.get("values") or []:
@@ -183,22 +187,23 @@ def _of_listing(root: Path, source: Path, by: str) -> Iterator[_Found]:
                 yield name, "?", "the value names no socket"
                 continue
             slug = str(described["slug"])
-            if slug not in known:
-                known[slug] = _make_socket(root, described, by)
-            yield name, slug, _given_entry(known[slug], entry, by)
+            if slug not in sockets:
+                sockets[slug] = _create_socket(root, described, by)
+            yield name, slug, _value_of_entry(sockets[slug], entry, by)
 
 
-def _given_entry(socket: Socket, entry: dict[str, Any], by: str) -> Given | str:
+def _value_of_entry(socket: Socket, entry: dict[str, Any], by: str) -> Given | str:
+    """Return the value in an entry of JSON, or the reason why there is none."""
     for key in ("file", "image"):
         if entry.get(key):
-            return f"its {key} is on the platform: download it, and import the folder"
+            return f"its {key} is on the platform; download it, and import the folder"
     if socket.super_kind == "V":
         return Given(socket.slug, entry.get("value"), added_by=by)
-    return "it holds neither a value nor a file"
+    return "it has neither a value nor a file"
 
 
 def read_listing(source: Path) -> list[dict[str, Any]]:
-    """Return a list of objects from a JSON file: as it is, or under ``results`` as pages have it.
+    """Read a list of objects from a JSON file: the top level, or ``results`` as in pages.
 
     Raises
     ------
@@ -207,34 +212,34 @@ def read_listing(source: Path) -> list[dict[str, Any]]:
     with opened(source) as file:
         content = file.read(MAX_LISTING + 1)
     if len(content) > MAX_LISTING:
-        raise ValueRefused(f"a listing may have {MAX_LISTING >> 20} MiB")
-    found = json_text.parse(content)
-    if isinstance(found, dict) and "results" in found:
-        found = found["results"]
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise ValueRefused("it is no list of objects, as Grand Challenge's API gives them")
-    return found
+        raise ValueRefused(f"a listing may have at most {MAX_LISTING >> 20} MiB")
+    entries = json_text.parse(content)
+    if isinstance(entries, dict) and "results" in entries:
+        entries = entries["results"]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueRefused("it is not a list of objects, as Grand Challenge's API returns")
+    return entries
 
 
-def _make_socket(root: Path, described: dict[str, Any], by: str) -> Socket:
-    """Make the socket that the JSON of the API describes."""
-    given = {
+def _create_socket(root: Path, described: dict[str, Any], by: str) -> Socket:
+    """Create the socket that the JSON of the API describes."""
+    fields = {
         name: described[name]
         for name in ("title", "description", "relative_path", "overlay_segments", "look_up_table")
         if described.get(name) is not None
     }
     kind = find_kind(str(described.get("kind", "")))
-    given |= {"kind": kind.code, "store_in_database": described.get("super_kind") == "Value"}
-    if given["store_in_database"]:
-        given["default_value"] = described.get("default_value")
-    return create_socket(root, given, by=by, slug=str(described["slug"]))
+    fields |= {"kind": kind.code, "store_in_database": described.get("super_kind") == "Value"}
+    if fields["store_in_database"]:
+        fields["default_value"] = described.get("default_value")
+    return create_socket(root, fields, by=by, slug=str(described["slug"]))
 
 
 def import_answers(
     root: Path, source: Path, sockets: dict[str, str], *, series: dict[str, str] | None = None,
     keep_going: bool = False,
 ) -> list[Imported]:  # fmt: skip
-    """Read the answers of a reader study, as Grand Challenge's API lists them.
+    """Import the answers of a reader study, as Grand Challenge's API lists them.
 
     Parameters
     ----------
@@ -243,62 +248,69 @@ def import_answers(
     source
         JSON: a list of answers with ``answer``, ``creator``, ``display_set``, ``question``.
     sockets
-        Question (its address, or the id at the end of it) → slug of the socket of its answers.
+        Question (its URL, or the id at the end of it) → slug of the socket of its answers.
     series
         Display set (likewise) → SeriesInstanceUID that its answers are about.
     keep_going
-        Take what is valid, and only name the rest.
+        Import the valid values, and only report the others.
 
     Returns
     -------
     list of Imported
-        One for each answer; answers to other questions are named too.
+        One for each answer; answers to questions without a socket have a reason.
 
     Raises
     ------
     ValueRefused
     """
-    found: list[_Found] = []
+    entries: list[_Entry] = []
     for number, answer in enumerate(read_listing(source)):
-        slug = sockets.get(_last(answer.get("question"))) or sockets.get(
+        slug = sockets.get(_id_of_url(answer.get("question"))) or sockets.get(
             str(answer.get("question"))
         )
-        shown = answer.get("display_set")
-        about = (series or {}).get(_last(shown)) or (series or {}).get(str(shown))
-        name = _last(answer.get("pk") or number)
-        given: Given | str = "no socket was named for its question"
+        display_set = answer.get("display_set")
+        about = (series or {}).get(_id_of_url(display_set)) or (series or {}).get(str(display_set))
+        answer_id = _id_of_url(answer.get("pk") or number)
+        value_or_reason: Given | str = "no socket was given for its question"
         if slug is not None:
-            given = Given(
+            value_or_reason = Given(
                 slug, answer.get("answer"), about="series" if about else None, about_key=about,
                 added_by=str(answer.get("creator") or ""), tool="grand-challenge",
             )  # fmt: skip
-        found.append((name, _last(answer.get("question")), given))
-    checked = _checked(root, found)
-    failed = [one for one in checked if one.why_not]
+        entries.append((answer_id, _id_of_url(answer.get("question")), value_or_reason))
+    checked = _validated(root, entries)
+    failed = [result for result in checked if result.why_not]
     if failed and not keep_going:
         raise ValueRefused(
-            f"{len(failed)} of {len(checked)} answers are not taken; answer {failed[0].item}: "
+            f"{len(failed)} of {len(checked)} answers cannot be imported; answer {failed[0].item}: "
             f"{failed[0].why_not}"
         )
-    good = [g for (_, _, g), one in zip(found, checked, strict=True) if one.why_not is None]
-    added = iter(add_values(root, [given for given in good if isinstance(given, Given)]))
+    valid = [
+        g for (_, _, g), result in zip(entries, checked, strict=True) if result.why_not is None
+    ]
+    added = iter(
+        add_values(
+            root,
+            [value_or_reason for value_or_reason in valid if isinstance(value_or_reason, Given)],
+        )
+    )
     return [
-        one if one.why_not else Imported(one.item, one.path, next(added).value_id, None)
-        for one in checked
+        result if result.why_not else Imported(result.item, result.path, next(added).value_id, None)
+        for result in checked
     ]
 
 
-def _last(address: Any) -> str:
-    """Return the id at the end of an address.
+def _id_of_url(address: Any) -> str:
+    """Return the id at the end of a URL.
 
-    >>> _last("https://example.org/api/v1/question/12/")
+    >>> _id_of_url("https://example.org/api/v1/question/12/")
     '12'
     """
     return str(address).rstrip("/").rsplit("/", 1)[-1]
 
 
 def export_set(root: Path, set_name: str, target: Path) -> int:
-    """Write a set as a folder: ``<item>/<relative_path>``, and its listing.
+    """Export a set as a folder with ``<item>/<relative_path>`` and a listing.
 
     Returns
     -------
@@ -308,13 +320,13 @@ def export_set(root: Path, set_name: str, target: Path) -> int:
     Raises
     ------
     ComponentError
-        The set is empty, or the name of an item is no name of a folder.
+        The set is empty, or a folder cannot have the name of an item.
     TargetExists, ExportFailed
     """
     refuse_existing(target)
     rows = set_rows(root, set_name)
     if not rows:
-        raise ComponentError(f"there is nothing in a set {set_name!r}")
+        raise ComponentError(f"there is no set {set_name!r}, or it is empty")
     sockets = known_sockets(root)
     items: dict[str, list[dict[str, Any]]] = {}
     with draft_of(target) as draft:
@@ -323,8 +335,8 @@ def export_set(root: Path, set_name: str, target: Path) -> int:
             item, socket = row["item"], sockets[row["slug"]]
             if item != os.path.basename(item) or item in {".", "..", LISTING} or "\0" in item:
                 raise ComponentError(f"an item named {item!r} cannot be a folder")
-            written = _write(root, row, socket, draft / item)
-            items.setdefault(item, []).append(_entry(row, socket, written))
+            written = _write_value(root, row, socket, draft / item)
+            items.setdefault(item, []).append(_listing_entry(row, socket, written))
         listing: list[dict[str, Any]] = [
             {"pk": item, "archive": set_name, "title": item, "values": values,
              "hanging_protocol": None, "optional_hanging_protocols": [], "view_content": {}}
@@ -336,15 +348,15 @@ def export_set(root: Path, set_name: str, target: Path) -> int:
 
 
 def set_rows(root: Path, set_name: str) -> list[dict[str, Any]]:
-    """Return what is in a set now, in the order of listings."""
+    """Return the current values of a set, sorted as in listings."""
     ranks = {slug: s.listing_rank for slug, s in known_sockets(root).items()}
     with ledger.connected(root) as connection:
         rows = ledger.dictionaries(connection, statement("set_values", "components"), set_name)
     return sorted(rows, key=lambda row: (row["item"], ranks[row["slug"]], row["slug"]))
 
 
-def _write(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str | None:
-    """Write one value into the folder of its item; return where, if it is a file."""
+def _write_value(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str | None:
+    """Write one value to the folder of its item; return its relative path if it is a file."""
     if row["form"] == "series":
         return None
     target = folder / socket.relative_path
@@ -360,7 +372,7 @@ def _write(root: Path, row: dict[str, Any], socket: Socket, folder: Path) -> str
 
 
 def _suffix(root: Path, value_id: str) -> str:
-    """Return how the name of an image ends: as that of the file that was added."""
+    """Return the suffix of the file that an image was added from; ``.mha`` if it is unknown."""
     with ledger.connected(root) as connection:
         names = connection.execute(
             "select min(file_name) from value_uses where value_id = $1", [value_id]
@@ -369,7 +381,7 @@ def _suffix(root: Path, value_id: str) -> str:
     return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), ".mha")
 
 
-def _entry(row: dict[str, Any], socket: Socket, written: str | None) -> dict[str, Any]:
+def _listing_entry(row: dict[str, Any], socket: Socket, written: str | None) -> dict[str, Any]:
     described = socket.serialized()
     is_image = row["form"] in {"image", "series"}
     return {

@@ -1,8 +1,8 @@
 """Sets of values: archives of items, reader studies of display sets.
 
-In: a set, an item, and a value for each socket. Out: rows of ``value_set_entries``; what is in a
-set now is the view ``value_sets``. An item has one value of a socket; putting another one in
-replaces it, putting None takes it out.
+In: a set, an item, and a value for each socket. Out: rows of ``value_set_entries``; the view
+``value_sets`` has the current values. An item has at most one value per socket: another value
+replaces it, None removes it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def put(
     root: Path, set_name: str, item: str, values: Mapping[str, str | None], *, by: str = "",
     replace: bool = False, allowed: Iterable[str] | None = None,
 ) -> int:  # fmt: skip
-    """Put values into one item of a set; see ``put_items``.
+    """Set the values of one item of a set; see ``put_items``.
 
     Returns
     -------
     int
-        Number of values that were put in or taken out.
+        Number of values that were set or removed.
     """
     return put_items(root, set_name, {item: values}, by=by, replace=replace, allowed=allowed)
 
@@ -45,20 +45,20 @@ def put_items(
     root: Path, set_name: str, items: Mapping[str, Mapping[str, str | None]], *, by: str = "",
     replace: bool = False, allowed: Iterable[str] | None = None,
 ) -> int:  # fmt: skip
-    """Put values into items of a set, in one commit.
+    """Set the values of items of a set, in one commit.
 
     Parameters
     ----------
     root
         Folder of a warehouse.
     set_name
-        Name of the set; it exists as soon as something is in it.
+        Name of the set, which is created with its first value.
     items
-        Item → socket → id of a value, or None to take out the one that is there.
+        Item → socket → id of a value, or None to remove the current one.
     by
-        Who does it.
+        Who makes the change.
     replace
-        Take out what is in these items and not named; without it, it stays.
+        Remove all other values of these items, which are kept by default.
     allowed
         Slugs of the sockets that items of this set may have; any by default.
 
@@ -67,11 +67,13 @@ def put_items(
     ComponentError
         A name is empty or too long, or a socket is not allowed.
     UnknownValue
-        A value is not there, or is of another socket.
+        A value does not exist, or is of another socket.
     """
     for name in (set_name, *items):
         if not name.strip() or len(name) > MAX_NAME or any(ord(c) < 32 for c in name):
-            raise ComponentError(f"names of sets and items have 1 to {MAX_NAME} printed characters")
+            raise ComponentError(
+                f"names of sets and items have 1 to {MAX_NAME} printable characters"
+            )
     if allowed is not None:
         unwanted = {slug for values in items.values() for slug in values} - set(allowed)
         if unwanted:
@@ -106,23 +108,24 @@ def _changes(
     items: Mapping[str, Mapping[str, str | None]], current: Mapping[tuple[str, str], str | None],
     *, replace: bool,
 ) -> dict[tuple[str, str], str | None]:  # fmt: skip
-    wanted: dict[tuple[str, str], str | None] = {
+    """Return the entries that differ from the current values; None removes a value."""
+    new_values: dict[tuple[str, str], str | None] = {
         (item, slug): value for item, values in items.items() for slug, value in values.items()
     }
     if replace:
-        wanted = {**{key: None for key in current if key[0] in items}, **wanted}
-    return {key: value for key, value in wanted.items() if current.get(key) != value}
+        new_values = {**{key: None for key in current if key[0] in items}, **new_values}
+    return {key: value for key, value in new_values.items() if current.get(key) != value}
 
 
 def _require_values(connection: Any, items: Mapping[str, Mapping[str, str | None]]) -> None:
-    wanted = {
+    pairs = {
         (value, slug)
         for values in items.values() for slug, value in values.items() if value is not None
     }  # fmt: skip
-    found = connection.execute(
+    known = connection.execute(
         "select value_id, slug from socket_values where value_id in (select unnest($1))",
-        [sorted({value for value, _ in wanted})],
+        [sorted({value for value, _ in pairs})],
     ).fetchall()
-    missing = wanted - set(found)
+    missing = pairs - set(known)
     if missing:
-        raise UnknownValue(f"{len(missing)} of the values are not there, or of another socket")
+        raise UnknownValue(f"{len(missing)} of the values do not exist, or are of another socket")

@@ -1,8 +1,8 @@
-"""The sockets of a warehouse: read, made, edited and retired.
+"""Read, create, edit and retire the sockets of a warehouse.
 
-In: the folder of a warehouse. Out: ``Socket``s. Rules stand in ``warehouse.components.sockets``;
-here the newest versions are looked up under the writer's lock, so that two who make one socket at a
-time do not both succeed.
+In: the folder of a warehouse. Out: ``Socket``s. ``warehouse.components.sockets`` has the rules.
+They are applied to the newest versions under the writer lock, so that of two processes that create
+the same socket only one succeeds.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _NULLABLE = frozenset({"default_value", "example_value", "look_up_table"})
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What an edit made, and what it means for the values that exist."""
+    """Result of an edit: the new version, and the validation of existing values."""
 
     socket: Socket
     report: list[Checked]
-    """Values of the socket, each checked by the new version."""
+    """Values of the socket, validated against the new version if schema or segments changed."""
 
     @property
     def failing(self) -> list[Checked]:
-        """Values that the new version would refuse."""
+        """Values that are invalid in the new version."""
         return [checked for checked in self.report if checked.why_not]
 
 
@@ -51,25 +51,25 @@ def known_sockets(
     root
         Folder of a warehouse.
     snapshot
-        The version to look at; the newest by default.
+        Version of the warehouse; the newest by default.
     for_algorithms
-        Leave out those that are not offered as inputs and outputs of algorithms, or are retired.
+        Leave out sockets that are reserved or retired: algorithms cannot use them.
 
     Raises
     ------
     NotAWarehouse
     """
     require(root)
-    found = {socket.slug: socket for socket in default_sockets()}
+    sockets = {socket.slug: socket for socket in default_sockets()}
     for socket in _versions(root, snapshot):
-        found[socket.slug] = socket
+        sockets[socket.slug] = socket
     if not for_algorithms:
-        return found
-    return {s.slug: s for s in found.values() if not (s.is_reserved or s.is_retired)}
+        return sockets
+    return {s.slug: s for s in sockets.values() if not (s.is_reserved or s.is_retired)}
 
 
 def find_socket(root: Path, slug: str, version: int | None = None) -> Socket:
-    """Return a socket, in its newest version or another.
+    """Return a version of a socket, by default the newest.
 
     Raises
     ------
@@ -80,11 +80,11 @@ def find_socket(root: Path, slug: str, version: int | None = None) -> Socket:
         raise UnknownSocket(slug, known)
     if version is None or known[slug].version == version:
         return known[slug]
-    every = [*default_sockets(), *_versions(root, None)]
-    found = [s for s in every if s.slug == slug and s.version == version]
-    if not found:
+    versions = [*default_sockets(), *_versions(root, None)]
+    matching = [s for s in versions if s.slug == slug and s.version == version]
+    if not matching:
         raise UnknownSocket(f"{slug}, version {version}", ())
-    return found[0]
+    return matching[0]
 
 
 def _versions(root: Path, snapshot: Snapshot | None) -> list[Socket]:
@@ -93,8 +93,8 @@ def _versions(root: Path, snapshot: Snapshot | None) -> list[Socket]:
 
 
 def _from_row(row: Mapping[str, Any]) -> Socket:
-    read = {name: None if row[name] is None else json.loads(row[name]) for name in _AS_JSON}
-    return Socket(**{**row, **read})
+    parsed = {name: None if row[name] is None else json.loads(row[name]) for name in _AS_JSON}
+    return Socket(**{**row, **parsed})
 
 
 def _to_row(socket: Socket) -> dict[str, Any]:
@@ -108,22 +108,22 @@ def _to_row(socket: Socket) -> dict[str, Any]:
 def create_socket(
     root: Path, given: Mapping[str, Any], *, by: str = "", slug: str | None = None
 ) -> Socket:
-    """Make a socket; see ``sockets.new_socket``.
+    """Create a socket; see ``sockets.new_socket``.
 
     Raises
     ------
     SocketRefused, SchemaRefused, UnknownKind, WriteFailed
     """
     require(root)
-    new_socket(given, known_sockets(root), by, slug)  # slow checks, before anyone has to wait
-    made: list[Socket] = []
+    new_socket(given, known_sockets(root), by, slug)  # slow checks, before the lock
+    created: list[Socket] = []
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
-        made.append(new_socket(given, known_sockets(root, base), by, slug))
-        return {"socket_versions": [_to_row(made[-1])]}
+        created.append(new_socket(given, known_sockets(root, base), by, slug))
+        return {"socket_versions": [_to_row(created[-1])]}
 
     ledger.add_rows(root, make, "create socket")
-    return made[-1]
+    return created[-1]
 
 
 def edit_socket(
@@ -132,7 +132,7 @@ def edit_socket(
 ) -> Edited:  # fmt: skip
     """Add the next version of a socket.
 
-    Values that exist are checked by it first. They keep the version by which they were accepted.
+    Existing values are validated against it first. They keep the version that accepted them.
 
     Parameters
     ----------
@@ -145,14 +145,14 @@ def edit_socket(
     by
         Who edits it.
     even_if_values_fail
-        Add the version although some values that exist are not valid by it.
+        Add the version even if existing values are invalid in it.
 
     Raises
     ------
     UnknownSocket, SocketRefused, SchemaRefused
     """
     before = find_socket(root, slug)
-    after = _next(root, None, before, changes, by)
+    after = _next_version(root, None, before, changes, by)
     report: list[Checked] = []
     if after.schema != before.schema or after.overlay_segments != before.overlay_segments:
         report = check_stored(root, after)
@@ -160,26 +160,27 @@ def edit_socket(
     if failing and not even_if_values_fail:
         raise SocketRefused(
             "schema",
-            f"would not accept {len(failing)} of {len(report)} values that exist: value "
-            f"{failing[0].value_id}: {failing[0].path}: {failing[0].why_not}. Change it, or say "
+            f"would not accept {len(failing)} of {len(report)} existing values: value "
+            f"{failing[0].value_id}: {failing[0].path}: {failing[0].why_not}. Change it, or use "
             "--even-if-values-fail",
         )
-    made: list[Socket] = []
+    edited: list[Socket] = []
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows]:
         current = known_sockets(root, base)[slug]
         if current.version != before.version:
-            raise SocketRefused(slug, "was edited by somebody else at the same time; look again")
-        made.append(_next(root, base, current, changes, by))
-        return {"socket_versions": [_to_row(made[-1])]}
+            raise SocketRefused(slug, "was edited by another process meanwhile; read it again")
+        edited.append(_next_version(root, base, current, changes, by))
+        return {"socket_versions": [_to_row(edited[-1])]}
 
     ledger.add_rows(root, make, "edit socket")
-    return Edited(made[-1], report)
+    return Edited(edited[-1], report)
 
 
-def _next(
+def _next_version(
     root: Path, base: Snapshot | None, socket: Socket, changes: Mapping[str, Any], by: str
 ) -> Socket:
+    """Return the next version of a socket, which is not stored."""
     with ledger.connected(root, base) as connection:
         used = connection.execute(
             "select count(*) from socket_values where slug = $1", [socket.slug]

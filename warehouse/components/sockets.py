@@ -1,8 +1,8 @@
 """``Socket``: a type of values, with its kind, path, schema and display settings.
 
-In: fields as a user wrote them, and the sockets that are there. Out: a ``Socket``, checked by every
-rule, or ``SocketRefused``. Nothing is stored here (see ``warehouse.components.ledger``): an edit
-gives the next version of a socket, and versions are never changed.
+In: fields written by a user, and the existing sockets. Out: a validated ``Socket``, or
+``SocketRefused``. Nothing is stored here (see ``warehouse.components.socket_store``). An edit makes
+the next version of a socket; versions are never changed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Socket:
 
     slug: str
     pk: int
-    """Number that does not change, as Grand Challenge's API has one."""
+    """Permanent number, as in Grand Challenge's API."""
     version: int
-    """From 1; an edit makes the next one. The default sockets have 0."""
+    """Counted from 1, incremented by each edit; 0 for default sockets."""
     title: str
     description: str
     kind: str
@@ -50,7 +50,7 @@ class Socket:
     overlay_segments: list[dict[str, Any]] = field(default_factory=list)
     look_up_table: dict[str, Any] | None = None
     is_retired: bool = False
-    """Takes no new values; its path and title stay taken."""
+    """Whether it accepts no new values; its path and title remain reserved."""
     edited_at: dt.datetime = _EPOCH
     """UTC."""
     edited_by: str = ""
@@ -67,22 +67,22 @@ class Socket:
 
     @property
     def listing_rank(self) -> int:
-        """Place in listings, then by slug."""
+        """Sort position in listings; sockets of equal position are sorted by slug."""
         return self.of_kind.listing_rank
 
     @property
     def is_reserved(self) -> bool:
-        """Whether it is no input or output of algorithms."""
+        """Whether it cannot be chosen as input or output of algorithms."""
         return self.slug in reserved()
 
     @property
     def example(self) -> Any:
-        """A value that it takes: its own example, else that of its kind; None if it is no JSON."""
+        """Example value: that of the socket, else of its kind; None if the kind is not JSON."""
         return EXAMPLES.get(self.kind) if self.example_value is None else self.example_value
 
     @property
     def needs_value(self) -> bool:
-        """Whether it has to have a value where it is asked for: null or false may do for some."""
+        """Whether a value must be provided; not for BOOL, or if null is a valid value."""
         if self.super_kind != "V":
             return True
         if self.kind == "BOOL":
@@ -94,7 +94,7 @@ class Socket:
         return False
 
     def serialized(self) -> dict[str, Any]:
-        """Return the ten keys that Grand Challenge's API gives of a socket."""
+        """Return the ten keys of a socket in Grand Challenge's API."""
         return {
             "title": self.title,
             "description": self.description,
@@ -116,7 +116,7 @@ DEFAULTS_FILE = "sockets.csv"
 def default_sockets() -> tuple[Socket, ...]:
     """Return the seven sockets that every warehouse has.
 
-    The paths of the first two are older than the rules of today: no new socket may have them.
+    The paths of the first two violate the current rules: no new socket may have them.
     """
     return tuple(
         Socket(
@@ -130,7 +130,7 @@ def default_sockets() -> tuple[Socket, ...]:
 
 @cache
 def reserved() -> frozenset[str]:
-    """Return the slugs that are not offered as inputs and outputs of algorithms."""
+    """Return the slugs that cannot be chosen as inputs and outputs of algorithms."""
     return frozenset(row["slug"] for row in _default_rows() if row["is_reserved"] == "true")
 
 
@@ -139,18 +139,18 @@ def _default_rows() -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(read_text(path))))
 
 
-_GIVEN = frozenset(
+_SETTABLE = frozenset(
     {
         "title", "description", "kind", "relative_path", "store_in_database", "schema",
         "default_value", "example_value", "overlay_segments", "look_up_table",
     }
 )  # fmt: skip
 FIXED = frozenset({"relative_path", "store_in_database"})
-"""What is decided once: values and algorithms rely on it."""
+"""Fields that cannot be edited, as values and algorithms depend on them."""
 
 
 def slug_of(title: str) -> str:
-    """Return a title as part of an address.
+    """Convert a title to a slug for URLs.
 
     >>> slug_of("Lung nodule: volume (mm³)")
     'lung-nodule-volume-mm3'
@@ -162,42 +162,44 @@ def slug_of(title: str) -> str:
 def new_socket(
     given: Mapping[str, Any], known: Mapping[str, Socket], by: str = "", slug: str | None = None
 ) -> Socket:
-    """Return a socket from its fields.
+    """Return a new socket with the given fields.
 
     Parameters
     ----------
     given
-        ``title``, ``kind`` (code or label) and ``relative_path``; and what else ``Socket`` has.
-        ``store_in_database`` is true where the kind may be, unless said otherwise.
+        ``title``, ``kind`` (code or label) and ``relative_path``; other fields are optional.
+        ``store_in_database`` is true by default if the kind allows it.
     known
-        The newest version of every socket that is there, by slug.
+        The newest version of every existing socket, by slug.
     by
-        Who makes it.
+        Who creates it.
     slug
-        Identity, of a socket that has one elsewhere; else it is made of the title.
+        Slug of a socket that comes from elsewhere; by default it is derived from the title.
 
     Raises
     ------
     SocketRefused, SchemaRefused, UnknownKind
     """
-    _require_fields(given, _GIVEN)
+    _require_fields(given, _SETTABLE)
     missing = [name for name in ("title", "kind", "relative_path") if not given.get(name)]
     if missing:
         raise SocketRefused(missing[0], "is missing")
     kind = find_kind(given["kind"])
     slug = _free_slug(given["title"] if slug is None else slug, known)
-    made = Socket(
+    socket = Socket(
         slug=slug, pk=max((s.pk for s in known.values()), default=0) + 1, version=1,
         title=given["title"], description="", kind=kind.code, relative_path="",
         store_in_database=kind.may_be_in_database, edited_at=_now(), edited_by=by,
     )  # fmt: skip
     given = {**given, "kind": kind.code}
-    made = replace(made, **given)
-    paths.require_path(made.relative_path, kind)
+    socket = replace(socket, **given)
+    paths.require_path(socket.relative_path, kind)
     # The two legacy paths are parents of all others.
-    taken = [s.relative_path for s in known.values() if s.relative_path not in {"", "images"}]
-    paths.require_apart(made.relative_path, taken)
-    return _checked(made, known)
+    existing_paths = [
+        s.relative_path for s in known.values() if s.relative_path not in {"", "images"}
+    ]
+    paths.require_apart(socket.relative_path, existing_paths)
+    return _validated(socket, known)
 
 
 def edited_socket(
@@ -215,62 +217,63 @@ def edited_socket(
     known
         The newest version of every socket, by slug.
     is_used
-        Whether values of it exist; then its kind stays, and overlay segments are only added.
+        Whether it has values: then its kind is fixed, and overlay segments may only be added.
     by
-        Who changes it.
+        Who edits it.
 
     Raises
     ------
     SocketRefused, SchemaRefused, UnknownKind
     """
-    _require_fields(changes, _GIVEN | {"is_retired"})
+    _require_fields(changes, _SETTABLE | {"is_retired"})
     if socket.version == 0 and set(changes) != {"is_retired"}:
         raise SocketRefused(
-            socket.slug, "is a default socket, which cannot be edited; make another"
+            socket.slug, "is a default socket, which cannot be edited; create another one"
         )
     if "kind" in changes:
         changes = {**changes, "kind": find_kind(changes["kind"]).code}
-    made = replace(
+    edited = replace(
         socket, **changes, version=socket.version + 1, edited_at=_now(), edited_by=by
     )  # fmt: skip
     for name in sorted(FIXED):
-        if getattr(made, name) != getattr(socket, name):
-            raise SocketRefused(name, "cannot be changed once a socket exists; make another socket")
-    if made.kind != socket.kind:
+        if getattr(edited, name) != getattr(socket, name):
+            raise SocketRefused(name, "cannot be changed once a socket exists; create another one")
+    if edited.kind != socket.kind:
         if is_used:
             raise SocketRefused("kind", "cannot be changed while values of the socket exist")
-        paths.require_path(made.relative_path, made.of_kind)
+        paths.require_path(edited.relative_path, edited.of_kind)
     others = {slug: other for slug, other in known.items() if slug != socket.slug}
-    made = _checked(made, others)
+    edited = _validated(edited, others)
     if is_used:
-        overlays.require_extended(socket.overlay_segments, made.overlay_segments)
-    return made
+        overlays.require_extended(socket.overlay_segments, edited.overlay_segments)
+    return edited
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
 
 
-def _require_fields(given: Mapping[str, Any], allowed: frozenset[str]) -> None:
-    unknown = set(given) - allowed
+def _require_fields(fields: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    unknown = set(fields) - allowed
     if unknown:
         raise SocketRefused(
-            min(unknown), f"is no field that can be given; there are {', '.join(sorted(allowed))}"
+            min(unknown), f"is not a field of sockets; fields are {', '.join(sorted(allowed))}"
         )
     texts = ("title", "description", "kind", "relative_path")
-    wrong = [name for name in texts if not isinstance(given.get(name, ""), str)]
-    if wrong:
-        raise SocketRefused(wrong[0], "has to be a text")
+    invalid = [name for name in texts if not isinstance(fields.get(name, ""), str)]
+    if invalid:
+        raise SocketRefused(invalid[0], "has to be a text")
     flags = ("store_in_database", "is_retired")
-    wrong = [name for name in flags if not isinstance(given.get(name, True), bool)]
-    if wrong:
-        raise SocketRefused(wrong[0], "has to be true or false")
+    invalid = [name for name in flags if not isinstance(fields.get(name, True), bool)]
+    if invalid:
+        raise SocketRefused(invalid[0], "has to be true or false")
 
 
 def _free_slug(title: str, known: Mapping[str, Socket]) -> str:
+    """Return the slug of a title, with a number if it is taken."""
     slug = slug_of(title)
     if not slug:
-        raise SocketRefused("title", "needs a Latin letter or a digit: the slug is made of them")
+        raise SocketRefused("title", "needs a Latin letter or a digit for the slug")
     free, number = slug, 2
     while free in known:
         free = f"{slug}-{number}"
@@ -278,33 +281,37 @@ def _free_slug(title: str, known: Mapping[str, Socket]) -> str:
     return free
 
 
-def _checked(made: Socket, others: Mapping[str, Socket]) -> Socket:
-    """Check a socket as a whole and return it with lists and tables in one form."""
-    kind = made.of_kind
-    if not made.title.strip() or len(made.title) > 255:
+def _validated(candidate: Socket, others: Mapping[str, Socket]) -> Socket:
+    """Validate a socket; return it with overlay segments and look-up table normalized."""
+    kind = candidate.of_kind
+    if not candidate.title.strip() or len(candidate.title) > 255:
         raise SocketRefused("title", "needs 1 to 255 characters")
     titles = {socket.title for socket in others.values()}
-    if made.title in titles:
+    if candidate.title in titles:
         raise SocketRefused("title", "is that of another socket")
-    if made.store_in_database and not kind.may_be_in_database:
+    if candidate.store_in_database and not kind.may_be_in_database:
         raise SocketRefused("store_in_database", f"has to be false for kind {kind.label}")
     segments = overlays.checked_segments(
-        made.overlay_segments, is_segmentation=kind.code == "SEG"
+        candidate.overlay_segments, is_segmentation=kind.code == "SEG"
     )  # fmt: skip
-    table = overlays.checked_table(made.look_up_table) if made.look_up_table is not None else None
-    if made.schema != {} and not kind.is_json:
+    table = (
+        overlays.checked_table(candidate.look_up_table)
+        if candidate.look_up_table is not None
+        else None
+    )
+    if candidate.schema != {} and not kind.is_json:
         raise SocketRefused("schema", "is for kinds of JSON only")
-    validate.require_schema(made.schema)
-    made = replace(made, overlay_segments=segments, look_up_table=table)
-    if made.default_value is not None:
-        if made.super_kind != "V":
+    validate.require_schema(candidate.schema)
+    candidate = replace(candidate, overlay_segments=segments, look_up_table=table)
+    if candidate.default_value is not None:
+        if candidate.super_kind != "V":
             raise SocketRefused("default_value", "is for values in the database only")
-        _require_value(made, "default_value")
-    if made.example_value is not None:
+        _require_value(candidate, "default_value")
+    if candidate.example_value is not None:
         if not kind.is_json:
             raise SocketRefused("example_value", "is for kinds of JSON only")
-        _require_value(made, "example_value")
-    return made
+        _require_value(candidate, "example_value")
+    return candidate
 
 
 def _require_value(socket: Socket, name: str) -> None:

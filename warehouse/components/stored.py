@@ -1,7 +1,7 @@
 """Read stored values as JSON or files.
 
-In: the id of a value, or how it begins. Out: its row, its JSON, its file. An annotation is put
-together of its rows; content that is gone or cut is ``StoreDamaged``.
+In: the id of a value, or a unique prefix of it. Out: its row, its JSON, its file. An annotation is
+restored from its rows; a missing file raises ``StoreDamaged``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def value_row(root: Path, value_id: str) -> dict[str, Any]:
-    """Return the row of a value; the beginning of its id will do.
+    """Return the row of a value, by its id or a unique prefix of it.
 
     Raises
     ------
@@ -32,25 +32,25 @@ def value_row(root: Path, value_id: str) -> dict[str, Any]:
             value_id,
         )  # fmt: skip
     if not value_id or len(rows) != 1:
-        what = "no value" if not rows else "more than one value"
+        matches = "no value" if not rows else "more than one value"
         raise UnknownValue(
-            f"there is {what} whose id begins so; dicom-warehouse value list shows all"
+            f"{matches} has an id that begins so; dicom-warehouse value list shows all"
         )
     return rows[0]
 
 
 def read_value(root: Path, value_id: str) -> Any:
-    """Return a JSON value, put together of its rows if it is an annotation.
+    """Return a JSON value; an annotation is restored from its rows.
 
     Raises
     ------
     UnknownValue
-        No value has that id, or it is no JSON.
+        No value has that id, or it is not JSON.
     """
     row = value_row(root, value_id)
     kind = find_socket(root, row["slug"], row["socket_version"]).of_kind
     if not kind.is_json:
-        raise UnknownValue(f"the value is {row['form']} of kind {kind.label}, which is no JSON")
+        raise UnknownValue(f"the value is {row['form']} of kind {kind.label}, which is not JSON")
     if row["head"] is not None:
         return shapes.rebuilt(kind, json.loads(row["head"]), _shape_rows(root, row["value_id"]))
     if row["form"] == "value":
@@ -68,7 +68,7 @@ def _shape_rows(root: Path, value_id: str) -> Iterator[dict[str, Any]]:
 
 
 def value_path(root: Path, value_id: str) -> Path:
-    """Return the file of a value, not to be changed.
+    """Return the path of the file of a value, which must not be changed.
 
     Raises
     ------
@@ -76,5 +76,5 @@ def value_path(root: Path, value_id: str) -> Path:
     """
     row = value_row(root, value_id)
     if row["form"] not in {"file", "image"}:
-        raise UnknownValue("the value is no file")
+        raise UnknownValue("the value is not a file")
     return ledger.open_value(root, row["sha256"])

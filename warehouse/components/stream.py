@@ -1,9 +1,8 @@
 """Parse Multiple* annotations in files of any length, in blocks of shapes.
 
-In: a file. Out: lists of shapes, each block valid by the schema of its kind, and at last the head.
-Python's JSON decoder reads one shape at a time from a window of text: what is kept is a block of
-shapes, whatever the length of the file. The rules are those of ``json_text``: duplicate keys, NaN
-and the rest are refused.
+In: a file. Out: blocks of shapes that are valid by the schema of their kind, and finally the head.
+Python's JSON decoder parses one shape at a time from a window of text, so that memory is bounded by
+a block of shapes. As in ``json_text``, duplicate keys and NaN are refused.
 """
 
 from __future__ import annotations
@@ -21,101 +20,101 @@ if TYPE_CHECKING:
     from warehouse.components.kinds import Kind
 
 BLOCK = 20_000
-"""Shapes that are validated and written together."""
+"""Number of shapes in a block, which is validated and written at once."""
 
 BLOCK_CHARACTERS = 8 << 20
-"""Text of shapes after which a block ends, however few they are."""
+"""Number of characters after which a block ends, even if it has fewer shapes."""
 
 WINDOW = 1 << 20
 MAX_SHAPE_CHARACTERS = 16 << 20
-"""Text that one shape, or any other entry of the value, may have."""
+"""Largest number of characters of a shape, or of any other entry of the value."""
 
 _SPACES = " \t\n\r"
 
 
 class _Window:
-    """The text of a file, as much of it as is needed."""
+    """A window of the text of a file, decoded as it is parsed."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._decode = codecs.getincrementaldecoder("utf-8")()
         self._decoder = json.JSONDecoder(
-            object_pairs_hook=_pairs, parse_constant=_constant
+            object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant
         )  # fmt: skip
         self.text = ""
         self.at = 0
-        self.is_whole = False
-        self._more()
+        self.is_at_end = False
+        self._read_more()
         if self.text.startswith("\ufeff"):
             raise ValueRefused("it begins with a byte order mark; save it as UTF-8 without one")
 
-    def _more(self) -> None:
+    def _read_more(self) -> None:
         # Read more at a time for large entries: retrying a parse costs as much as reading.
-        read = self._file.read(max(WINDOW, len(self.text) - self.at))
-        self.is_whole = not read
+        block = self._file.read(max(WINDOW, len(self.text) - self.at))
+        self.is_at_end = not block
         try:
-            added = self._decode.decode(read, final=self.is_whole)
+            added = self._decode.decode(block, final=self.is_at_end)
         except UnicodeError:
             raise ValueRefused("it is not UTF-8 text") from None
         self.text = self.text[self.at :] + added
         self.at = 0
 
     def peek(self) -> str:
-        """Return the next character that is no space; '' at the end."""
+        """Return the next character that is not white space without consuming it; '' at the end."""
         while True:
             while self.at < len(self.text):
                 character = self.text[self.at]
                 if character not in _SPACES:
                     return character
                 self.at += 1
-            if self.is_whole:
+            if self.is_at_end:
                 return ""
-            self._more()
+            self._read_more()
 
     def take(self, wanted: str) -> str:
-        """Step over the next character, which is one of those wanted."""
-        found = self.peek()
-        if not found or found not in wanted:
-            raise ValueRefused("it is no JSON: the object is cut off or malformed")
+        """Consume and return the next character, which must be one of ``wanted``."""
+        character = self.peek()
+        if not character or character not in wanted:
+            raise ValueRefused("it is not JSON: the object is cut off or malformed")
         self.at += 1
-        return found
+        return character
 
     def entry(self) -> Any:
-        """Return the next value."""
+        """Parse the next JSON value."""
         self.peek()
         while True:
             try:
-                found, end = self._decoder.raw_decode(self.text, self.at)
+                value, end = self._decoder.raw_decode(self.text, self.at)
             except RecursionError:
                 raise ValueRefused("lists and objects are nested too deep") from None
             except json.JSONDecodeError as error:
-                if self.is_whole:
-                    raise ValueRefused(f"it is no JSON: {error.msg}") from None
+                if self.is_at_end:
+                    raise ValueRefused(f"it is not JSON: {error.msg}") from None
             except ValueRefused:
                 raise
             except ValueError:
-                raise ValueRefused("it holds an integer of more digits than are read") from None
+                raise ValueRefused("it contains an integer with too many digits") from None
             else:
                 # A number at the end of the window may continue after it.
-                if end < len(self.text) or self.is_whole:
+                if end < len(self.text) or self.is_at_end:
                     self.at = end
-                    return found
+                    return value
             if len(self.text) - self.at > MAX_SHAPE_CHARACTERS:
                 raise ValueRefused(
                     f"a shape has more than {MAX_SHAPE_CHARACTERS >> 20} MiB of text"
                 )
-            self._more()
+            self._read_more()
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueRefused("an object has the same key twice")
-    return found
+    return unique
 
 
-def _constant(name: str) -> None:
-    raise ValueRefused(f"it holds {name}, which is no JSON")
+def _refuse_constant(name: str) -> None:
+    raise ValueRefused(f"it contains {name}, which is not JSON")
 
 
 def blocks(
@@ -130,7 +129,7 @@ def blocks(
     kind
         One of the eight Multiple* kinds.
     head
-        Where to put what the value says besides its shapes; it is whole, and valid, at the end.
+        Filled with the entries of the value besides its shapes; complete and valid at the end.
 
     Raises
     ------
@@ -146,7 +145,7 @@ def blocks(
         while True:
             key = window.entry()
             if not isinstance(key, str):
-                raise ValueRefused("it is no JSON: a key is no text")
+                raise ValueRefused("it is not JSON: a key is not a string")
             if key in seen:
                 raise ValueRefused("an object has the same key twice")
             seen.add(key)
@@ -158,7 +157,7 @@ def blocks(
             if window.take(",}") == "}":
                 break
     if window.peek():
-        raise ValueRefused("it is no JSON: text follows the end of the value")
+        raise ValueRefused("it is not JSON: text follows the end of the value")
     json_text.require_nesting(head)
     empty: dict[str, Any] = {kind.items_key: []} if kind.items_key in seen else {}
     if error := validate.first_error(validate.of_kind(kind.code), empty | head):
@@ -166,7 +165,7 @@ def blocks(
 
 
 def _shapes(window: _Window, kind: Kind) -> Iterator[list[dict[str, Any]]]:
-    """Yield the entries of the list that begins here."""
+    """Yield the shapes of the list at the current position, in blocks."""
     first = size = 0
     block: list[dict[str, Any]] = []
     window.take("[")
@@ -188,14 +187,15 @@ def _shapes(window: _Window, kind: Kind) -> Iterator[list[dict[str, Any]]]:
 
 
 def _require_shapes(block: list[dict[str, Any]], kind: Kind, first: int) -> None:
-    """Check a block; the path says where in the whole list the first error is."""
+    """Validate a block; the path of an error has the index in the whole list."""
     validator = validate.of_items(kind.item_kind)
     if validator.is_valid(block):
         return
-    found = next(validator.iter_errors(block))
-    index, *rest = found.instance_path
+    error = next(validator.iter_errors(block))
+    index, *rest = error.instance_path
     path = validate.json_path([kind.items_key, first + index, *rest])
-    raise ValueRefused(found.message, path)
+    raise ValueRefused(error.message, path)
 
 
 STREAMED_BYTES = 8 << 20
+"""Size of a JSON file above which its shapes are streamed, in bytes."""

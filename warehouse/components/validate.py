@@ -1,9 +1,8 @@
 """Validate JSON values by the schemas of their kind and socket, without network access.
 
 In: Python values from ``json_text``. Out: nothing, or the first error with its JSON path. The
-schema of a socket is a user's: it may refer to itself only, and where it could take time that grows
-faster than the value (references that multiply), it runs in a process that is ended after
-``SCHEMA_SECONDS``.
+schema of a socket is written by a user: it may refer to itself only, and if validation may take
+long (references that multiply), it runs in a process that is killed after ``SCHEMA_SECONDS``.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ if TYPE_CHECKING:
     from warehouse.components.kinds import Kind
 
 SCHEMA_SECONDS = 10
-"""How long the schema of a socket may take for the values that are checked together."""
+"""Time limit for the values that a socket's schema validates in one call, in seconds."""
 
 MAX_SCHEMA_NESTING = 64
 MAX_STEPS = 20_000_000
-"""Subschemas times bytes of a value up to which it is validated in this process."""
+"""Largest product of subschemas and characters of values to validate in this process."""
 
 MAX_COMPILED = 10_000
-"""Subschemas up to which a schema is compiled in this process."""
+"""Largest number of subschemas to compile in this process."""
 
 DRAFTS = {
     "http://json-schema.org/draft-07/schema": "Draft7Validator",
     "http://json-schema.org/draft-06/schema": "Draft6Validator",
     "http://json-schema.org/draft-04/schema": "Draft4Validator",
 }
-"""What ``$schema`` may say; without it draft 7 is meant. The library has no draft 3."""
+"""``$schema`` → validator; draft 7 is the default. The library has no draft 3."""
 
 
 def _library() -> Any:
@@ -75,7 +74,7 @@ def of_items(code: str) -> Any:
 
 
 def require_schema(schema: Any) -> None:
-    """Check that the schema of a socket is valid for its draft and reads nothing but itself.
+    """Check that the schema of a socket is valid for its draft and refers only to itself.
 
     Raises
     ------
@@ -98,29 +97,30 @@ def require_schema(schema: Any) -> None:
         ) from None
     draft, text = _draft(schema), json_text.canonical(schema)
     if _subschemas(text) > MAX_COMPILED:
-        _guarded(draft, text, [])
+        _validate_in_process(draft, text, [])
         return
     try:
-        _of_schema(draft, text)
+        _schema_validator(draft, text)
     except ValueError as error:
         raise SchemaRefused(f"the schema is not valid: {str(error).splitlines()[0]}") from None
 
 
 def _draft(schema: dict[str, Any]) -> str:
+    """Return the name of the validator for the draft of a schema."""
     dialect = schema.get("$schema")
     if dialect is None:
         return "Draft7Validator"
     key = str(dialect).rstrip("#").replace("https://", "http://")
     if key not in DRAFTS:
         raise SchemaRefused(
-            "the schema is of a draft that is not known here; write it in draft 4, 6 or 7 "
+            "the draft of the schema is unknown; write it in draft 4, 6 or 7 "
             "(draft 3 is not supported by the validator)"
         )
     return DRAFTS[key]
 
 
 def json_path(parts: Sequence[str | int]) -> str:
-    """Return where a part of a value lies, as JSON path.
+    """Return the JSON path of a part of a value.
 
     >>> json_path(["boxes", 2, "two words"])
     '$.boxes[2]["two words"]'
@@ -137,34 +137,34 @@ def json_path(parts: Sequence[str | int]) -> str:
 
 
 def first_error(validator: Any, value: Any) -> ValueRefused | None:
-    """Return the first error that a validator finds, without any part of the value."""
+    """Return the first error that a validator finds; it quotes no part of the value."""
     try:
-        found = next(validator.iter_errors(value), None)
+        error = next(validator.iter_errors(value), None)
     except (ValueError, RecursionError, OverflowError):
         return ValueRefused("it cannot be validated: it is nested too deep or not JSON")
-    if found is None:
+    if error is None:
         return None
-    return ValueRefused(found.message, json_path(found.instance_path))
+    return ValueRefused(error.message, json_path(error.instance_path))
 
 
 def require_valid(
     kind: Kind, schema: dict[str, Any], value: Any, *,
     is_required: bool = True, strict: bool = False,
 ) -> None:  # fmt: skip
-    """Check a value by its kind and by the schema of its socket.
+    """Validate a value by its kind and by the schema of its socket.
 
     Parameters
     ----------
     kind
         A kind of JSON.
     schema
-        The schema of the socket; it was accepted by ``require_schema``.
+        The schema of the socket, which ``require_schema`` accepted.
     value
-        What ``json_text.parse`` returned.
+        Value that ``json_text.parse`` returned.
     is_required
-        Without it null is valid, whatever the kind says.
+        If false, null is valid for every kind.
     strict
-        Check geometry too: a box has right angles, an affine matrix ends in 0 0 0 1.
+        Also check geometry: a box has right angles, an affine matrix ends in 0 0 0 1.
 
     Raises
     ------
@@ -189,36 +189,36 @@ def first_of_schema(
     texts = [json_text.canonical(value) for value in values]
     draft = _draft(schema)
     if _subschemas(text) * sum(map(len, texts)) <= MAX_STEPS:
-        validator = _of_schema(draft, text)
+        validator = _schema_validator(draft, text)
         return [first_error(validator, value) for value in values]
-    answers = _guarded(draft, text, texts)
+    answers = _validate_in_process(draft, text, texts)
     return [ValueRefused(answer[1], json_path(answer[0])) if answer else None for answer in answers]
 
 
 @lru_cache(maxsize=64)
-def _of_schema(draft: str, text: str) -> Any:
+def _schema_validator(draft: str, text: str) -> Any:
     return _compiled(draft, json.loads(text))
 
 
-def _guarded(draft: str, schema: str, instances: list[str]) -> list[Any]:
-    """Validate in a process of its own; it is ended when it takes too long."""
+def _validate_in_process(draft: str, schema: str, instances: list[str]) -> list[Any]:
+    """Validate in a separate process, which is killed if it takes too long."""
     _library()
-    asked = {"draft": draft, "schema": json.loads(schema), "instances": instances}
+    request = {"draft": draft, "schema": json.loads(schema), "instances": instances}
     program = Path(__file__).with_name("guarded.py")
-    slow = f"it took more than {SCHEMA_SECONDS} s, or too much memory; write a simpler schema"
+    exceeded = f"it took more than {SCHEMA_SECONDS} s, or too much memory; write a simpler schema"
     try:
-        done = subprocess.run(  # noqa: S603 - our own program, and no shell
+        completed = subprocess.run(  # noqa: S603 - our own program, and no shell
             [sys.executable, "-I", str(program)],
-            input=json.dumps(asked), capture_output=True, text=True, check=False,
+            input=json.dumps(request), capture_output=True, text=True, check=False,
             timeout=SCHEMA_SECONDS,
         )  # fmt: skip
-        answer = json.loads(done.stdout)
+        answer = json.loads(completed.stdout)
     except (subprocess.TimeoutExpired, ValueError):
         if instances:
             raise ValueRefused(
-                f"it cannot be validated by the schema of its socket: {slow}"
+                f"it cannot be validated by the schema of its socket: {exceeded}"
             ) from None
-        raise SchemaRefused(f"the schema cannot be read: {slow}") from None
+        raise SchemaRefused(f"the schema cannot be read: {exceeded}") from None
     if "refused" in answer:
         raise SchemaRefused(f"the schema is not valid: {answer['refused']}")
     answers: list[Any] = answer["answers"]
@@ -227,40 +227,40 @@ def _guarded(draft: str, schema: str, instances: list[str]) -> list[Any]:
 
 @lru_cache(maxsize=64)
 def _subschemas(text: str) -> float:
-    """Return how many subschemas there are with references put in place; infinite if they recur.
+    """Return the number of subschemas after expanding references; infinite if they are recursive.
 
-    A part of a value meets each of these once at most, so their number times that of the parts is
-    the most work there can be.
+    Each subschema is applied at most once to each part of a value, so the product of both numbers
+    is an upper bound of the work.
     """
     schema = json.loads(text)
-    known: dict[str, float] = {}
+    counts: dict[str, float] = {}
 
-    def counted(node: Any) -> float:
+    def count_in(node: Any) -> float:
         if isinstance(node, list):
-            return sum(map(counted, node))
+            return sum(map(count_in, node))
         if not isinstance(node, dict):
             return 0
-        count: float = 1 + sum(map(counted, node.values()))
+        count: float = 1 + sum(map(count_in, node.values()))
         target = node.get("$ref")
-        return count + referred(target) if isinstance(target, str) else count
+        return count + count_of(target) if isinstance(target, str) else count
 
-    def referred(target: str) -> float:
-        if target not in known:
-            known[target] = math.inf  # while it is being counted: it refers to itself
-            known[target] = counted(_pointed_at(schema, target))
-        return known[target]
+    def count_of(target: str) -> float:
+        if target not in counts:
+            counts[target] = math.inf  # while it is counted: a reference to itself is infinite
+            counts[target] = count_in(_resolved(schema, target))
+        return counts[target]
 
     try:
-        return counted(schema)
+        return count_in(schema)
     except RecursionError:
         return math.inf
 
 
-def _pointed_at(schema: Any, target: str) -> Any:
-    """Return what a reference like ``#/definitions/a`` names; one that recurs for any other."""
-    everything = {"$ref": target}
+def _resolved(schema: Any, target: str) -> Any:
+    """Resolve a reference like ``#/definitions/a``; return a recursive one for any other."""
+    recursive = {"$ref": target}
     if not target.startswith("#/"):
-        return everything
+        return recursive
     for part in target[2:].split("/"):
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(schema, dict) and key in schema:
@@ -268,7 +268,7 @@ def _pointed_at(schema: Any, target: str) -> Any:
         elif isinstance(schema, list) and key.isdecimal() and int(key) < len(schema):
             schema = schema[int(key)]
         else:
-            return everything
+            return recursive
     return schema
 
 
@@ -280,7 +280,7 @@ def _require_geometry(kind: Kind, value: Any) -> None:
     boxes = {"2DBB": lambda: [(value, "$")], "M2DB": lambda: _boxes(value)}
     for box, path in boxes.get(kind.code, list)():
         if not _is_rectangle(box["corners"]):
-            raise ValueRefused("the corners make no rectangle", f"{path}.corners")
+            raise ValueRefused("the corners do not form a rectangle", f"{path}.corners")
 
 
 def _boxes(value: Any) -> list[tuple[Any, str]]:
@@ -288,7 +288,7 @@ def _boxes(value: Any) -> list[tuple[Any, str]]:
 
 
 def _is_rectangle(corners: list[list[float]], tolerance: float = 1e-6) -> bool:
-    """Tell whether four corners, in turn, are those of a rectangle."""
+    """Return whether four corners, in order, form a rectangle."""
     a, b, c, d = corners
     size = max(math.dist(a, c), math.dist(b, d))
     centers = math.dist(

@@ -1,9 +1,8 @@
 """Add values: validate them, store each once, and record author and subject.
 
 In: ``Given``s. Out: one commit, and an ``Added`` for each. Files are copied into the warehouse, and
-the copy is what is checked. A value that is stored already gets another use; the same use again
-adds nothing, so whatever adds values may be run twice, and two processes may add one value at a
-time.
+the copy is validated. A value that is already stored gets another use, and a use that is already
+stored adds nothing: a call can be repeated, and two processes can add the same value at once.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ ENTITIES = {
     "study": ("studies", "study_key"),
     "patient": ("patients", "patient_key"),
 }
-"""What a value may be about → table, and its key: the UID, or PatientID, of most."""
+"""Entity that a value may be about → table and key, which is usually the UID or PatientID."""
 
 MISSING = object()
-"""No JSON value was given; null is one."""
+"""Marks a missing JSON value, as None is the value null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,9 @@ class Given:
 
     slug: str
     value: Any = MISSING
-    """A JSON value, as Python has it."""
+    """A JSON value, as a Python object."""
     file: Path | None = None
-    """A file, or an image in one."""
+    """A file, which may be an image."""
     dicom_series: str | None = None
     """SeriesInstanceUID, for a DICOM image set."""
     about: str | None = None
@@ -74,7 +73,7 @@ class Added:
 
     value_id: str
     is_new: bool
-    """Whether the value was stored now, rather than before."""
+    """Whether the value was not stored before."""
     use_id: str
     is_new_use: bool
 
@@ -106,16 +105,18 @@ def add_values(
     null_not_finite
         Read NaN and Infinity in JSON files as null instead of refusing them.
     strict
-        Check geometry too; see ``validate.require_valid``.
+        Also check geometry; see ``validate.require_valid``.
     store
-        Without it the values are checked, and nothing is stored.
+        If false, values are validated, and nothing is stored.
 
     Raises
     ------
     UnknownSocket
     ValueRefused
-        One of them is not what its socket takes, or is about an entity that is not there; nothing
-        is stored.
+        A value is invalid for its socket, or is about an entity that does not exist; nothing is
+        stored.
+    UsageError
+        An entity is incomplete or of an unknown kind.
     SourceNotFound
     WriteFailed
         Nothing was stored.
@@ -128,17 +129,17 @@ def add_values(
         _require_entities(root, given)
         prepared: list[Prepared] = []
         try:
-            for one in given:  # one at a time, so that what was staged is known if one fails
-                made = prepare(root, one, sockets, stack, nulls=null_not_finite, strict=strict)
-                prepared += [made]
+            for item in given:  # one by one, so that staged parts are known if one fails
+                value = prepare(root, item, sockets, stack, nulls=null_not_finite, strict=strict)
+                prepared += [value]
             return store_prepared(root, prepared) if store else []
         finally:
-            # Staged files that belong to no version: known already, refused, or not committed.
-            drop_unnamed(root, [part for one in prepared for part in one.staged])
+            # Staged parts that no version references: already stored, refused or not committed.
+            drop_unnamed(root, [part for value in prepared for part in value.staged])
 
 
 def drop_unnamed(root: Path, parts: Sequence[Part]) -> None:
-    """Remove staged parts of annotations that no version names."""
+    """Delete staged parts of annotations that no version references."""
     if not parts:
         return
     named_parts = set(delta.newest_parts(root, "annotations"))
@@ -146,31 +147,35 @@ def drop_unnamed(root: Path, parts: Sequence[Part]) -> None:
 
 
 def _require_entities(root: Path, given: Sequence[Given]) -> None:
-    """Check that what values are about is there, and that series can be image sets."""
-    wanted: dict[str, set[str]] = defaultdict(set)
-    for one in given:
-        if (one.about is None) != (one.about_key is None):
-            raise UsageError("say what a value is about and its key, or neither")
-        if one.about is not None and one.about_key is not None:
-            if one.about not in ENTITIES:
-                raise UsageError(f"a value is about a {', '.join(ENTITIES)}, not a {one.about!r}")
-            wanted[one.about].add(one.about_key)
-    if not wanted and all(one.dicom_series is None for one in given):
+    """Check that the entities of values exist, and that series can be image sets."""
+    keys_by_kind: dict[str, set[str]] = defaultdict(set)
+    for new_value in given:
+        if (new_value.about is None) != (new_value.about_key is None):
+            raise UsageError("give both the entity that a value is about and its key, or neither")
+        if new_value.about is not None and new_value.about_key is not None:
+            if new_value.about not in ENTITIES:
+                raise UsageError(
+                    f"a value is about a {', '.join(ENTITIES)}, not a {new_value.about!r}"
+                )
+            keys_by_kind[new_value.about].add(new_value.about_key)
+    if not keys_by_kind and all(new_value.dicom_series is None for new_value in given):
         return
-    # Each entity is a key of some instance: querying its view would take ten times as long.
+    # Instances have the keys of all entities: querying the views would take ten times as long.
     with ledger.connected(root, tables=("instances",)) as connection:
-        for about, keys in wanted.items():
+        for about, keys in keys_by_kind.items():
             table, key = ENTITIES[about]
-            found = connection.execute(
+            rows = connection.execute(
                 f"select distinct {key} from instances where {key} in (select unnest($1))",
                 [sorted(keys)],
             ).fetchall()
-            missing = keys - {row[0] for row in found}
+            missing = keys - {row[0] for row in rows}
             if missing:
                 raise ValueRefused(
                     f"{len(missing)} of the {table} that values are about are not in the warehouse"
                 )
-        for series in {one.dicom_series for one in given if one.dicom_series is not None}:
+        for series in {
+            new_value.dicom_series for new_value in given if new_value.dicom_series is not None
+        }:
             require_series(connection, series)
 
 
@@ -178,7 +183,7 @@ def prepare(
     root: Path, given: Given, sockets: Mapping[str, Socket], stack: ExitStack, *,
     nulls: bool = False, strict: bool = False,
 ) -> Prepared:  # fmt: skip
-    """Check one value; its file is copied into the warehouse and goes when ``stack`` ends.
+    """Validate one value; its file is copied to a draft that is deleted when ``stack`` ends.
 
     Raises
     ------
@@ -189,28 +194,29 @@ def prepare(
     socket = sockets[given.slug]
     if socket.is_retired:
         raise ValueRefused(f"the socket {socket.slug} is retired and takes no new values")
-    content = _content(root, given, socket, stack, nulls=nulls, strict=strict)
+    content = _validated_content(root, given, socket, stack, nulls=nulls, strict=strict)
     identity = f"{socket.slug}\0{socket.version}\0{content.form}\0{content.sha256}"
-    made = Prepared(given, socket, content, digest(identity)[:32], [])
+    prepared = Prepared(given, socket, content, digest(identity)[:32], [])
     if socket.of_kind.is_annotation:
-        made.shape_count = len(content.shapes)
+        prepared.shape_count = len(content.shapes)
         if content.is_streamed:
             assert content.file is not None
-            made.staged, content.head, made.shape_count = annotation_rows.stage(
-                root, made.value_id, socket.of_kind, content.file
+            prepared.staged, content.head, prepared.shape_count = annotation_rows.stage(
+                root, prepared.value_id, socket.of_kind, content.file
             )
-    return made
+    return prepared
 
 
-def _content(
+def _validated_content(
     root: Path, given: Given, socket: Socket, stack: ExitStack, *, nulls: bool, strict: bool
 ) -> Content:
+    """Validate a JSON value, file or series; return its content."""
     forms = [given.value is not MISSING, given.file is not None, given.dicom_series is not None]
     if sum(forms) != 1:
         raise ValueRefused("give exactly one of a JSON value, a file and a series")
     if given.dicom_series is not None:
         if socket.kind != "DCMIS":
-            raise ValueRefused(f"{socket.slug} is no socket for DICOM image sets")
+            raise ValueRefused(f"{socket.slug} is not a socket for DICOM image sets")
         return Content("series", digest(given.dicom_series), series_key=given.dicom_series)
     if given.file is None:
         if socket.super_kind == "V":
@@ -236,93 +242,98 @@ def store_prepared(
     also: Callable[[Snapshot], Mapping[str, ledger.Rows]] | None = None,
     operation: str = "add values",
 ) -> list[Added]:  # fmt: skip
-    """Commit the rows of all values that are not stored yet, and others in the same commit.
+    """Commit the rows of all values that are not stored yet, and other rows in the same commit.
 
-    ``also`` returns rows of tables that are not those of values, given the version they are added
-    to; what it raises leaves everything as it was. The caller holds ``locks.writing``.
+    ``also`` returns rows of other tables, given the version that they are added to; if it raises,
+    nothing is committed. The caller holds ``locks.writing``.
     """
-    for one in prepared:
-        if one.content.file is not None and one.content.form in {"file", "image"}:
-            target = ledger.value_file(root, one.content.sha256)
-            if not target.is_file() or target.stat().st_size != one.content.size:
-                ledger.store_file(root, one.content.file, one.content.sha256)
-    at = now()
-    values = {one.value_id: _value_row(one, at) for one in prepared}
-    uses = {use["use_id"]: use for use in (_use_row(one, at) for one in prepared)}
+    for item in prepared:
+        if item.content.file is not None and item.content.form in {"file", "image"}:
+            target = ledger.value_file(root, item.content.sha256)
+            if not target.is_file() or target.stat().st_size != item.content.size:
+                ledger.store_file(root, item.content.file, item.content.sha256)
+    added_at = now()
+    values = {item.value_id: _value_row(item, added_at) for item in prepared}
+    uses = {use["use_id"]: use for use in (_use_row(item, added_at) for item in prepared)}
     annotations = annotation_rows.measured(
-        (one.value_id, one.socket.of_kind, one.content.shapes) for one in prepared
+        (item.value_id, item.socket.of_kind, item.content.shapes) for item in prepared
     )
     new: dict[str, set[str]] = {}
 
     def make(base: Snapshot) -> Mapping[str, ledger.Rows | pa.Table]:
         with ledger.connected(root, base) as connection:
-            new["values"] = set(values) - _stored(connection, "socket_values", "value_id", values)
-            new["uses"] = set(uses) - _stored(connection, "value_uses", "use_id", uses)
-        fresh = pa.array(sorted(new["values"]), pa.string())
-        taken = pa.compute.is_in(annotations["value_id"], fresh)
+            new["values"] = set(values) - _stored_keys(
+                connection, "socket_values", "value_id", values
+            )
+            new["uses"] = set(uses) - _stored_keys(connection, "value_uses", "use_id", uses)
+        new_ids = pa.array(sorted(new["values"]), pa.string())
+        is_new = pa.compute.is_in(annotations["value_id"], new_ids)
         return {
             "socket_values": [values[key] for key in sorted(new["values"])],
             "value_uses": [uses[key] for key in sorted(new["uses"])],
-            "annotations": annotations.filter(taken),
+            "annotations": annotations.filter(is_new),
             **(also(base) if also else {}),
         }
 
     def staged() -> dict[str, list[Part]]:
-        # If one value was given twice, count its shapes once.
-        first = {one.value_id: one.staged for one in reversed(prepared)}
-        return {"annotations": [p for key in sorted(new["values"]) for p in first[key]]}
+        # If a value is given twice, commit the parts of its first occurrence.
+        parts_by_value = {item.value_id: item.staged for item in reversed(prepared)}
+        return {"annotations": [p for key in sorted(new["values"]) for p in parts_by_value[key]]}
 
     ledger.add_rows(root, make, operation, staged)
     return [
         Added(
-            one.value_id, one.value_id in new["values"], use["use_id"], use["use_id"] in new["uses"]
+            item.value_id,
+            item.value_id in new["values"],
+            use["use_id"],
+            use["use_id"] in new["uses"],
         )
-        for one in prepared
-        for use in [_use_row(one, at)]
+        for item in prepared
+        for use in [_use_row(item, added_at)]
     ]
 
 
-def _stored(
-    connection: duckdb.DuckDBPyConnection, table: str, key: str, wanted: Iterable[str]
+def _stored_keys(
+    connection: duckdb.DuckDBPyConnection, table: str, key: str, keys: Iterable[str]
 ) -> set[str]:
-    found = connection.execute(
-        f"select {key} from {table} where {key} in (select unnest($1))", [list(wanted)]
+    rows = connection.execute(
+        f"select {key} from {table} where {key} in (select unnest($1))", [list(keys)]
     ).fetchall()
-    return {row[0] for row in found}
+    return {row[0] for row in rows}
 
 
-def _value_row(one: Prepared, at: Any) -> dict[str, Any]:
-    content = one.content
+def _value_row(prepared: Prepared, checked_at: Any) -> dict[str, Any]:
+    content = prepared.content
     return {
-        "value_id": one.value_id,
-        "slug": one.socket.slug,
-        "socket_version": one.socket.version,
+        "value_id": prepared.value_id,
+        "slug": prepared.socket.slug,
+        "socket_version": prepared.socket.version,
         "form": content.form,
         "value": content.value,
         "sha256": content.sha256,
         "size_in_storage": content.size if content.form in {"file", "image"} else 0,
         "head": None if content.head is None else json.dumps(content.head, ensure_ascii=False),
-        "shape_count": one.shape_count,
+        "shape_count": prepared.shape_count,
         "image_shape": content.image.get("image_shape"),
         "image_type": content.image.get("image_type"),
         "image_labels": content.image.get("image_labels"),
         "series_key": content.series_key,
-        "checked_at": at,
+        "checked_at": checked_at,
     }
 
 
-def _use_row(one: Prepared, at: Any) -> dict[str, Any]:
-    given = one.given
+def _use_row(prepared: Prepared, added_at: Any) -> dict[str, Any]:
+    given = prepared.given
     facts = (given.about, given.about_key, given.added_by, given.tool, given.tool_version)
-    identity = json.dumps([one.value_id, *facts])
+    identity = json.dumps([prepared.value_id, *facts])
     return {
         "use_id": digest(identity)[:32],
-        "value_id": one.value_id,
+        "value_id": prepared.value_id,
         "about": given.about,
         "about_key": given.about_key,
         "added_by": given.added_by,
         "tool": given.tool,
         "tool_version": given.tool_version,
         "file_name": None if given.file is None else os.path.basename(given.file),
-        "added_at": at,
+        "added_at": added_at,
     }

@@ -1,1 +1,1 @@
-"""Files and rows of a warehouse without what identifies a person: PS3.15 Annex E."""
+"""De-identified files and rows of a warehouse, by PS3.15 Annex E."""

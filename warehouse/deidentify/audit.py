@@ -1,4 +1,4 @@
-"""Audit rows of an export: one per changed element, without its value."""
+"""Write the audit rows of an export: one per changed element, without its value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
-        ("SOPInstanceUID", pa.string()),  # the new one
+        ("SOPInstanceUID", pa.string()),  # new UID
         ("path", _WORD),
         ("tag", _WORD),
         ("keyword", _WORD),
@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
 def write_part(
     path: Path, changes: Iterable[tuple[str, Sequence[Change]]], keywords: dict[int, str]
 ) -> int:
-    """Write the changes of some instances; return their number.
+    """Write the changes of instances to a Parquet file; return the number of changes.
 
     Parameters
     ----------
@@ -40,21 +40,21 @@ def write_part(
     changes
         New UID and changes of each instance.
     keywords
-        Of the dictionary, by tag.
+        Tag → keyword of the dictionary.
     """
     uids: list[str] = []
     rows: list[Change] = []
-    for uid, made in changes:
-        uids += [uid] * len(made)
-        rows += made
+    for uid, rows_of_instance in changes:
+        uids += [uid] * len(rows_of_instance)
+        rows += rows_of_instance
     columns = [
         pa.array(uids, pa.string()),
         pa.array([row.path for row in rows], pa.string()).dictionary_encode(),
         pa.array([f"{row.tag:08X}" for row in rows], pa.string()).dictionary_encode(),
         pa.array([keywords.get(row.tag) for row in rows], pa.string()).dictionary_encode(),
         *(
-            pa.array([row[at] for row in rows], pa.string()).dictionary_encode()
-            for at in range(2, 6)
+            pa.array([row[index] for row in rows], pa.string()).dictionary_encode()
+            for index in range(2, 6)
         ),
     ]
     pq.write_table(pa.table(columns, SCHEMA), path, compression="zstd")
@@ -62,7 +62,7 @@ def write_part(
 
 
 def join_parts(parts: Iterable[Path], target: Path) -> None:
-    """Write the parts as one file, a part at a time."""
+    """Concatenate parts into one file, one part at a time."""
     with pq.ParquetWriter(target, SCHEMA, compression="zstd") as writer:
         for part in parts:
             writer.write_table(pq.read_table(part, schema=SCHEMA))

@@ -1,13 +1,13 @@
 """Search every byte of an export for identifying values of its warehouse.
 
-In: a folder, a zip or a file, and a warehouse. Out: where a value was found, never the value. It is
-another way than the engine's: nothing is parsed. Bytes are searched for the text of every
-identifying element in every encoding that text may have, in UTF-16, in Base64 at each of its three
-alignments, in what inflates (zlib, gzip, zip, a deflated data set), in Parquet pages, and in names
-of files.
+In: a folder, a zip or a file, and a warehouse. Out: where a value was found, never the value. The
+search is independent of the engine and does not parse DICOM: it searches bytes for the text of
+every identifying element in every encoding that text may have, in UTF-16, in Base64 at each of its
+three alignments, in compressed streams (zlib, gzip, zip, a deflated data set), in Parquet rows, and
+in names of files.
 
-What cannot be searched for is counted, not passed over: values that are too short to mean anything,
-numbers, words of imaging, and values that the warehouse holds where they identify nobody.
+Values that are not searched for are counted: values that are too short, numbers, words of imaging,
+and values that the warehouse also has in elements that identify nobody.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 
 _WINDOW = 16 << 20
-_FED = 1 << 20
-_AROUND = 4
-"""Bytes behind a number that say whether it goes on."""
+_INFLATE_BYTES = 1 << 20
+_CONTEXT_BYTES = 4
+"""Bytes after a number that show whether it continues."""
 MAX_INFLATED = 8 << 30
-"""Bytes of one stream that are searched; a stream that is cut is told."""
+"""Number of bytes of a stream that are searched; longer streams are counted."""
 _MAX_DEFLATED = 1 << 30
 _NUMBER = tuple(b".0123456789"[at : at + 1] for at in range(11))
 _GOES_ON = re.compile(rb"\.?[0-9]")
@@ -57,7 +57,7 @@ class Survivor(NamedTuple):
     attribute: str
     """Keyword or tag that the value has in the warehouse; ``file name`` for a part of a path."""
     how: str
-    """Encoding, and in what it was found."""
+    """Encoding, and container: file name, compressed stream or Parquet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Checked:
     values: int
     """Distinct values that were searched for."""
     passed_over: dict[str, int]
-    """Values that were not searched for, by reason."""
+    """Reason → number of values that were not searched for."""
     survivors: tuple[Survivor, ...]
 
 
@@ -86,8 +86,8 @@ def check(
     against
         Folder of the warehouse that the export came from.
     retain, clean
-        Options of the export: what is kept is not searched for. By default those that the export
-        says itself, in ``cohort.json``.
+        Options of the export: values that they keep are not searched for. By default those in
+        ``cohort.json`` of the export.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def check(
     """
     if not os.path.exists(target):
         raise SourceNotFound(str(target))
-    statements = _said(target)
+    statements = _export_options(target)
     chosen = profile(
-        retain=_of(statements, profile_retains=True) if retain is None else retain,
-        clean=_of(statements, profile_retains=False) if clean is None else clean,
+        retain=_select_options(statements, profile_retains=True) if retain is None else retain,
+        clean=_select_options(statements, profile_retains=False) if clean is None else clean,
     )
     values, passed_over = identifying_values(against, chosen)
-    found = searched(target, patterns_of(values))
-    return replace(found, values=len(values), passed_over=found.passed_over | dict(passed_over))
+    result = searched(target, patterns_of(values))
+    return replace(result, values=len(values), passed_over=result.passed_over | dict(passed_over))
 
 
 def searched(target: Path, patterns: Patterns) -> Checked:
@@ -110,7 +110,7 @@ def searched(target: Path, patterns: Patterns) -> Checked:
     search = _Search(patterns)
     passed_over: dict[str, int] = {}
     files = size = 0
-    for path in _files(target):
+    for path in _files_in(target):
         shown = str(path.relative_to(target)) if path != target else path.name
         search.name(shown)
         size += search.file(path, shown)
@@ -118,24 +118,24 @@ def searched(target: Path, patterns: Patterns) -> Checked:
     search.finish()
     if search.cut_streams:
         passed_over[f"streams that inflate to more than {MAX_INFLATED} bytes"] = search.cut_streams
-    found = tuple(sorted(search.found))
-    return Checked(files, size, 0, passed_over, found)
+    survivors = tuple(sorted(search.found))
+    return Checked(files, size, 0, passed_over, survivors)
 
 
-def _said(target: Path) -> tuple[str, ...]:
-    about = target / ABOUT if target.is_dir() else target.with_name(f"{target.name}.{ABOUT}")
+def _export_options(target: Path) -> tuple[str, ...]:
+    provenance = target / ABOUT if target.is_dir() else target.with_name(f"{target.name}.{ABOUT}")
     try:
-        return tuple(json.loads(about.read_text("utf-8"))["deidentified"]["options"])
+        return tuple(json.loads(provenance.read_text("utf-8"))["deidentified"]["options"])
     except (OSError, ValueError, LookupError, TypeError):
         return ()
 
 
-def _of(options: tuple[str, ...], *, profile_retains: bool) -> tuple[str, ...]:
+def _select_options(options: tuple[str, ...], *, profile_retains: bool) -> tuple[str, ...]:
     cleans = {"descriptors", "structured", "graphics"}
-    return tuple(one for one in options if (one not in cleans) == profile_retains)
+    return tuple(option for option in options if (option not in cleans) == profile_retains)
 
 
-def _files(target: Path) -> Iterator[Path]:
+def _files_in(target: Path) -> Iterator[Path]:
     if not target.is_dir():
         yield target
         return
@@ -148,18 +148,18 @@ def _files(target: Path) -> Iterator[Path]:
 
 
 @dataclass(slots=True)
-class _Inflating:
-    """A stream that is being inflated."""
+class _CompressedStream:
+    """A compressed stream that is being inflated."""
 
     inflater: Any = field(default_factory=lambda: zlib.decompressobj(47))
-    """Of zlib or gzip, told by their first bytes."""
+    """For zlib or gzip, detected by the first bytes."""
     rest: bytes = b""
-    """What has not been searched, and what goes before it."""
+    """Bytes that have not been searched, after an overlap with the bytes before them."""
     size: int = 0
 
 
 class _Search:
-    """Files searched for patterns."""
+    """Search of files for patterns."""
 
     def __init__(self, patterns: Patterns) -> None:
         self.patterns = patterns
@@ -167,15 +167,15 @@ class _Search:
         self.cut_streams = 0
         self._needles = Needles(patterns.folded, patterns.exact)
         longest = max((len(p) for p in (*patterns.folded, *patterns.exact)), default=0)
-        self._overlap = longest + _AROUND
+        self._overlap = longest + _CONTEXT_BYTES
         self._pieces = Pieces()
 
     def name(self, shown: str) -> None:
         """Search the name of a file."""
-        self._bytes(shown.encode("utf-8", "surrogateescape"), shown, "its name")
+        self._queue(shown.encode("utf-8", "surrogateescape"), shown, "its name")
 
     def file(self, path: Path, shown: str) -> int:
-        """Search a file, and what is packed in it; return its size."""
+        """Search a file and its compressed content; return its size."""
         if path.suffix == ".parquet" and self._parquet(path, shown):
             return path.stat().st_size
         if zipfile.is_zipfile(path):
@@ -184,92 +184,96 @@ class _Search:
             return self._stream(file, shown, "", path)
 
     def _stream(self, file: IO[bytes], shown: str, where: str, path: Path | None = None) -> int:
-        """Search what a file gives, window by window, and what inflates in it; return its size."""
-        size, rest = 0, b""
-        inflating: list[_Inflating] = []
+        """Search a stream and the compressed streams in it, window by window; return its size."""
+        size, overlap = 0, b""
+        inflating: list[_CompressedStream] = []
         while window := file.read(_WINDOW):
             if not size and path is not None:
                 self._data_set(window, path, shown)
-            content = rest + window
-            self._bytes(content, shown, where)
-            inflating = [one for one in inflating if self._inflated(one, memoryview(window), shown)]
+            content = overlap + window
+            self._queue(content, shown, where)
+            inflating = [
+                stream for stream in inflating if self._inflate(stream, memoryview(window), shown)
+            ]
             for match in _STREAM.finditer(content):
-                # A match that began in the last window continues.
-                if size and match.end() <= len(rest):
+                # The last window already had this match.
+                if size and match.end() <= len(overlap):
                     continue
-                one = _Inflating()
-                if self._inflated(one, memoryview(content)[match.start() :], shown):
-                    inflating.append(one)
+                stream = _CompressedStream()
+                if self._inflate(stream, memoryview(content)[match.start() :], shown):
+                    inflating.append(stream)
             size += len(window)
-            rest = content[-self._overlap :]
-        for one in inflating:
-            self._bytes(one.rest + one.inflater.flush(), shown, "inflated")
+            overlap = content[-self._overlap :]
+        for stream in inflating:
+            self._queue(stream.rest + stream.inflater.flush(), shown, "inflated")
         return size
 
-    def _inflated(self, one: _Inflating, packed: memoryview, shown: str) -> bool:
-        """Search what comes of a stream, zlib or gzip; return whether it goes on."""
-        for at in range(0, len(packed), _FED):
-            fed: bytes | memoryview = packed[at : at + _FED]
-            while len(fed):
+    def _inflate(self, stream: _CompressedStream, packed: memoryview, shown: str) -> bool:
+        """Inflate bytes of a zlib or gzip stream and search them; return whether it continues."""
+        for start in range(0, len(packed), _INFLATE_BYTES):
+            pending: bytes | memoryview = packed[start : start + _INFLATE_BYTES]
+            while len(pending):
                 try:
-                    made = one.inflater.decompress(fed, _WINDOW)
+                    inflated = stream.inflater.decompress(pending, _WINDOW)
                 except zlib.error:
-                    self._bytes(one.rest, shown, "inflated")
+                    self._queue(stream.rest, shown, "inflated")
                     return False
-                fed = one.inflater.unconsumed_tail
-                one.size += len(made)
-                one.rest += made
-                if len(one.rest) >= _WINDOW or one.inflater.eof:
-                    self._bytes(one.rest, shown, "inflated")
-                    one.rest = one.rest[-self._overlap :]
-                if one.size > MAX_INFLATED:
+                pending = stream.inflater.unconsumed_tail
+                stream.size += len(inflated)
+                stream.rest += inflated
+                if len(stream.rest) >= _WINDOW or stream.inflater.eof:
+                    self._queue(stream.rest, shown, "inflated")
+                    stream.rest = stream.rest[-self._overlap :]
+                if stream.size > MAX_INFLATED:
                     self.cut_streams += 1
                     return False
-            if one.inflater.eof:
+            if stream.inflater.eof:
                 return False
         return True
 
-    def _bytes(self, content: bytes, shown: str, where: str) -> None:
-        """Search bytes, with others as soon as there are enough: each search costs some time."""
+    def _queue(self, content: bytes, shown: str, where: str) -> None:
+        """Queue bytes, and search when there are enough, as each search has a fixed cost."""
         if len(content) >= SHORTEST:
             self._pieces.add(content, shown, where)
         if self._pieces.size >= _WINDOW:
             self.finish()
 
     def finish(self) -> None:
-        """Search what has been put off."""
+        """Search the queued bytes."""
         pieces, self._pieces = self._pieces, Pieces()
-        together = b"".join(pieces.contents)
-        for start, hit in self._needles.found(together):
-            number = pieces.of(start, start + len(hit))
+        content = b"".join(pieces.contents)
+        for start, match in self._needles.found(content):
+            number = pieces.of(start, start + len(match))
             if number is None:
                 continue
-            what = self.patterns.folded.get(hit) or self.patterns.exact[hit]
-            end = start + len(hit)
-            first = pieces.ends[number] - len(pieces.contents[number])
-            around = (together[max(start - 2, first) : start],
-                      together[end : min(end + _AROUND, pieces.ends[number])])  # fmt: skip
-            if what.is_bounded and not _stands_alone(hit, *around):
+            pattern = self.patterns.folded.get(match) or self.patterns.exact[match]
+            end = start + len(match)
+            piece_start = pieces.ends[number] - len(pieces.contents[number])
+            neighbors = (content[max(start - 2, piece_start) : start],
+                      content[end : min(end + _CONTEXT_BYTES, pieces.ends[number])])  # fmt: skip
+            if pattern.is_bounded and not _stands_alone(match, *neighbors):
                 continue
             shown, where = pieces.about[number]
-            how = f"{what.encoding}, {where}" if where else what.encoding
-            self.found.add(Survivor(shown, what.attribute, how))
+            encoding = f"{pattern.encoding}, {where}" if where else pattern.encoding
+            self.found.add(Survivor(shown, pattern.attribute, encoding))
 
     def _data_set(self, window: bytes, path: Path, shown: str) -> None:
+        """Search a deflated data set, if the file has one."""
         if _DEFLATED not in window[:2048]:
             return
-        at = window.index(_DEFLATED)
+        uid_start = window.index(_DEFLATED)
         content = path.read_bytes() if path.stat().st_size <= _MAX_DEFLATED else window
-        for start in range(at, min(at + 1024, len(content))):
+        for start in range(uid_start, min(uid_start + 1024, len(content))):
             try:
-                made = zlib.decompressobj(-15).decompress(content[start:], _MAX_DEFLATED)
+                inflated = zlib.decompressobj(-15).decompress(content[start:], _MAX_DEFLATED)
             except zlib.error:
                 continue
-            if made[:1] == b"\x08":
-                self._stream(io.BytesIO(made), shown, "deflated")
+            if inflated[:1] == b"\x08":
+                self._stream(io.BytesIO(inflated), shown, "deflated")
                 return
 
     def _zip(self, path: Path, shown: str) -> None:
+        """Search the names and the content of the members of a zip."""
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 self.name(info.filename)
@@ -277,28 +281,28 @@ class _Search:
                     self._stream(file, f"{shown}!/{info.filename}", "")
 
     def _parquet(self, path: Path, shown: str) -> bool:
-        """Search the rows of a Parquet file; return whether its bytes are needless, as of an audit.
+        """Search the rows of a Parquet file; return whether its bytes can be skipped, as of audits.
 
-        An audit consists of keywords, tags and reasons of ours, in which a name may well be found.
+        An audit consists of keywords, tags and fixed reasons, which may contain a name by chance.
         """
         try:
             file = pq.ParquetFile(path)
             is_audit = file.schema_arrow.names == SCHEMA.names
             for batch in file.iter_batches():
                 if is_audit:
-                    texts = _strange(batch.to_pydict())
+                    texts = _unexpected_texts(batch.to_pydict())
                 else:
                     texts = (
                         json.dumps(r, default=str, ensure_ascii=False) for r in batch.to_pylist()
                     )
-                self._bytes("\n".join(texts).encode("utf-8", "replace"), shown, "Parquet")
+                self._queue("\n".join(texts).encode("utf-8", "replace"), shown, "Parquet")
         except pa.ArrowException:
             return False
         return bool(is_audit)
 
 
-def _strange(columns: dict[str, list[str | None]]) -> Iterator[str]:
-    """Yield the texts of an audit that are no keyword, tag or VR."""
+def _unexpected_texts(columns: dict[str, list[str | None]]) -> Iterator[str]:
+    """Yield the texts of an audit that are not a keyword, tag or VR."""
     known = {row[4] for row in elements().values()} | {row[4] for row in repeaters().values()}
     for name, texts in columns.items():
         for text in set(texts) - {None, ""}:
@@ -310,8 +314,8 @@ def _strange(columns: dict[str, list[str | None]]) -> Iterator[str]:
             )
 
 
-def _stands_alone(hit: bytes, before: bytes, after: bytes) -> bool:
+def _stands_alone(match: bytes, before: bytes, after: bytes) -> bool:
     """Return whether a number is not a part of a longer one."""
-    if b"\0" in hit:  # of two bytes each
+    if b"\0" in match:  # two bytes per character
         before, after = before.replace(b"\0", b""), after.replace(b"\0", b"")
     return before[-1:] not in _NUMBER and _GOES_ON.match(after) is None

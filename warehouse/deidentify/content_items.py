@@ -1,7 +1,7 @@
-"""Items of a structured report that say of a person what the group of the patient says.
+"""Find content items of structured reports that identify or describe the patient.
 
-In: the elements of a content item, in their order. Out: what becomes of its value. Such an item
-says what it is of by a code, and the profile, which goes by tags, would let its value pass.
+In: the elements of a content item, in their order. Out: the action for its value. The concept of a
+content item is a code, so the profile, which depends on tags, would keep its value.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 BEGINS = frozenset({0x0040A730, 0x00400555, 0x0040B020})
-"""Sequences whose items are content items, as is all in them."""
+"""Sequences whose items, and all items nested in them, are content items."""
 
 _CODE, _SCHEME, _NUMBER = 0x00080100, 0x00080102, 0x0040A30A
 _CONCEPT, _MEASURED, _CODES = 0x0040A043, 0x0040A300, 0x0040A168
 SAYS = frozenset({_CONCEPT, _MEASURED, _CODES})
-"""Sequences that say what an item is of, and its value."""
+"""Sequences that state the concept of an item, and its value."""
 
 ACTIONS = {0x0040A160: Action("D", "structured"), 0x0040A123: Action("D", "structured")}
-"""Tag → action for what a content item must have, whatever the action is elsewhere."""
+"""Tag → action for elements that a content item must have, instead of the profile's."""
 
 _AGE = ("121033", "DCM")
 _OF_PERSON = frozenset(
@@ -33,31 +33,31 @@ _OF_PERSON = frozenset(
      ("3141-9", "LN"), ("8302-2", "LN"), ("3137-7", "LN"), ("8277-6", "LN"), ("39156-5", "LN"),
      ("30525-0", "LN"), ("21112-8", "LN")}
 )  # fmt: skip
-"""Concepts of content items that say of a person what the group of the patient says: name, ID,
-birth, sex, age, weight, height, surface, mass index."""
+"""Concepts of content items that correspond to attributes of group 0010: name, ID, birth, sex, age,
+weight, height, body surface, body mass index."""
 _AGES = frozenset({_AGE, ("397669002", "SCT"), ("424144002", "SCT"), ("30525-0", "LN")})
 
 
 class ContentItem:
-    """What is known of one item so far."""
+    """State of a content item while its elements are read."""
 
     def __init__(self, options: Collection[str]) -> None:
         self._options = options
         self._concept = ("", "")
 
     def action(self, tag: int, texts: Mapping[int, str]) -> Action | None:
-        """Return what becomes of an element of ``SAYS``, by its first item; None: as usual."""
+        """Return the action for an element of ``SAYS``, by its first item; None for the default."""
         if tag == _CONCEPT:
             self._concept = (texts.get(_CODE, ""), texts.get(_SCHEME, ""))
             return None
         if self._concept not in _OF_PERSON:
             return None
-        if "patient" in self._options and not self._is_old(texts):
+        if "patient" in self._options and not self._is_rare_age(texts):
             return None
         return Action("Z" if tag == _MEASURED else "D", "structured")
 
-    def _is_old(self, texts: Mapping[int, str]) -> bool:
-        """Return whether it is an age that few people have, or one that cannot be read."""
+    def _is_rare_age(self, texts: Mapping[int, str]) -> bool:
+        """Return whether the value is an age over ``OLDEST_YEARS``, or one that cannot be read."""
         if self._concept not in _AGES:
             return False
         try:

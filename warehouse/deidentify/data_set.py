@@ -1,8 +1,8 @@
-"""Make a BIDS data set from de-identified files alone.
+"""Make a BIDS data set from de-identified files only.
 
 In: the folder of an export whose files are written. Out: a data set. The files are ingested into a
-warehouse of their own, which goes with the folder, and that is exported: whatever a sidecar, a
-table or a name says, it says of a header that is de-identified already.
+temporary warehouse, which is exported: sidecars, tables and names contain only values of
+de-identified headers.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ Options: {options}.
 - manifest.csv has the sha256 of each file; `dicom-warehouse cohort verify FOLDER` compares them.
 
 Labels of subjects are pseudonyms. Dates, times, ages and UIDs are those of the de-identified files.
-Faces have not been removed: from images of a head one can be made. Text in pixels was suspected by
-headers alone.
+Faces have not been removed: they can be reconstructed from images of a head. Text in pixels was
+detected by headers only.
 """
 
 
 def sizes(catalog: Catalog, how: Treatment) -> pa.Table:
-    """Return the members by their new keys, and how many instances the series of each has."""
+    """Return the new key of each member, and the number of instances of its series."""
     keeps = "uids" in how.profile.options
     keys: list[str] = []
     counts: list[int] = []
@@ -62,32 +62,32 @@ def sizes(catalog: Catalog, how: Treatment) -> pa.Table:
 
 
 def data_set(work: Path, facts: dict[str, Any], whole: pa.Table, options: Options) -> Path:
-    """Write the data set of the files in a folder; return where it is.
+    """Write the data set of the files in a folder; return its path.
 
     Parameters
     ----------
     work
-        Folder of the export, with ``files`` and what lies beside them.
+        Working folder of the export; its folder ``files`` has the files and their tables.
     facts
-        About the export: those of the data set take the place of those of the files.
+        Provenance of the export; updated in place to that of the data set.
     whole
-        See ``sizes``: a series that lacks instances is not written.
+        Result of ``sizes``: a series that lacks instances is not written.
     options
-        What the data set holds.
+        Options of the data set.
 
     Raises
     ------
     ExportFailed
     """
     root, target = work / "warehouse", work / "data_set"
-    for folder in (root, target):  # of an export that was stopped
+    for folder in (root, target):  # left by a stopped export
         shutil.rmtree(folder, ignore_errors=True)
     ingest(root, [work / FILES], IngestSettings(workers=1))
-    run, partial = _all_of(root, whole)
-    if (found := run.counts["instances"]) != facts["counts"]["instances"]:
-        raise ExportFailed("a data set", f"{found} of its files could be read again")
-    said = ", ".join(facts["deidentified"]["options"]) or "none"
-    readme = _README.format(version=package_version(), options=said)
+    run, partial = _run_of_all(root, whole)
+    if (count := run.counts["instances"]) != facts["counts"]["instances"]:
+        raise ExportFailed("a data set", f"only {count} of its files could be read again")
+    option_names = ", ".join(facts["deidentified"]["options"]) or "none"
+    readme = _README.format(version=package_version(), options=option_names)
     del facts["manifest_sha256"]
     facts |= {"digest": run.digest}
     account = Account(facts, partial, tuple(facts["beside"]), readme)
@@ -97,8 +97,8 @@ def data_set(work: Path, facts: dict[str, Any], whole: pa.Table, options: Option
     return target
 
 
-def _all_of(root: Path, whole: pa.Table) -> tuple[Run, dict[str, str]]:
-    """Return a run of all instances, and why series are not whole."""
+def _run_of_all(root: Path, series_sizes: pa.Table) -> tuple[Run, dict[str, str]]:
+    """Return a run of all instances, and the reason for each incomplete series."""
     catalog = open_catalog(root)
     connection = catalog.connection
     connection.execute("create temp table picked as select instance_key as key from instances")
@@ -108,6 +108,6 @@ def _all_of(root: Path, whole: pa.Table) -> tuple[Run, dict[str, str]]:
         root, members, cohort=_NAME, kind="saved", sql="from instances", parameters={},
         level="instance", warehouse={},
     )  # fmt: skip
-    connection.register("sizes", whole)
+    connection.register("sizes", series_sizes)
     rows = connection.execute(statement("partial_series", "bids")).fetchall()
-    return run, {key: f"only {count} of {all_of_it} instances" for key, count, all_of_it in rows}
+    return run, {key: f"only {count} of {total} instances" for key, count, total in rows}

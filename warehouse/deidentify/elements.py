@@ -1,7 +1,7 @@
 """Parse and encode data elements, as far as the de-identification needs PS3.5.
 
-Elements that are kept are copied as they stand, so that a file that is read here is written with
-the same bytes but for what was changed. What breaks a rule is refused, never repaired.
+Kept elements are copied byte by byte, so that a written file differs only in what was changed. A
+file that violates the encoding is refused, never repaired.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SHORT = frozenset(
 )  # fmt: skip
 VRS = {vr.encode(): (vr, vr in LONG) for vr in LONG | SHORT}
 LONGEST_CODE = 64
-"""Bytes of the longest value that ``first_item`` returns."""
+"""Largest size of a value that ``first_item`` returns, in bytes."""
 _HEAD = struct.Struct("<HHL")
 _SHORT = struct.Struct("<HH2sH")
 _LONG = struct.Struct("<L")
 
 
 class Element(NamedTuple):
-    """Location of an element; ``end`` is None for one of undefined length."""
+    """Offsets of an element; ``end`` is None for items, delimiters and undefined length."""
 
     tag: int
     vr: str
@@ -44,7 +44,7 @@ def read_element(data: bytes, pos: int, limit: int, *, implicit: bool) -> Elemen
     Raises
     ------
     NotDeidentified
-        It is cut off, reaches beyond its data set, or has no VR of the standard.
+        It is cut off, extends beyond its data set, or has a VR that is not in the standard.
     """
     if pos + 8 > limit:
         raise NotDeidentified("its header is cut off")
@@ -60,7 +60,7 @@ def read_element(data: bytes, pos: int, limit: int, *, implicit: bool) -> Elemen
             return Element(tag, "", pos, value, None)
         known = VRS.get(code)
         if known is None:
-            raise NotDeidentified("an element has a VR that the standard does not know")
+            raise NotDeidentified("an element has a VR that is not in the standard")
         vr, is_long = known
         if is_long:
             if pos + 12 > limit:
@@ -70,12 +70,12 @@ def read_element(data: bytes, pos: int, limit: int, *, implicit: bool) -> Elemen
     if length == UNDEFINED:
         return Element(tag, vr, pos, value, None)
     if value + length > limit:
-        raise NotDeidentified("an element reaches beyond its data set")
+        raise NotDeidentified("an element extends beyond its data set")
     return Element(tag, vr, pos, value, value + length)
 
 
 def read_item(data: bytes, pos: int, limit: int) -> tuple[int, int]:
-    """Return tag and length of an item or delimiter.
+    """Return the tag and length of an item or delimiter.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def read_item(data: bytes, pos: int, limit: int) -> tuple[int, int]:
 
 
 def fragments_end(data: bytes, pos: int, limit: int) -> int:
-    """Return where encapsulated pixel data end, behind their delimiter.
+    """Return the end offset of encapsulated pixel data, after their delimiter.
 
     Raises
     ------
@@ -100,29 +100,29 @@ def fragments_end(data: bytes, pos: int, limit: int) -> int:
         if tag == SEQUENCE_END:
             return pos
         if tag != ITEM or pos + length > limit:
-            raise NotDeidentified("its pixel data are no fragments")
+            raise NotDeidentified("its pixel data are not fragments")
         pos += length
 
 
 def skip_undefined(data: bytes, pos: int, limit: int, *, implicit: bool, depth: int = 0) -> int:
-    """Return where a sequence of undefined length ends, behind its delimiter.
+    """Return the end offset of a sequence of undefined length, after its delimiter.
 
     Raises
     ------
     NotDeidentified
     """
     if depth > DEEPEST:
-        raise NotDeidentified(f"its sequences are deeper than {DEEPEST} levels")
+        raise NotDeidentified(f"its sequences are nested deeper than {DEEPEST} levels")
     while True:
         tag, length = read_item(data, pos, limit)
         pos += 8
         if tag == SEQUENCE_END:
             return pos
         if tag != ITEM:
-            raise NotDeidentified("a sequence holds what is no item")
+            raise NotDeidentified("a sequence contains something that is not an item")
         if length != UNDEFINED:
             if pos + length > limit:
-                raise NotDeidentified("an item reaches beyond its sequence")
+                raise NotDeidentified("an item extends beyond its sequence")
             pos += length
             continue
         while True:
@@ -139,7 +139,7 @@ def skip_undefined(data: bytes, pos: int, limit: int, *, implicit: bool, depth: 
 
 
 def first_item(data: bytes, value: int, stop: int, *, implicit: bool) -> dict[int, str]:
-    """Return the short values of the first item of a sequence, as text by tag.
+    """Return the short values of the first item of a sequence: tag → text.
 
     Raises
     ------
@@ -147,20 +147,20 @@ def first_item(data: bytes, value: int, stop: int, *, implicit: bool) -> dict[in
     """
     if value + 8 > stop:
         return {}
-    kind, length = read_item(data, value, stop)
+    tag, length = read_item(data, value, stop)
     pos, texts = value + 8, dict[int, str]()
     stop = stop if length == UNDEFINED else min(pos + length, stop)
-    while kind == ITEM and pos < stop:
-        one = read_element(data, pos, stop, implicit=implicit)
-        if one.end is None:
-            if one.tag >> 16 == 0xFFFE:
+    while tag == ITEM and pos < stop:
+        element = read_element(data, pos, stop, implicit=implicit)
+        if element.end is None:
+            if element.tag >> 16 == 0xFFFE:
                 break
-            pos = skip_undefined(data, one.value, stop, implicit=implicit or one.vr == "UN")
+            pos = skip_undefined(data, element.value, stop, implicit=implicit or element.vr == "UN")
             continue
-        if one.end - one.value <= LONGEST_CODE:
-            content = bytes(data[one.value : one.end])
-            texts[one.tag] = content.strip(b" \0").decode("latin-1")
-        pos = one.end
+        if element.end - element.value <= LONGEST_CODE:
+            content = bytes(data[element.value : element.end])
+            texts[element.tag] = content.strip(b" \0").decode("latin-1")
+        pos = element.end
     return texts
 
 
@@ -171,7 +171,7 @@ def head(tag: int, vr: str, length: int, *, implicit: bool) -> bytes:
     if vr in LONG:
         return _SHORT.pack(tag >> 16, tag & 0xFFFF, vr.encode(), 0) + _LONG.pack(length)
     if length > 0xFFFF:
-        raise NotDeidentified("a value is longer than its VR can be")
+        raise NotDeidentified("a value is longer than its VR allows")
     return _SHORT.pack(tag >> 16, tag & 0xFFFF, vr.encode(), length)
 
 

@@ -1,10 +1,9 @@
 """De-identify one DICOM file, and list every change.
 
 In: the bytes of a file, a profile, a key, the patient. Out: ``Result``, the bytes of another file.
-The function is pure: the same input gives the same output, whoever asks and whenever. Elements are
-taken one by one at any depth; what the profile does not name is kept if the dictionary knows it.
-What is kept is then searched for the names and numbers that were taken out; where one is found, its
-element goes too.
+The function is pure: the same input gives the same output. Each element is treated by the profile,
+at any depth; elements without an action are kept if they are in the dictionary. Kept values are
+then searched for the removed names and numbers; elements that contain one are removed, too.
 """
 
 from __future__ import annotations
@@ -41,26 +40,26 @@ def deidentify(
     Parameters
     ----------
     data
-        A whole DICOM file; may be mapped from disk.
+        Content of a DICOM file; may be memory-mapped.
     profile
-        What becomes of each attribute.
+        Action for each attribute.
     key
-        Makes the new identities.
+        Derives the new identities.
     patient
-        Who it is, in the words of ``instances.patient_key``: decides pseudonym and shift of dates.
+        ``instances.patient_key``, which determines the pseudonym and the shift of dates.
     pixels
-        What becomes of the pixel data; by default they are copied as they are.
+        Function that treats the pixel data; by default they are copied.
     known
-        Names (PN) and IDs (LO) of the patient in other files, which are searched for, too.
+        Names (PN) and IDs (LO) of the patient in other files, which are also searched for.
 
     Raises
     ------
     NotDeidentified
-        It cannot be done with certainty; says why.
+        The file cannot be de-identified with certainty; has the reason.
     """
-    syntax, start = _meta(data)
+    syntax, start = _read_meta(data)
     if syntax in _UNREADABLE:
-        raise NotDeidentified(f"{_UNREADABLE[syntax]}, which is not de-identified")
+        raise NotDeidentified(f"{_UNREADABLE[syntax]}, which is not supported")
     if syntax == DEFLATED:
         inflater = zlib.decompressobj(-15)
         try:
@@ -76,15 +75,15 @@ def deidentify(
         walk.facts.transfer_syntax = syntax
         walk.identity.know(known)
         entries = walk.top(start, implicit=syntax == IMPLICIT)
-        found = walk.identity.found_in(walk.kept, walk.facts.text("charset"))
-        if not found:
+        leaks = walk.identity.found_in(walk.kept, walk.facts.text("charset"))
+        if not leaks:
             return finished(walk, entries, syntax)
-        forced |= found
-    raise NotDeidentified("a value of the identity stands where it cannot be removed")
+        forced |= leaks
+    raise NotDeidentified("an identifying value cannot be removed from its element")
 
 
-def _meta(data: bytes) -> tuple[str, int]:
-    """Return transfer syntax and where the data set begins."""
+def _read_meta(data: bytes) -> tuple[str, int]:
+    """Return the transfer syntax, and the offset of the data set."""
     pos, syntax, limit = 132, "", len(data)
     if bytes(data[:4]) == b"\2\0\0\0":
         pos = 0
@@ -100,5 +99,5 @@ def _meta(data: bytes) -> tuple[str, int]:
             syntax = bytes(data[element.value : element.end]).strip(b" \0").decode("latin-1")
         pos = element.end
     if not syntax:
-        raise NotDeidentified("it names no transfer syntax")
+        raise NotDeidentified("it has no Transfer Syntax UID")
     return syntax, pos

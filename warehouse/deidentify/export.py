@@ -1,10 +1,10 @@
-"""Export the members of a run as de-identified files, in portions; a stopped export is continued.
+"""Export the members of a run as de-identified files, in portions; a stopped export is resumed.
 
 In: a run, a profile, a key. Out: a folder or a zip of new files, or a BIDS data set, with
 ``manifest.csv``, ``cohort.json``, ``audit.parquet`` (a row for every change), ``left_out.csv``
 (instances that cannot be de-identified, and why) and ``report.html``. Sources are opened read-only.
-What was begun under a key goes on with the first portion that is not done, if nothing that decides
-about the files is another than before.
+An export with a key resumes at the first unfinished portion, if everything that determines its
+files is unchanged.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ if TYPE_CHECKING:
 FILE_FORMATS = ("copy", "zip", BIDS)
 AUDIT, LEFT_OUT, REPORT = "audit.parquet", "left_out.csv", "report.html"
 PORTION = 64
-"""Files between two notes: what is done again at most by each process after a stop."""
+"""Files in a portion: at most these are treated again by each process after a stop."""
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _FROM_PORTIONS = 16
-"""Fewer portions are done by this process alone: others take as long to start."""
+"""Number of portions from which workers are used; for fewer they take too long to start."""
 
 
 def export_deidentified(
@@ -86,24 +86,24 @@ def export_deidentified(
     target
         Folder or zip that does not exist yet.
     form
-        ``copy``, a folder; ``zip``; ``bids``, a data set that is made of the de-identified files.
+        ``copy``, a folder; ``zip``; ``bids``, a data set made from the de-identified files.
     name, retain, clean
         See ``warehouse.deidentify.profile.profile``.
     key
-        Makes the new identities, the same in every export. Without one they are made by a random
-        key that is kept nowhere, and an export that was stopped begins anew.
+        Derives the new identities, the same in every export. By default a random key that is not
+        stored, so that a stopped export starts again.
     pixels
-        What may be done with pixels that may show text.
+        How to treat pixel data that may show text.
     template
-        Names of the files, of the values that they have then.
+        Template of file names, filled with de-identified values.
     mapping_folder
-        Folder for the encrypted tables of old and new identities; none are written without it.
+        Folder for the encrypted tables of old and new identities; by default none are written.
     data_set_options
-        Of ``bids``.
+        Options of ``bids``.
     workers
-        Processes; as many as processors by default.
+        Number of processes; by default that of processors.
     s3
-        How sources in buckets are reached.
+        Access to sources in buckets.
     force
         Replace a zip of that name.
 
@@ -113,46 +113,46 @@ def export_deidentified(
     ExportFailed
         A source is gone or has changed, or the disk is full.
     DeidentifierLost
-        Worker processes are killed, whatever they do. An instance that kills its process twice is
+        Worker processes are killed even without work. An instance whose process is killed twice is
         left out, with that reason.
     """
     if form not in FILE_FORMATS:
         raise UsageError(f"de-identified files are written as one of: {', '.join(FILE_FORMATS)}")
     check_template(template)
-    _refuse(target, form, mapping_folder, key, force=force)
+    _check_target(target, form, mapping_folder, key, force=force)
     how = Treatment(
         profile(name, retain=retain, clean=clean), key or random_key(), pixels or PixelRules(),
         template, mapping_folder is not None, s3 or S3Access(),
     )  # fmt: skip
     workers = 1 if how.pixels.hook else IngestSettings(workers=workers).worker_count
     if workers > 1 and run.counts["instances"] >= _FROM_PORTIONS * PORTION:
-        start_server()  # it imports while the members are looked up
+        start_server()  # it imports modules while the members are looked up
     catalog = members_of(root, run)
-    mark = _mark(run, catalog.snapshot.version, how, form)
+    mark = _settings_digest(run, catalog.snapshot.version, how, form)
     with resumable_folder(target, mark, lasts=key is not None) as work:
         patients = catalog.connection.execute(statement("old_patients", "runs")).fetchall()
         portions = _portions(sources(catalog), work, known_of(patients))
-        done = list(_treated(portions, how, workers))
-        facts = _gathered(work, done, how, form)
-        made = work / FILES
+        done = list(_treat_portions(portions, how, workers))
+        facts = _write_accompanying(work, done, how, form)
+        output = work / FILES
         if form == BIDS:
-            made = data_set(work, facts, sizes(catalog, how), data_set_options or Options())
-        tables = () if mapping_folder is None else _mapping(mapping_folder, done, how.key)
+            output = data_set(work, facts, sizes(catalog, how), data_set_options or Options())
+        tables = () if mapping_folder is None else _write_mapping(mapping_folder, done, how.key)
         mark_complete(work)
         for table in tables:
             table.rename(table.with_name(table.name.removeprefix(".")))
         if form == "zip":
             with draft_of(target) as draft:
-                _zip(made, draft)
+                _write_zip(output, draft)
                 finish_export(draft, target, facts, force=force)
         else:
             if os.path.lexists(target):
                 raise TargetExists(target)
-            made.rename(target)
+            output.rename(target)
     return facts
 
 
-def _refuse(
+def _check_target(
     target: Path, form: str, mapping_folder: Path | None, key: Key | None, *, force: bool
 ) -> None:
     clear_placed(target)
@@ -163,71 +163,72 @@ def _refuse(
     if mapping_folder is None:
         return
     if key is None:
-        raise UsageError("a mapping needs a key, which alone opens it: --key FILE")
+        raise UsageError("a mapping is encrypted with the key: use --key FILE")
     mapping.cipher(key)
     if mapping_folder.resolve().is_relative_to(target.resolve()):
-        raise UsageError("the mapping is kept apart from the files: name another folder")
+        raise UsageError("the mapping must be stored apart from the files: choose another folder")
     for table in (mapping.UIDS, mapping.PATIENTS):
-        found = mapping_folder / f"{table}{mapping.SUFFIX}"
-        if found.exists() and not was_placing(target):
-            raise TargetExists(found)
+        existing = mapping_folder / f"{table}{mapping.SUFFIX}"
+        if existing.exists() and not was_placing(target):
+            raise TargetExists(existing)
 
 
-def _mark(run: Run, version: int, how: Treatment, form: str) -> str:
+def _settings_digest(run: Run, version: int, how: Treatment, form: str) -> str:
     """Return a digest of everything that the content of the files depends on."""
     tables = sorted((sql_folder() / "rules").glob("*.csv"))
-    decisive = (
+    settings = (
         run.digest, version, how.profile.name, how.profile.options, how.key.fingerprint,
         how.pixels.rectangles, how.pixels.accept, how.pixels.hook is not None, how.template,
         how.has_mapping, form, package_version(), [sha256_of(table) for table in tables],
     )  # fmt: skip
-    return hashlib.sha256(repr(decisive).encode()).hexdigest()
+    return hashlib.sha256(repr(settings).encode()).hexdigest()
 
 
 def _portions(members: Iterator[Member], work: Path, known: dict[str, Known]) -> Iterator[Portion]:
+    """Yield portions of members, with the names and IDs of their patients."""
     number = 0
-    while taken := tuple(islice(members, PORTION)):
-        patients = {member.names["PatientID"] for member in taken}
-        theirs = {patient: known[patient] for patient in patients if patient in known}
-        yield Portion(number, taken, work / FILES, work / NOTES, theirs)
+    while chunk := tuple(islice(members, PORTION)):
+        patients = {member.names["PatientID"] for member in chunk}
+        known_here = {patient: known[patient] for patient in patients if patient in known}
+        yield Portion(number, chunk, work / FILES, work / NOTES, known_here)
         number += 1
 
 
-def _treated(portions: Iterator[Portion], how: Treatment, count: int) -> Iterator[Portion]:
-    """De-identify the portions that are not done, and yield all in order.
+def _treat_portions(portions: Iterator[Portion], how: Treatment, count: int) -> Iterator[Portion]:
+    """De-identify the unfinished portions, and yield all portions in order.
 
     Portions whose process was killed, now or before this export was resumed, are treated at the
     end, one at a time.
     """
-    first = list(islice(portions, _FROM_PORTIONS))
-    alone: list[Portion] = []
+    first_portions = list(islice(portions, _FROM_PORTIONS))
+    to_retry: list[Portion] = []
     # A function of the caller cannot be sent to another process.
-    may_leave = how.pixels.hook is None
-    is_here = not may_leave or count == 1 or len(first) < _FROM_PORTIONS
+    is_picklable = how.pixels.hook is None
+    in_process = not is_picklable or count == 1 or len(first_portions) < _FROM_PORTIONS
     try:
         with WorkerPool(count) as pool:
             running: dict[Future[None], Portion] = {}
-            for portion in _chained(first, portions):
-                if portion.current.exists() and may_leave:
-                    alone.append(portion)
-                elif not portion.note.exists() and is_here:
+            for portion in _chained(first_portions, portions):
+                if portion.current.exists() and is_picklable:
+                    to_retry.append(portion)
+                elif not portion.note.exists() and in_process:
                     treat(portion, how)
                 elif not portion.note.exists():
                     running[pool.submit(treat, portion, how)] = portion
                 if len(running) > 2 * count:
                     wait(running, return_when=FIRST_COMPLETED)
-                    alone += _killed(pool, running)
-                yield _empty(portion)
+                    to_retry += _collect_killed(pool, running)
+                yield _without_members(portion)
             wait(running)
-            alone += _killed(pool, running)
-            for portion in alone:
+            to_retry += _collect_killed(pool, running)
+            for portion in to_retry:
                 _treat_alone(pool, portion, how)
     except WorkerLost as error:
         raise DeidentifierLost(str(error)) from None
 
 
-def _killed(pool: WorkerPool, running: dict[Future[None], Portion]) -> list[Portion]:
-    """Remove the calls that have ended, and return the portions whose process was killed."""
+def _collect_killed(pool: WorkerPool, running: dict[Future[None], Portion]) -> list[Portion]:
+    """Remove finished calls from ``running``; return portions whose process was killed."""
     killed = []
     for future in [future for future in running if future.done()]:
         portion = running.pop(future)
@@ -243,12 +244,12 @@ def _killed(pool: WorkerPool, running: dict[Future[None], Portion]) -> list[Port
 
 
 def _treat_alone(pool: WorkerPool, portion: Portion, how: Treatment) -> None:
-    """Treat a portion while no other one is; leave out each member that kills the process.
+    """Treat a portion while no other is running; leave out members whose process is killed.
 
     Raises
     ------
     WorkerLost
-        A process is killed that does nothing: no member is the cause.
+        A process without work is killed, too: no member is the cause.
     """
     while True:
         try:
@@ -270,14 +271,16 @@ def _chained(first: Iterable[Portion], rest: Iterable[Portion]) -> Iterator[Port
     yield from rest
 
 
-def _empty(portion: Portion) -> Portion:
+def _without_members(portion: Portion) -> Portion:
     return Portion(portion.number, (), portion.files, portion.notes)
 
 
-def _gathered(work: Path, done: Sequence[Portion], how: Treatment, form: str) -> dict[str, Any]:
+def _write_accompanying(
+    work: Path, done: Sequence[Portion], how: Treatment, form: str
+) -> dict[str, Any]:
     """Write the accompanying files, and return the provenance."""
     folder = work / FILES
-    digest, files, left, changes = hashlib.sha256(), 0, 0, 0
+    digest, files, left_out, changes = hashlib.sha256(), 0, 0, 0
     with (
         (folder / MANIFEST).open("w", encoding="utf-8", newline="") as manifest,
         (folder / LEFT_OUT).open("w", encoding="utf-8", newline="") as out,
@@ -295,13 +298,13 @@ def _gathered(work: Path, done: Sequence[Portion], how: Treatment, form: str) ->
                 files += 1
             for row in note["left_out"]:
                 reasons.writerow((row["SOPInstanceUID"], row["reason"]))
-                left += 1
+                left_out += 1
     join_parts((portion.beside(".parquet") for portion in done), folder / AUDIT)
     facts: dict[str, Any] = {
         "digest": digest.hexdigest(),
         "format": form,
         "package_version": package_version(),
-        "counts": {"instances": files, "left_out": left, "changes": changes},
+        "counts": {"instances": files, "left_out": left_out, "changes": changes},
         "deidentified": {
             "profile": how.profile.name, "options": list(how.profile.options),
             "codes": [code for code, _ in how.profile.codes], "edition": "PS3.15 2026c",
@@ -316,21 +319,21 @@ def _gathered(work: Path, done: Sequence[Portion], how: Treatment, form: str) ->
     return facts
 
 
-def _mapping(folder: Path, done: Sequence[Portion], key: Key) -> list[Path]:
-    """Write both tables beside their names, which they get when all is made."""
+def _write_mapping(folder: Path, done: Sequence[Portion], key: Key) -> list[Path]:
+    """Write both tables under hidden names, which are replaced when the export is complete."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = []
+    tables = []
     for table, suffix in ((mapping.UIDS, ".uids"), (mapping.PATIENTS, ".patients")):
         parts = (portion.beside(suffix) for portion in done)
-        made.append(folder / f".{table}{mapping.SUFFIX}")
-        mapping.join(parts, made[-1], key)
-    return made
+        tables.append(folder / f".{table}{mapping.SUFFIX}")
+        mapping.join(parts, tables[-1], key)
+    return tables
 
 
-def _zip(folder: Path, draft: Path) -> None:
-    names = sorted(path for path in folder.rglob("*") if path.is_file())
+def _write_zip(folder: Path, draft: Path) -> None:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for path in names:
+        for path in paths:
             info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _ZIP_TIME)
             info.file_size = path.stat().st_size
             with path.open("rb") as source, archive.open(info, "w") as packed:

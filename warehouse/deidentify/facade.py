@@ -1,4 +1,4 @@
-"""``Warehouse.deidentified``: what is done about identity besides ``Warehouse.export``."""
+"""``Warehouse.deidentified``: de-identified tables, and the search of an export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @checks_arguments
 @dataclass(frozen=True, slots=True)
 class Deidentified:
-    """Tables without identity, and the search of an export for what should not be in it."""
+    """Write de-identified tables, and search an export for identifying values."""
 
     _root: Path
 

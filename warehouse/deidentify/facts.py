@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Chunk = bytes | memoryview
     Entries = list[tuple[int, bytes | list[Chunk]]]
-    """Tag of each element, and its bytes; of pixel data in pieces."""
+    """Tag and bytes of each element; pixel data are a list of chunks."""
     Pixels = Callable[["Facts", "Chunk"], "Masked"]
 
 FACTS = {
@@ -43,15 +43,15 @@ class Change(NamedTuple):
 
 @dataclass(slots=True)
 class Facts:
-    """What the top level of a header says of its pixels, as it stands in the source."""
+    """Attributes of ``FACTS`` at the top level of a source header."""
 
     values: dict[str, str | int] = field(default_factory=dict)
     transfer_syntax: str = ""
     has_embedded_overlay: bool = False
-    """An overlay lies in the bits of the pixels that are not theirs."""
+    """Whether an overlay is stored in unused bits of the pixels."""
 
     def note(self, tag: int, content: bytes) -> None:
-        """Remember the value of an attribute of ``FACTS``."""
+        """Store the value of an attribute of ``FACTS``."""
         name = FACTS[tag]
         if name in _NUMBERS and len(content) == 2:
             self.values[name] = int.from_bytes(content, "little")
@@ -65,21 +65,21 @@ class Facts:
 
     def number(self, name: str, default: int = 0) -> int:
         """Return a value as a number."""
-        found = self.values.get(name, default)
-        return found if isinstance(found, int) else default
+        value = self.values.get(name, default)
+        return value if isinstance(value, int) else default
 
 
 class Masked(NamedTuple):
-    """Pixel data as they are to be written, and what was done to them."""
+    """Pixel data to be written, and the changes made to them."""
 
     pixels: list[Chunk]
-    """Pieces of the value, delimiters included if it is encapsulated."""
+    """Chunks of the value, including delimiters if it is encapsulated."""
     changes: list[str]
-    """Reason of each change; empty if the pixels are those of the source."""
+    """Reason of each change; empty if the pixels are unchanged."""
     is_cleaned: bool
-    """Text in the pixels was looked for and blacked out."""
+    """Whether rectangles are blacked out: the Clean Pixel Data Option."""
     rectangles: tuple[tuple[int, int, int, int], ...] = ()
-    """To be blacked out in the compressed frames: column, row, width, height."""
+    """Rectangles to black out in compressed frames: column, row, width, height."""
 
 
 @dataclass(slots=True)
@@ -89,9 +89,9 @@ class Result:
     chunks: list[Chunk]
     changes: list[Change]
     uids: dict[str, str]
-    """New UID by old one."""
+    """Old UID → new UID."""
     names: dict[str, str]
-    """What a template of file names may name, of the new file."""
+    """Values of the new file for templates of file names."""
     facts: Facts
     masked: Masked | None
     identity: Identity

@@ -1,8 +1,8 @@
 """De-identify a portion of the members of a run, in a worker process.
 
-In: a portion of members and how to treat them. Out: files under the names of their new identities,
-and a note that the portion is done, written last. Each file is read back and goes through the
-engine again: what would still be taken out must not be there.
+In: a portion of members and how to treat them. Out: files named by their new identities, and a
+note, written last, that the portion is done. Each file is read back and passed through the engine
+again, which must find nothing to remove.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from warehouse.settings import S3Access
 
 CURRENT = ".current"
-"""Suffix of the file that names the member in work."""
+"""Suffix of the file with the index of the member that is being treated."""
 
-KILLED = "the process that de-identified it was killed, also when no other one ran"
+KILLED = "the process that de-identified it was killed, even while no other one ran"
 
 _MAPPED_BYTES = 8 << 20
-"""Files longer than this are mapped, so that their pixels need no memory."""
+"""Files larger than this are memory-mapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +66,19 @@ class Portion:
     files: Path
     """Folder of the new files."""
     notes: Path
-    """Folder of what is said about them."""
+    """Folder of notes about them, and of their tables."""
     known: dict[str, Known] = field(default_factory=dict)
-    """What the warehouse knows of their patients, by key of the patient."""
+    """Key of a patient → names and IDs in the warehouse."""
     killers: frozenset[int] = frozenset()
-    """Indices of members that killed the process that treated them: they are left out."""
+    """Indices of members whose process was killed: they are left out."""
 
     @property
     def note(self) -> Path:
-        """File that is there when the portion is done."""
+        """File that exists when the portion is done."""
         return self.notes / f"{self.number:08}.json"
 
     def beside(self, suffix: str) -> Path:
-        """Return the name of another file of the portion."""
+        """Return the path of another file of the portion."""
         return self.notes / f"{self.number:08}{suffix}"
 
     @property
@@ -88,21 +88,21 @@ class Portion:
 
 
 def treat(portion: Portion, how: Treatment) -> None:
-    """Write the new files of a portion, and its note, while no other export may begin there.
+    """Write the files of a portion, then its note, under the lock that a new export waits for.
 
     Raises
     ------
     ExportFailed
-        A source is gone or has changed, or what was written is not what it should be.
+        A source is gone or has changed, or a file reads back differently.
     """
     with treating(portion.notes):
         try:
-            _treat(portion, how)
+            _treat_members(portion, how)
         finally:
             portion.current.unlink(missing_ok=True)
 
 
-def _treat(portion: Portion, how: Treatment) -> None:
+def _treat_members(portion: Portion, how: Treatment) -> None:
     rows: list[dict[str, Any]] = []
     left_out: list[dict[str, str]] = []
     changes: list[tuple[str, list[Change]]] = []
@@ -113,15 +113,16 @@ def _treat(portion: Portion, how: Treatment) -> None:
         portion.current.write_text(str(index), encoding="ascii")
         try:
             _refuse_killer(portion, index)
-            with _bytes_of(member, how.s3) as content:
+            with _source_bytes(member, how.s3) as content:
                 known = portion.known.get(patient, ())
-                row, result = _written(content, patient, portion.files, how, known)
+                row, result = _write_file(content, patient, portion.files, how, known)
         except NotDeidentified as error:
             keeps = "uids" in how.profile.options
-            new = member.instance_key if keeps else how.key.uid(member.instance_key)
-            if new != member.instance_key:
-                uids[member.instance_key] = new  # whoever may know finds what was left out
-            left_out.append({"SOPInstanceUID": new, "reason": error.reason})
+            new_uid = member.instance_key if keeps else how.key.uid(member.instance_key)
+            if new_uid != member.instance_key:
+                # The mapping includes instances that are left out.
+                uids[member.instance_key] = new_uid
+            left_out.append({"SOPInstanceUID": new_uid, "reason": error.reason})
             continue
         rows.append(row)
         changes.append((row["instance_key"], result.changes))
@@ -132,9 +133,9 @@ def _treat(portion: Portion, how: Treatment) -> None:
         portion.beside(".uids").write_bytes(mapping.sealed(uids.items(), how.key))
         portion.beside(".patients").write_bytes(mapping.sealed(patients.items(), how.key))
     note = {"files": rows, "left_out": left_out, "changes": count}
-    started = portion.beside(".begun")
-    started.write_text(json.dumps(note), encoding="utf-8")
-    started.replace(portion.note)
+    draft = portion.beside(".begun")
+    draft.write_text(json.dumps(note), encoding="utf-8")
+    draft.replace(portion.note)
 
 
 def _refuse_killer(portion: Portion, index: int) -> None:
@@ -142,9 +143,10 @@ def _refuse_killer(portion: Portion, index: int) -> None:
         raise NotDeidentified(KILLED)
 
 
-def _written(
+def _write_file(
     content: bytes, patient: str, folder: Path, how: Treatment, known: Known
 ) -> tuple[dict[str, Any], Result]:
+    """De-identify, write and verify a file; return its row of the manifest and the result."""
     result = deidentify(
         content, how.profile, how.key, patient,
         lambda facts, data: pixels(facts, data, how.pixels), known,
@@ -162,11 +164,11 @@ def _written(
                 digest.update(chunk)
                 out.write(chunk)
         size = path.stat().st_size
-        _check(path, digest.hexdigest(), patient, result, how)
+        _verify_file(path, digest.hexdigest(), patient, result, how)
     except NotDeidentified:
         path.unlink(missing_ok=True)
         raise
-    except OSError as error:  # a full disk, which is not the fault of the source
+    except OSError as error:  # such as a full disk, which is not an error of the source
         raise ExportFailed("a de-identified file", error.strerror or str(error)) from error
     row = {
         "name": name, "instance_key": result.names["SOPInstanceUID"], "size_bytes": size,
@@ -175,26 +177,26 @@ def _written(
     return row, result
 
 
-def _check(path: Path, sha256: str, patient: str, result: Result, how: Treatment) -> None:
+def _verify_file(path: Path, sha256: str, patient: str, result: Result, how: Treatment) -> None:
     """Read a written file back, and check that it has nothing more to remove."""
-    with path.open("rb") as file, _content(file) as content:
+    with path.open("rb") as file, _file_bytes(file) as content:
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise ExportFailed("a de-identified file", "it reads otherwise than it was written")
-        again = deidentify(content, how.profile, how.key, patient)
-        left = [change for change in again.changes if change.action in {"X", "Z"}]
-        head = bytes(content[: again.header_bytes]).lower()
-    if left:
-        raise NotDeidentified("what was written still holds what is to be removed")
-    if result.identity.is_in(head):
-        raise NotDeidentified("a value of the identity would still be in its header")
+            raise ExportFailed("a de-identified file", "it reads back differently")
+        second_pass = deidentify(content, how.profile, how.key, patient)
+        remaining = [change for change in second_pass.changes if change.action in {"X", "Z"}]
+        header = bytes(content[: second_pass.header_bytes]).lower()
+    if remaining:
+        raise NotDeidentified("the written file still has elements that are to be removed")
+    if result.identity.is_in(header):
+        raise NotDeidentified("an identifying value would remain in its header")
 
 
 @contextmanager
-def _bytes_of(member: Member, s3: S3Access) -> Iterator[bytes]:
-    """Give the bytes of a source, unless it has changed since it was ingested."""
+def _source_bytes(member: Member, s3: S3Access) -> Iterator[bytes]:
+    """Yield the bytes of a source, unless it has changed since it was ingested."""
     try:
         source = known_source(member.path, member.size_bytes, member.modified_us, s3)
-        with open_source(source) as file, _content(file) as content:
+        with open_source(source) as file, _file_bytes(file) as content:
             yield content
     except NotAsIngested as error:
         why = "is gone" if error.is_gone else "has changed since it was ingested; ingest again"
@@ -204,16 +206,16 @@ def _bytes_of(member: Member, s3: S3Access) -> Iterator[bytes]:
 
 
 @contextmanager
-def _content(file: IO[bytes]) -> Iterator[bytes]:
+def _file_bytes(file: IO[bytes]) -> Iterator[bytes]:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if size <= _MAPPED_BYTES:
         yield file.read()
         return
     try:
-        number = file.fileno()
+        descriptor = file.fileno()
     except OSError:  # in memory, as a member of an archive is
         yield file.read()
         return
     # The mapping is closed with its last view, which a result may still hold.
-    yield mmap.mmap(number, 0, access=mmap.ACCESS_READ)  # type: ignore[misc]
+    yield mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)  # type: ignore[misc]

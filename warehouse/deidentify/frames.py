@@ -1,7 +1,7 @@
-"""Compressed frames → the same frames without what else is written between their segments.
+"""Blank comments and application segments of compressed frames.
 
-In: fragments of encapsulated pixel data. Out: the same with comments, application segments and
-what follows the end of an image blanked. Nothing is decoded, and no length changes.
+In: fragments of encapsulated pixel data. Out: the same, with zeros for comments, application
+segments and bytes after the end of an image. Nothing is decoded, and no length changes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f"
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-"""In a scan of JPEG a byte FF is followed by 00 or a restart, of JPEG-LS by less than 80."""
+"""Not in entropy-coded data, where 00 or RSTn (JPEG) or less than 80 (JPEG-LS) follows FF."""
 _COMMENT, _END = 0xFE, 0xD9
 _TILE, _DATA, _COMMENT_2000 = 0x90, 0x93, 0x64
 
 
 def without_comments(content: Chunk) -> bytes | None:
-    """Blank comments, application segments and what follows the end of JPEG and JPEG 2000 frames.
+    """Blank comments, application segments and bytes after the end of JPEG and JPEG 2000 frames.
 
     Parameters
     ----------
@@ -34,30 +34,30 @@ def without_comments(content: Chunk) -> bytes | None:
     bytes or None
         None if there is nothing to blank.
     """
-    made: bytearray | None = None
+    blanked: bytearray | None = None
     pos, limit = 0, len(content)
     while pos + 8 <= limit:
         length = int.from_bytes(content[pos + 4 : pos + 8], "little")
         start, end = pos + 8, min(pos + 8 + length, limit)
-        for first, last in _comments(content, start, end):
-            made = made or bytearray(content)
-            made[first:last] = bytes(last - first)
+        for first, last in _ranges_to_blank(content, start, end):
+            blanked = blanked or bytearray(content)
+            blanked[first:last] = bytes(last - first)
         pos = end
-    return bytes(made) if made is not None else None
+    return bytes(blanked) if blanked is not None else None
 
 
-def _comments(content: Chunk, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield where something lies in a fragment that is no part of its image."""
+def _ranges_to_blank(content: Chunk, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of bytes in a fragment that are not part of its image."""
     kind = bytes(content[start : start + 2])
-    found = {_JPEG: _of_jpeg, _JPEG_2000: _of_jpeg_2000}.get(kind)
-    if found is not None:
-        for first, last in found(content, start + 2, end):
-            # Fragments are padded with zeros or ones.
+    find_ranges = {_JPEG: _jpeg_ranges, _JPEG_2000: _jpeg_2000_ranges}.get(kind)
+    if find_ranges is not None:
+        for first, last in find_ranges(content, start + 2, end):
+            # Fragments are padded with 00 or FF.
             if bytes(content[first:last]).strip(b"\0\xff"):
                 yield first, last
 
 
-def _of_jpeg(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
+def _jpeg_ranges(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
     while match := _MARKER.search(content, pos, end):
         pos, marker = match.end(), content[match.start() + 1]
         if marker == _END:
@@ -72,12 +72,12 @@ def _of_jpeg(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
         pos += length
 
 
-def _of_jpeg_2000(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
+def _jpeg_2000_ranges(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
     tile_end = 0
     while pos + 4 <= end and content[pos] == 0xFF:
         marker, length = content[pos + 1], int.from_bytes(content[pos + 2 : pos + 4], "big")
         if marker == _DATA:
-            if tile_end <= pos:  # it reaches to the end of the image, or says nothing true
+            if tile_end <= pos:  # it extends to the end of the image, or is invalid
                 return
             pos = tile_end
             if pos + 2 <= end and bytes(content[pos : pos + 2]) == b"\xff\xd9":
@@ -88,6 +88,6 @@ def _of_jpeg_2000(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int
             return
         if marker == _TILE:
             tile_end = pos + int.from_bytes(content[pos + 6 : pos + 10], "big")
-        elif marker == _COMMENT_2000:  # two bytes say how it is to be read
+        elif marker == _COMMENT_2000:  # after the two bytes of Rcom
             yield pos + 6, min(pos + 2 + length, end)
         pos += 2 + length

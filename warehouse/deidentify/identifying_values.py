@@ -1,8 +1,8 @@
 """Collect identifying values of a warehouse as byte patterns for the search of an export.
 
-In: a warehouse, and what the export keeps by choice. Out: values with their attributes, why others
-are passed over, and every way in which the text of one may be written. Nothing of an export is read
-here: ``check`` searches it.
+In: a warehouse, and the profile of the export. Out: values with their attributes, the number of
+values that are passed over by reason, and patterns for every encoding of a value. Exports are not
+read here: ``check`` searches them.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
 
 _WIDE = ("utf-16-le", "utf-16-be")
 _SHORTEST_DIGITS, _SHORTEST_UID = 6, 9
-_TOGETHER = 200_000
-"""Values that one automaton looks for."""
+_AUTOMATON_VALUES = 200_000
+"""Number of values that one automaton searches for."""
 LONGEST = 200
-"""Characters of a value that are searched for; longer ones by their beginning."""
+"""Number of characters of a value that are searched for; longer values are cut."""
 _NAMES = re.compile(r"[\^= ,]+")
 _INNER = re.compile(r"[-'\u2019`]+")
 
 
 class Pattern(NamedTuple):
-    """What a pattern is."""
+    """Origin of a pattern."""
 
     attribute: str
     encoding: str
     is_bounded: bool
-    """Digits may not stand beside it."""
+    """Whether digits next to it exclude a match."""
 
 
 @dataclass(slots=True)
 class Patterns:
-    """Bytes to look for, with what they are."""
+    """Byte patterns to search for, with their origin."""
 
     folded: dict[bytes, Pattern] = field(default_factory=dict)
-    """In lower case."""
+    """In lower case, matched in any ASCII case."""
     exact: dict[bytes, Pattern] = field(default_factory=dict)
 
 
 def identifying_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Counter[str]]:
-    """Return the values to search for with their attribute, and what is passed over and why."""
+    """Return values to search for → attribute, and reason → number of values passed over."""
     connection = open_catalog(root).connection
     wanted: dict[str, str] = {}
     passed_over: Counter[str] = Counter()
@@ -78,68 +78,69 @@ def identifying_values(root: Path, chosen: Profile) -> tuple[dict[str, str], Cou
                 passed_over["safe private elements"] += 1
                 continue
             if not is_private and action is None and attribute in keywords:
-                passed_over["kept by an option, or in a sequence that goes"] += 1
+                passed_over["kept by an option, or in a removed sequence"] += 1
                 if vr != "PN":
                     continue
             if action is not None and action.code == "C" and vr in {"DA", "DT", "TM"}:
                 passed_over["shifted dates"] += 1
                 continue
-            # Search for names that occur outside of their own attributes.
-            may_stand = not is_identifying(int(row["tag"], 16), row["keyword"] or "", vr)
-            for one in _parts(vr, text):
-                if why := _why_not(one, vr, known):
-                    passed_over[why] += 1
-                elif may_stand:
-                    doubtful.append((one, attribute))
+            # Values of other attributes may also occur where they identify nobody.
+            is_doubtful = not is_identifying(int(row["tag"], 16), row["keyword"] or "", vr)
+            for part in _search_texts(vr, text):
+                if reason := _reason_to_skip(part, vr, known):
+                    passed_over[reason] += 1
+                elif is_doubtful:
+                    doubtful.append((part, attribute))
                 else:
-                    wanted.setdefault(one, attribute)
-    elsewhere = _harmless(connection, {one.lower() for one, _ in doubtful})
-    for one, attribute in doubtful:
-        if one.lower() in elsewhere:
-            passed_over["stands where it identifies nobody"] += 1
+                    wanted.setdefault(part, attribute)
+    harmless = _in_harmless_texts(connection, {part.lower() for part, _ in doubtful})
+    for part, attribute in doubtful:
+        if part.lower() in harmless:
+            passed_over["also in an element that identifies nobody"] += 1
         else:
-            wanted.setdefault(one, attribute)
+            wanted.setdefault(part, attribute)
     return wanted, passed_over
 
 
-def _harmless(connection: duckdb.DuckDBPyConnection, values: set[str]) -> set[str]:
-    """Return those of some values in lower case that a text which identifies nobody holds."""
-    found: set[str] = set()
-    left = sorted(values)
+def _in_harmless_texts(connection: duckdb.DuckDBPyConnection, values: set[str]) -> set[str]:
+    """Return the values, in lower case, that occur in a text that identifies nobody."""
+    harmless: set[str] = set()
+    remaining = sorted(values)
     texts = connection.sql(statement("harmless_values", "runs")).to_arrow_reader(1_000_000)
     for batch in texts:
-        if not left:
+        if not remaining:
             break
         column = pl.Series(batch["harmless"])
-        for at in range(0, len(left), _TOGETHER):
-            some = left[at : at + _TOGETHER]
-            hits = column.str.extract_many(some, overlapping=True)
-            found.update(hits.explode().drop_nulls().unique().to_list())
-        left = [one for one in left if one not in found]
-    return found
+        for start in range(0, len(remaining), _AUTOMATON_VALUES):
+            chunk = remaining[start : start + _AUTOMATON_VALUES]
+            hits = column.str.extract_many(chunk, overlapping=True)
+            harmless.update(hits.explode().drop_nulls().unique().to_list())
+        remaining = [value for value in remaining if value not in harmless]
+    return harmless
 
 
 def _is_safe(row: dict[str, str], chosen: Profile, creators: set[str]) -> bool:
-    """Return whether a private element, or the name of its block, is one that is kept."""
+    """Return whether a private element is kept, or is the creator of kept elements."""
     tag = int(row["tag"], 16)
     element = (row["creator"] or "", tag >> 16, tag & 0xFF)
     return element in chosen.safe_private or (tag & 0xFF00 == 0 and row["text"] in creators)
 
 
-def _parts(vr: str, text: str) -> list[str]:
-    """Return what is searched for of a value: of a name its components, and each group whole."""
+def _search_texts(vr: str, text: str) -> list[str]:
+    """Return the texts to search for: the value; or the parts of a name, and its groups."""
     if vr != "PN":
         return [text]
     parts: list[str] = []
     for group in json.loads(text).values():
-        components = [str(one) for one in group.values()]
-        parts += [part for one in components for part in _NAMES.split(one) if part]
+        components = [str(component) for component in group.values()]
+        parts += [part for component in components for part in _NAMES.split(component) if part]
         parts += [inner for part in parts for inner in _INNER.split(part) if inner != part]
         parts.append("^".join(components))
     return list(dict.fromkeys(parts))
 
 
-def _why_not(text: str, vr: str, known: frozenset[str]) -> str:
+def _reason_to_skip(text: str, vr: str, known: frozenset[str]) -> str:
+    """Return why a text is not searched for; empty if it is."""
     plain = text.strip()
     # Two Chinese characters can be a name, of six bytes.
     if len(plain.encode("utf-8", "surrogatepass")) < SHORTEST:
@@ -161,24 +162,28 @@ def _why_not(text: str, vr: str, known: frozenset[str]) -> str:
 
 
 def patterns_of(values: dict[str, str]) -> Patterns:
-    """Return every way in which values may be written, with the attribute of each."""
-    made = Patterns()
+    """Return patterns for every encoding of values, with the attribute of each."""
+    patterns = Patterns()
     for text, attribute in values.items():
-        cut = text.strip()[:LONGEST]
-        is_bounded = bool(re.fullmatch(r"[\d.]+", cut))
-        plain: dict[bytes, str] = {}
+        searched = text.strip()[:LONGEST]
+        is_bounded = bool(re.fullmatch(r"[\d.]+", searched))
+        encodings: dict[bytes, str] = {}
         # Bytes are compared ignoring case for ASCII letters only.
-        forms = {cut} if cut.isascii() else {cut, cut.lower(), cut.upper(), cut.title()}
+        forms = (
+            {searched}
+            if searched.isascii()
+            else {searched, searched.lower(), searched.upper(), searched.title()}
+        )
         for form in sorted(forms):
-            for charset in ("utf-8",) if cut.isascii() else CHARSETS:
+            for charset in ("utf-8",) if searched.isascii() else CHARSETS:
                 with suppress(UnicodeEncodeError):
-                    plain.setdefault(form.encode(charset), charset)
+                    encodings.setdefault(form.encode(charset), charset)
             for wide in _WIDE:
-                plain.setdefault(form.encode(wide, "replace"), wide)
-        for content, charset in plain.items():
+                encodings.setdefault(form.encode(wide, "replace"), wide)
+        for content, charset in encodings.items():
             if len(content) >= SHORTEST:
-                made.folded.setdefault(content.lower(), Pattern(attribute, charset, is_bounded))
-            what = Pattern(attribute, f"Base64 of {charset}", is_bounded=False)
-            for coded in in_base64(content):
-                made.exact.setdefault(coded, what)
-    return made
+                patterns.folded.setdefault(content.lower(), Pattern(attribute, charset, is_bounded))
+            pattern = Pattern(attribute, f"Base64 of {charset}", is_bounded=False)
+            for base64_part in in_base64(content):
+                patterns.exact.setdefault(base64_part, pattern)
+    return patterns

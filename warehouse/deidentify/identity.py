@@ -1,7 +1,7 @@
 """``Identity``: find removed names and numbers in the rest of a file.
 
-In: values of attributes that say who a person is. Out: elements that hold one of them, in whatever
-attribute: a name in a label, an ID in a manufacturer's field.
+In: values of identifying attributes. Out: elements of any attribute that contain one of them: a
+name in a label, an ID in a manufacturer's field.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Known: TypeAlias = tuple[tuple[str, str], ...]
-"""Names (PN) and IDs (LO) of a patient that other files of the warehouse hold."""
+"""Names (PN) and IDs (LO) of a patient in other files of the warehouse."""
 
-_BY_TAG = frozenset({0x00080050, 0x00080080, 0x00080081, 0x00080082, 0x00200010})
+_IDENTIFYING_TAGS = frozenset({0x00080050, 0x00080080, 0x00080081, 0x00080082, 0x00200010})
 """Accession number, institution and its address, study ID."""
 _GROUPS = frozenset({0x0010, 0x0032, 0x0038, 0x0040})
 """Patient, order, visit, procedure."""
-_SAYS_WHO = re.compile(
+_IDENTIFYING_KEYWORD = re.compile(
     r"(IDs?|Numbers?|Names?|Address|Residence|Religion|Locations?|Location|Issuer|Identifier"
     r"|RankTrial|Employer|Insurance.*|Occupation)$|Telephone|^Issuer|^EthnicGroups?$"
 )
@@ -39,54 +39,56 @@ _SHORTEST_NAME, _SHORTEST_ID, _UNBOUNDED = 3, 4, 5
 _DATES = frozenset({"DA", "DT"})
 _SHORTEST_DATE = 6
 _BINARY = frozenset({"FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "UL", "US"})
-"""In these a few bytes may stand by chance."""
+"""VRs in which a few bytes may match by chance."""
 _PRINTABLE, _TEXT = re.compile(rb"[ -~]+"), 8
 _NUMBERS = _BINARY | {"DS", "IS", "AT"}
 _SHORTEST_BASE64 = 6
 
 
 def is_identifying(tag: int, keyword: str, vr: str) -> bool:
-    """Return whether an attribute names a person, a place or a number of somebody."""
-    if vr == "PN" or tag in _BY_TAG:
+    """Return whether an attribute is a name, place or number that identifies a person."""
+    if vr == "PN" or tag in _IDENTIFYING_TAGS:
         return True
     is_id = tag >> 16 in _GROUPS and vr in {"LO", "SH", "UC", "UT"}
-    return is_id and _SAYS_WHO.search(keyword) is not None
+    return is_id and _IDENTIFYING_KEYWORD.search(keyword) is not None
 
 
 def known_of(rows: Iterable[tuple[str, list[str] | None, list[str] | None]]) -> dict[str, Known]:
-    """Return what a warehouse knows of patients, by their key.
+    """Return the names and IDs of patients in a warehouse, by patient key.
 
     Parameters
     ----------
     rows
-        Key of each, names and IDs.
+        Key, names and IDs of each patient.
     """
-    # Instances without PatientID are not of one patient.
+    # Instances without PatientID belong to different patients.
     return {
-        patient: (*(("PN", one) for one in names or ()), *(("LO", one) for one in ids or ()))
+        patient: (*(("PN", text) for text in names or ()), *(("LO", text) for text in ids or ()))
         for patient, names, ids in rows
         if patient != "none"
     }
 
 
 def tokens_of(patient: str, names: Iterable[str], ids: Iterable[str]) -> set[str]:
-    """Return the texts in small letters that columns of a patient are searched for.
+    """Return the lower-case texts to search for in the columns of a patient.
 
     Parameters
     ----------
     patient
         Key of the patient.
     names, ids
-        All that its instances have.
+        All names and IDs in its instances.
     """
-    made = {part for name in names for part in parts_of_name(name)}
-    made |= {
-        small
-        for one in (*ids, *_patient_id(patient))
-        if _is_id(one)
-        for small in spellings(one.strip())
+    tokens = {part for name in names for part in parts_of_name(name)}
+    tokens |= {
+        spelling
+        for text in (*ids, *_patient_id(patient))
+        if _is_id(text)
+        for spelling in spellings(text.strip())
     }
-    return {one for one in made if len(one.encode("utf-8", "surrogateescape")) >= _SHORTEST_NAME}
+    return {
+        text for text in tokens if len(text.encode("utf-8", "surrogateescape")) >= _SHORTEST_NAME
+    }
 
 
 def _patient_id(patient: str) -> tuple[str, ...]:
@@ -95,126 +97,128 @@ def _patient_id(patient: str) -> tuple[str, ...]:
 
 
 def _is_id(text: str) -> bool:
-    """Return whether a text may tell somebody: no word of imaging, no number that is everywhere."""
-    one = text.strip(" \0")
+    """Return whether a text may identify a person: not a word of imaging, not a short number."""
+    stripped = text.strip(" \0")
     return (
-        len(one) >= _SHORTEST_ID
-        and one.lower() not in words()
-        and not (one.isdigit() and len(one) < _UNBOUNDED)
+        len(stripped) >= _SHORTEST_ID
+        and stripped.lower() not in words()
+        and not (stripped.isdigit() and len(stripped) < _UNBOUNDED)
     )
 
 
 def in_base64(content: bytes) -> Iterator[bytes]:
-    """Yield what is certain of the Base64 of some bytes, wherever they begin."""
-    for before, first in ((0, 0), (1, 2), (2, 3)):
-        coded = base64.b64encode(bytes(before) + content)
-        last = (before + len(content)) // 3 * 4
+    """Yield the fixed part of the Base64 of bytes at each of the three alignments."""
+    for padding, first in ((0, 0), (1, 2), (2, 3)):
+        encoded_text = base64.b64encode(bytes(padding) + content)
+        last = (padding + len(content)) // 3 * 4
         if last - first >= _SHORTEST_BASE64:
-            yield coded[first:last]
+            yield encoded_text[first:last]
 
 
 @lru_cache(4096)
 def _name_tokens(text: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
-    """Return all ways to write the parts of a name, and the parts as they are."""
-    made = {code for small in parts_of_name(text) for code in encoded(small)}
+    """Return every encoded spelling of the parts of a name, and the parts as written."""
+    tokens = {token for spelling in parts_of_name(text) for token in encoded(spelling)}
     parts = {part for part in re.split(r"[\^=\\, \0]+", text) if not part.isdigit()}
-    as_written = {code for part in parts for code in written(part)}
+    as_written = {token for part in parts for token in written(part)}
     return (
-        frozenset(code for code in made if len(code) >= _SHORTEST_NAME),
-        frozenset(code for code in as_written if len(code) >= _UNBOUNDED),
+        frozenset(token for token in tokens if len(token) >= _SHORTEST_NAME),
+        frozenset(token for token in as_written if len(token) >= _UNBOUNDED),
     )
 
 
 @lru_cache(4096)
-def _coded(part: bytes) -> tuple[bytes, ...]:
-    """Return a longer part in Base64."""
+def _base64_variants(part: bytes) -> tuple[bytes, ...]:
+    """Return a part in Base64, unless it is short."""
     return tuple(in_base64(part)) if len(part) >= _UNBOUNDED else ()
 
 
-def _wide(part: bytes) -> tuple[bytes, ...]:
-    """Return a longer part with two bytes for each character."""
+def _utf16_variants(part: bytes) -> tuple[bytes, ...]:
+    """Return a part in UTF-16, unless it is short or not ASCII."""
     if len(part) < _UNBOUNDED or not part.isascii():
         return ()
     text = part.decode("ascii")
     return text.encode("utf-16-le"), text.encode("utf-16-be")
 
 
-def _with_plain(vr: str, content: bytes, charset: str) -> bytes:
-    """Return a text with what it is without accents behind it: a name may have none."""
+def _with_spellings(vr: str, content: bytes, charset: str) -> bytes:
+    """Append the spellings of a text, as a name may be written without accents."""
     if vr in _NUMBERS or content.isascii():
         return content
     # Bytes may be in another character set than the file declares.
-    plain = sorted(spellings(text_of(content, charset)) | spellings(content.decode("latin-1")))
-    return b"\0".join((content, *(one.encode("utf-8", "surrogatepass") for one in plain)))
+    variants = sorted(spellings(text_of(content, charset)) | spellings(content.decode("latin-1")))
+    return b"\0".join(
+        (content, *(variant.encode("utf-8", "surrogatepass") for variant in variants))
+    )
 
 
 def _is_text(content: bytes, first: int, last: int) -> bool:
-    """Return whether a few bytes of a binary value stand in text, and not by chance."""
-    before = len(content[max(first - _TEXT, 0) : first].rpartition(b"\0")[2])
-    around = content[first - before : last + _TEXT]
-    found = _PRINTABLE.match(around)
-    return found is not None and found.end() >= min(_TEXT, len(content))
+    """Return whether a match in a binary value is part of a text, and not by chance."""
+    length_before = len(content[max(first - _TEXT, 0) : first].rpartition(b"\0")[2])
+    context = content[first - length_before : last + _TEXT]
+    match = _PRINTABLE.match(context)
+    return match is not None and match.end() >= min(_TEXT, len(content))
 
 
 class Identity:
-    """What identifies the people of one file, in the bytes of the file."""
+    """Identifying values of one file, as bytes to search for."""
 
     def __init__(self, patient: str) -> None:
         self.found: set[bytes] = set()
-        """Names and IDs, in every way in which they may be written, in small letters."""
+        """Names and IDs in every encoded spelling, in lower case."""
         self.dates: set[str] = set()
-        """Days that go, as YYYYMMDD."""
-        self._written: set[bytes] = set()
-        """Names and IDs as they are written."""
-        for one in _patient_id(patient):
-            self._id(one)
+        """Removed dates, as YYYYMMDD."""
+        self._as_written: set[bytes] = set()
+        """Names and IDs as written, in every encoding."""
+        for identifier in _patient_id(patient):
+            self._add_id(identifier)
 
     def add(self, tag: int, keyword: str, vr: str, content: bytes, charset: str = "") -> None:
-        """Remember a value that goes, as it is stored."""
+        """Add a removed value, as it is stored."""
         if vr in _DATES:
-            for one in content.split(b"\\"):
-                day = one.strip(b" \0").replace(b".", b"")[:8]
+            for value in content.split(b"\\"):
+                day = value.strip(b" \0").replace(b".", b"")[:8]
                 if len(day) == 8 and day.isdigit():
                     self.dates.add(day.decode("ascii"))
         if vr == "PN":
             for text in text_of(content, charset).split("\\"):
-                self._name(text)
+                self._add_name(text)
         elif (vr in {"LO", "SH", "ST", "UT", "UC"} and is_identifying(tag, keyword, vr)) or (
             vr == "DA" and tag >> 16 == 0x0010
         ):
             for text in text_of(content, charset).split("\\"):
-                self._id(text)
+                self._add_id(text)
 
     def know(self, known: Known) -> None:
-        """Remember what other files of the patient say."""
+        """Add names and IDs in other files of the patient."""
         for vr, text in known:
             if vr == "PN":
-                self._name(text)
+                self._add_name(text)
             else:
-                self._id(text)
+                self._add_id(text)
 
-    def _name(self, text: str) -> None:
+    def _add_name(self, text: str) -> None:
         tokens, as_written = _name_tokens(text)
         self.found |= tokens
-        self._written |= as_written
+        self._as_written |= as_written
 
-    def _id(self, text: str) -> None:
-        one = text.strip(" \0")
-        if not _is_id(one):
+    def _add_id(self, text: str) -> None:
+        identifier = text.strip(" \0")
+        if not _is_id(identifier):
             return
-        for small in spellings(one):
-            self.found |= encoded(small)
-        self._written |= set(written(one))
+        for spelling in spellings(identifier):
+            self.found |= encoded(spelling)
+        self._as_written |= set(written(identifier))
 
     @property
     def words(self) -> frozenset[str]:
-        """Words of the identity so far, for cleaning text."""
+        """Identifying words collected so far, for cleaning text."""
         return frozenset(part.decode("latin-1") for part in self.found)
 
     def found_in(
         self, kept: list[tuple[str, int, str, bytes]], charset: str = ""
     ) -> frozenset[tuple[str, int]]:
-        """Return path and tag of the elements that hold a part of the identity.
+        """Return path and tag of the elements that contain an identifying value.
 
         Parameters
         ----------
@@ -224,28 +228,36 @@ class Identity:
             Specific Character Set of the file, as it is stored.
         """
         kept = [
-            (path, tag, vr, _with_plain(vr, content, charset)) for path, tag, vr, content in kept
+            (path, tag, vr, _with_spellings(vr, content, charset))
+            for path, tag, vr, content in kept
         ]
-        together = b"\0".join(content for *_, content in kept)
-        small = together.lower()
+        joined = b"\0".join(content for *_, content in kept)
+        lowered = joined.lower()
         # After removing zeros, two-byte text can be searched like other text.
-        plain = small.translate(None, b"\0")
-        parts = [part for part in self.found if part in plain or part in small]
-        coded = [code for part in self._written for code in _coded(part) if code in together]
-        dated = self._dated(kept)
-        if not parts and not coded:
-            return dated
-        wide = [code for part in parts for code in _wide(part)]
-        return dated | frozenset(
+        without_zeros = lowered.translate(None, b"\0")
+        parts = [part for part in self.found if part in without_zeros or part in lowered]
+        base64_parts = [
+            part_code
+            for part in self._as_written
+            for part_code in _base64_variants(part)
+            if part_code in joined
+        ]
+        with_dates = self._elements_with_dates(kept)
+        if not parts and not base64_parts:
+            return with_dates
+        utf16_parts = [part_code for part in parts for part_code in _utf16_variants(part)]
+        return with_dates | frozenset(
             (path, tag)
             for path, tag, vr, content in kept
-            if any(self._holds(content.lower(), part, vr) for part in parts)
-            or any(code in content.lower() for code in wide)
-            or any(code in content for code in coded)
+            if any(self._contains(content.lower(), part, vr) for part in parts)
+            or any(part_code in content.lower() for part_code in utf16_parts)
+            or any(part_code in content for part_code in base64_parts)
         )
 
-    def _dated(self, kept: list[tuple[str, int, str, bytes]]) -> frozenset[tuple[str, int]]:
-        """Return path and tag of the elements that hold a day that goes."""
+    def _elements_with_dates(
+        self, kept: list[tuple[str, int, str, bytes]]
+    ) -> frozenset[tuple[str, int]]:
+        """Return path and tag of the elements that contain a removed date."""
         if not self.dates:
             return frozenset()
         days = {day.encode("ascii") for day in self.dates}
@@ -254,7 +266,7 @@ class Identity:
             for path, tag, vr, content in kept
             if (
                 vr in {"DS", "IS"}
-                and any(one.strip(b" \0") in days for one in content.split(b"\\"))
+                and any(value.strip(b" \0") in days for value in content.split(b"\\"))
             )
             or (
                 vr not in _NUMBERS
@@ -264,20 +276,20 @@ class Identity:
         )
 
     @staticmethod
-    def _holds(content: bytes, part: bytes, vr: str) -> bool:
+    def _contains(content: bytes, part: bytes, vr: str) -> bool:
         if part not in content:
             return False
-        if vr in {"DS", "IS"}:  # an ID that is a number; not a part of a longer one
-            return part in {one.strip(b" \0") for one in content.split(b"\\")}
+        if vr in {"DS", "IS"}:  # a numeric ID, not part of a longer number
+            return part in {value.strip(b" \0") for value in content.split(b"\\")}
         if vr == "CS" and part.decode("latin-1") in words():
-            return False  # a part of the body that is somebody's name as well
+            return False  # a body part that is also a name
         if len(part) >= _UNBOUNDED:
             return True
-        found = re.finditer(rb"(?<![a-z0-9])" + re.escape(part) + rb"(?![a-z0-9])", content)
-        return any(vr not in _BINARY or _is_text(content, *match.span()) for match in found)
+        matches = re.finditer(rb"(?<![a-z0-9])" + re.escape(part) + rb"(?![a-z0-9])", content)
+        return any(vr not in _BINARY or _is_text(content, *match.span()) for match in matches)
 
     def is_in(self, content: bytes) -> bool:
-        """Return whether a part that cannot be there by chance is in bytes of lower case."""
+        """Return whether lower-case bytes contain a value that is too long to match by chance."""
         return any(
             part in content
             for part in self.found

@@ -1,8 +1,8 @@
 """``Key``: consistent pseudonyms, UIDs and date shifts derived from a secret.
 
-In: a file with a secret. Out: ``Key``, which makes UIDs, pseudonyms and shifts of dates by HMAC:
-whoever has the key gets the same identities in every export, who has not can neither make nor undo
-them. Each purpose has a key of its own.
+In: a file with a secret. Out: ``Key``, which derives UIDs, pseudonyms and shifts of dates by HMAC.
+A key gives the same identities in every export; without it they can be neither derived nor
+reversed. The purpose of a value is part of the HMAC input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHORTEST = 32
-"""Bytes that a key file has at least."""
+"""Smallest size of a key file, in bytes."""
 LONGEST = 1 << 16
 _MOST_DAYS = 3650
 STANDARD_UIDS = "1.2.840.10008."
@@ -31,7 +31,7 @@ STANDARD_UIDS = "1.2.840.10008."
 
 
 def is_of_standard(uid: str) -> bool:
-    """Return whether a UID is one of PS3.6, which is no identity: its root alone says nothing.
+    """Return whether a UID is defined in PS3.6, and thus not identifying; the root is not enough.
 
     >>> is_of_standard("1.2.840.10008.1.2"), is_of_standard("1.2.840.10008.4711.19531225")
     (True, False)
@@ -53,7 +53,7 @@ class Key:
         return hmac.digest(self._secret, content, "sha256")
 
     def uid(self, old: str) -> str:
-        """Return the new UID of an old one; one of the standard stays.
+        """Return the new UID of an old one; UIDs of the standard are kept.
 
         >>> Key(b"k" * 32).uid("1.2.840.10008.1.2")
         '1.2.840.10008.1.2'
@@ -61,13 +61,13 @@ class Key:
         if is_of_standard(old):
             return old
         # A UUID of version 8, whose content the implementation defines: PS3.5 B.2.
-        made = bytearray(self._digest("uid", old)[:16])
-        made[6] = made[6] & 0x0F | 0x80
-        made[8] = made[8] & 0x3F | 0x80
-        return f"2.25.{uuid.UUID(bytes=bytes(made)).int}"
+        octets = bytearray(self._digest("uid", old)[:16])
+        octets[6] = octets[6] & 0x0F | 0x80
+        octets[8] = octets[8] & 0x3F | 0x80
+        return f"2.25.{uuid.UUID(bytes=bytes(octets)).int}"
 
     def pseudonym(self, kind: str, old: str) -> str:
-        """Return a name of 16 characters for a value; kinds have different ones."""
+        """Return a pseudonym of 16 characters for a value, which differs by kind."""
         return b32encode(self._digest(kind, old)[:10]).decode().lower()
 
     def patient(self, patient: str) -> str:
@@ -75,7 +75,7 @@ class Key:
         return f"p-{self.pseudonym('patient', patient)[:14]}"
 
     def days(self, patient: str) -> int:
-        """Return by how many days dates of a patient are moved into the past, 1 to 3650."""
+        """Return the number of days by which dates of a patient are moved back, 1 to 3650."""
         return 1 + int.from_bytes(self._digest("days", patient)[:8], "big") % _MOST_DAYS
 
     def derived(self, purpose: str) -> bytes:
@@ -84,7 +84,7 @@ class Key:
 
     @property
     def fingerprint(self) -> str:
-        """Text by which a key is known again; says nothing about it."""
+        """Text that identifies the key without revealing it."""
         return self._digest("fingerprint", "").hex()[:16]
 
 
@@ -94,7 +94,7 @@ def random_key() -> Key:
 
 
 def read_key(path: Path) -> Key:
-    """Return the key of a file: any secret of 32 bytes or more.
+    """Read a key from a file: any secret of 32 bytes or more.
 
     Raises
     ------
@@ -110,14 +110,14 @@ def read_key(path: Path) -> Key:
         raise UsageError(f"{path} cannot be read: {wrong}; {advice}") from None
     if not SHORTEST <= len(content) <= LONGEST or len(set(content)) < 8:
         raise UsageError(
-            f"{path} is no key: it needs {SHORTEST} to {LONGEST} bytes that nobody can guess; make "
+            f"{path} is not a key: it needs {SHORTEST} to {LONGEST} random bytes; create "
             "one with dicom-warehouse deidentify key FILE"
         )
     return Key(hashlib.sha256(b"dicom-warehouse key\0" + content).digest())
 
 
 def write_key(path: Path) -> None:
-    """Write a new key, which only its owner can read.
+    """Write a new random key to a file that only its owner can read.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def write_key(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise TargetExists(path, "a key is never replaced: name another") from None
+        raise TargetExists(path, "a key is never replaced: choose another path") from None
     except OSError as error:
         wrong, advice = cause_of(error)
         raise UsageError(f"{path} cannot be written: {wrong}; {advice}") from None

@@ -2,7 +2,7 @@
 
 In: old and new UIDs and patients, a key. Out: ``uid_mapping.csv`` and ``patid_mapping.csv`` with
 the columns ``id_old,id_new``, which the validation script of the MIDI-B challenge reads, encrypted:
-a line of Fernet per portion. ``dicom-warehouse deidentify mapping`` reads them with the key.
+one Fernet token per line and portion. ``dicom-warehouse deidentify mapping`` decrypts them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIX = ".encrypted"
 
 
 def cipher(key: Key) -> Any:
-    """Return what encrypts the tables of a key.
+    """Return the cipher for tables that are encrypted with a key.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def cipher(key: Key) -> Any:
 
 
 def sealed(pairs: Iterable[tuple[str, str]], key: Key) -> bytes:
-    """Return rows of a table as one line that only the key opens."""
+    """Encrypt rows of a table as one line."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(pairs)
     token: bytes = cipher(key).encrypt(text.getvalue().encode("utf-8", "surrogateescape"))
@@ -49,43 +49,43 @@ def sealed(pairs: Iterable[tuple[str, str]], key: Key) -> bytes:
 
 
 def join(parts: Iterable[Path], target: Path, key: Key) -> None:
-    """Write the lines of parts as one table, each pair once."""
+    """Merge the rows of parts into one table, each pair once."""
     seen: set[tuple[str, str]] = set()
     with target.open("wb") as out:
         os.fchmod(out.fileno(), 0o600)
         for part in parts:
-            fresh = [pair for pair in _opened(part, key) if pair not in seen]
-            seen.update(fresh)
-            if fresh:
-                out.write(sealed(fresh, key))
+            new_pairs = [pair for pair in _decrypted(part, key) if pair not in seen]
+            seen.update(new_pairs)
+            if new_pairs:
+                out.write(sealed(new_pairs, key))
 
 
 def read(path: Path, key: Key) -> Iterator[tuple[str, str]]:
-    """Yield old and new identity.
+    """Decrypt a table; yield pairs of old and new identifier.
 
     Raises
     ------
     SourceNotFound
     UsageError
-        It is no such table, or one of another key.
+        It is not such a table, or is encrypted with another key.
     """
     if not path.is_file():
         raise SourceNotFound(str(path))
-    yield from _opened(path, key)
+    yield from _decrypted(path, key)
 
 
-def _opened(path: Path, key: Key) -> Iterator[tuple[str, str]]:
-    opener = cipher(key)
+def _decrypted(path: Path, key: Key) -> Iterator[tuple[str, str]]:
+    decrypter = cipher(key)
     with path.open("rb") as file:
-        yield from _rows(file, opener, path)
+        yield from _decrypted_lines(file, decrypter, path)
 
 
-def _rows(file: IO[bytes], opener: Any, path: Path) -> Iterator[tuple[str, str]]:
+def _decrypted_lines(file: IO[bytes], decrypter: Any, path: Path) -> Iterator[tuple[str, str]]:
     from cryptography.fernet import InvalidToken  # noqa: PLC0415
 
     for line in file:
         try:
-            text = opener.decrypt(line.strip()).decode("utf-8", "surrogateescape")
+            text = decrypter.decrypt(line.strip()).decode("utf-8", "surrogateescape")
         except InvalidToken:
-            raise UsageError(f"{path.name} is no table of identities of this key") from None
+            raise UsageError(f"{path.name} is not a table of identities of this key") from None
         yield from ((old, new) for old, new in csv.reader(io.StringIO(text)))

@@ -1,4 +1,4 @@
-"""Elements that were taken → a file that says of itself that it is de-identified."""
+"""Assemble a de-identified file, with the attributes that state the de-identification."""
 
 from __future__ import annotations
 
@@ -26,48 +26,52 @@ _NAMED = {
 
 
 def finished(walk: Walk, entries: Entries, syntax: str) -> Result:
-    """Return the file of some elements, with what says that it is de-identified.
+    """Return the file with some elements, and with attributes that state the de-identification.
 
     Raises
     ------
     NotDeidentified
-        It is no instance that can stand alone.
+        It is a DICOMDIR, or has no valid SOP Instance UID.
     """
     implicit = syntax == IMPLICIT
     facts = walk.facts
     if facts.text("SOPClassUID") == _DICOMDIR:
-        raise NotDeidentified("it is a DICOMDIR, which names other files")
+        raise NotDeidentified("it is a DICOMDIR, which refers to other files")
     old = facts.text("SOPInstanceUID")
     if not old:
         raise NotDeidentified("it has no SOP Instance UID")
     is_cleaned = walk.masked is not None and walk.masked.is_cleaned
-    made = _marks(walk.profile, implicit=implicit, is_cleaned=is_cleaned)
+    added = _deidentification_elements(walk.profile, implicit=implicit, is_cleaned=is_cleaned)
     patient = walk.key.patient(walk.patient)
     if 0x00100020 not in {tag for tag, _ in entries}:
-        made[0x00100020] = el.encoded_element(0x00100020, "LO", patient.encode(), implicit=implicit)
-    entries = [entry for entry in entries if entry[0] not in made] + list(made.items())
+        added[0x00100020] = el.encoded_element(
+            0x00100020, "LO", patient.encode(), implicit=implicit
+        )
+    entries = [entry for entry in entries if entry[0] not in added] + list(added.items())
     entries.sort(key=lambda entry: entry[0])
     new = old if "uids" in walk.profile.options else walk.key.uid(old)
-    chunks: list[Chunk] = [_preamble(facts.text("SOPClassUID"), new, syntax)]
-    small: list[bytes] = []
+    chunks: list[Chunk] = [_file_meta(facts.text("SOPClassUID"), new, syntax)]
+    pending: list[bytes] = []
     header_bytes = 0
     for _, content in entries:
         if isinstance(content, bytes):
-            small.append(content)
+            pending.append(content)
             continue
-        chunks.append(b"".join(small))
+        chunks.append(b"".join(pending))
         header_bytes = header_bytes or sum(len(chunk) for chunk in chunks)
-        small = []
+        pending = []
         chunks += content
-    chunks.append(b"".join(small))
+    chunks.append(b"".join(pending))
     header_bytes = header_bytes or sum(len(chunk) for chunk in chunks)
-    names = {"PatientID": patient} | _names(dict(entries))
+    names = {"PatientID": patient} | _template_values(dict(entries))
     return Result(
         chunks, walk.changes, walk.uids, names, facts, walk.masked, walk.identity, header_bytes
     )
 
 
-def _marks(profile: Profile, *, implicit: bool, is_cleaned: bool) -> dict[int, bytes | list[Chunk]]:
+def _deidentification_elements(
+    profile: Profile, *, implicit: bool, is_cleaned: bool
+) -> dict[int, bytes | list[Chunk]]:
     def made(tag: int, vr: str, text: str) -> bytes:
         return el.encoded_element(tag, vr, text.encode(), implicit=implicit)
 
@@ -91,23 +95,23 @@ def _marks(profile: Profile, *, implicit: bool, is_cleaned: bool) -> dict[int, b
     return marks
 
 
-def _names(entries: dict[int, bytes | list[Chunk]]) -> dict[str, str]:
-    found = {}
+def _template_values(entries: dict[int, bytes | list[Chunk]]) -> dict[str, str]:
+    values = {}
     for name, tag in _NAMED.items():
         content = entries.get(tag, b"")
         text = ""
         if isinstance(content, bytes) and len(content) > 8:
             text = content[8:].strip(b" \0").decode("latin-1")
-        found[name] = text or "none"
-    return found
+        values[name] = text or "none"
+    return values
 
 
-def _preamble(sop_class: str, uid: str, syntax: str) -> bytes:
+def _file_meta(sop_class: str, uid: str, syntax: str) -> bytes:
     def made(tag: int, vr: str, value: bytes) -> bytes:
         return el.encoded_element(tag, vr, value, implicit=False)
 
     if re.search(r"[^0-9.]", sop_class + uid + syntax):
-        raise NotDeidentified("its SOP Class, instance or transfer syntax is named by no UID")
+        raise NotDeidentified("its SOP Class, SOP Instance or Transfer Syntax UID is not a UID")
     meta = (
         made(0x00020001, "OB", b"\0\1")
         + made(0x00020002, "UI", sop_class.encode())

@@ -1,10 +1,10 @@
 """``Needles``: search bytes for very many patterns in one pass.
 
-In: patterns, found in any ASCII case or as they are. Out: place and pattern of every occurrence.
-The bytes at the end of each pattern, eight or five, are its anchor; at every place of the content
-the anchor that would end there is looked up in two tables of hashes, then among the sorted anchors.
-What is left is compared byte by byte. Tables grow with the patterns, the work per byte does not,
-unlike that of an automaton which no cache holds.
+In: patterns, matched in any ASCII case or exactly. Out: offset and pattern of every occurrence. The
+last eight or five bytes of each pattern are its anchor. At every offset of the content, the bytes
+are looked up in two hash tables of anchors, then among the sorted anchors; candidates are compared
+byte by byte. Tables grow with the number of patterns, but the work per byte does not; an automaton
+of that size exceeds the CPU caches.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SHORTEST = 5
-"""Bytes of a pattern."""
+"""Smallest size of a pattern, in bytes."""
 _WIDTHS = (8, SHORTEST)
 _FACTORS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 _LOAD_BITS = 4
-"""A table has at least this power of two as many places as there are anchors."""
+"""log2 of the slots of a table per anchor, unless the table has the largest size."""
 _FEWEST_BITS, _MOST_BITS = 12, 26
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Patterns whose anchors have one width, by anchor."""
+    """Patterns whose anchors have the same width, by anchor."""
 
     width: int
     anchors: np.ndarray
-    """Sorted, each once, as the number that its bytes are."""
+    """Distinct and sorted, as little-endian integers."""
     patterns: list[tuple[bytes, ...]]
     tables: tuple[np.ndarray, ...]
     bits: int
 
     def places(self, content: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield where a pattern of the group begins in bytes, behind which stand eight others."""
+        """Yield offset and pattern of every occurrence in bytes padded with eight zeros."""
         length = len(content) - 8
         mask = np.uint64((1 << 8 * self.width) - 1)
         shift = np.uint64(64 - self.bits)
-        for first in range(8):
-            count = (length - first + 7) // 8
+        for alignment in range(8):
+            count = (length - alignment + 7) // 8
             if count <= 0:
                 continue
-            keys = np.frombuffer(content, "<u8", count, first)
+            keys = np.frombuffer(content, "<u8", count, alignment)
             if self.width < 8:
                 keys = keys & mask
-            chosen = np.flatnonzero(self.tables[0][(keys * _FACTORS[0]) >> shift])
-            keys = keys[chosen]
-            kept = self.tables[1][(keys * _FACTORS[1]) >> shift]
-            chosen, keys = chosen[kept], keys[kept]
-            at = np.minimum(np.searchsorted(self.anchors, keys), len(self.anchors) - 1)
-            kept = self.anchors[at] == keys
-            ends = chosen[kept] * 8 + first + self.width
-            for end, number in zip(ends.tolist(), at[kept].tolist(), strict=True):
+            candidates = np.flatnonzero(self.tables[0][(keys * _FACTORS[0]) >> shift])
+            keys = keys[candidates]
+            is_candidate = self.tables[1][(keys * _FACTORS[1]) >> shift]
+            candidates, keys = candidates[is_candidate], keys[is_candidate]
+            positions = np.minimum(np.searchsorted(self.anchors, keys), len(self.anchors) - 1)
+            is_candidate = self.anchors[positions] == keys
+            ends = candidates[is_candidate] * 8 + alignment + self.width
+            for end, number in zip(ends.tolist(), positions[is_candidate].tolist(), strict=True):
                 for pattern in self.patterns[number]:
                     start = end - len(pattern)
                     if start >= 0 and end <= length and content.startswith(pattern, start):
@@ -86,9 +86,9 @@ class Needles:
     Parameters
     ----------
     folded
-        Patterns in lower case, found in any case of ASCII letters; at least ``SHORTEST`` bytes.
+        Patterns in lower case, matched in any ASCII case; at least ``SHORTEST`` bytes.
     exact
-        Patterns that are found as they are.
+        Patterns that are matched exactly.
 
     Examples
     --------
@@ -100,7 +100,7 @@ class Needles:
         self._folded, self._exact = _groups(folded), _groups(exact)
 
     def found(self, content: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield place and pattern of every occurrence."""
+        """Yield offset and pattern of every occurrence."""
         if self._exact:
             padded = content + bytes(8)
             for group in self._exact:
@@ -112,18 +112,22 @@ class Needles:
 
 
 def _groups(patterns: Iterable[bytes]) -> list[_Group]:
-    found = list(patterns)
-    shortest = min(map(len, found), default=SHORTEST)
+    all_patterns = list(patterns)
+    shortest = min(map(len, all_patterns), default=SHORTEST)
     if shortest < SHORTEST:
         raise ValueError(f"a pattern has at least {SHORTEST} bytes, not {shortest}")
-    split = {width: list[bytes]() for width in _WIDTHS}
-    for pattern in found:
-        split[8 if len(pattern) >= 8 else SHORTEST].append(pattern)
-    return [_group(width, some) for width, some in split.items() if some]
+    by_width = {width: list[bytes]() for width in _WIDTHS}
+    for pattern in all_patterns:
+        by_width[8 if len(pattern) >= 8 else SHORTEST].append(pattern)
+    return [
+        _group(width, group_patterns)
+        for width, group_patterns in by_width.items()
+        if group_patterns
+    ]
 
 
 class Pieces:
-    """Contents one behind the other, and which of them a place is in."""
+    """Concatenated contents, and the lookup of the content at an offset."""
 
     def __init__(self) -> None:
         self.ends: list[int] = []
@@ -131,17 +135,17 @@ class Pieces:
         self.about: list[tuple[str, str]] = []
 
     def add(self, content: bytes, *about: str) -> None:
-        """Put a content behind the others; two words say what it is."""
+        """Append a content with two labels: file and container."""
         self.contents.append(content)
         self.about.append((about[0], about[1]))
         self.ends.append(self.size + len(content))
 
     @property
     def size(self) -> int:
-        """Bytes of all."""
+        """Total size of the contents, in bytes."""
         return self.ends[-1] if self.ends else 0
 
     def of(self, start: int, end: int) -> int | None:
-        """Return which content holds some bytes; None if they lie in two."""
+        """Return the index of the content with a range of bytes; None if it spans two contents."""
         number = bisect_left(self.ends, start + 1)
         return number if end <= self.ends[number] else None

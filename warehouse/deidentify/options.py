@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from warehouse.cohorts.runs import Run
 
 _REFUSED = {
-    "link": "a link leads to the file with the identity",
-    "s5cmd": "a list of commands copies the files with the identity",
+    "link": "a link leads to the original file, which identifies the patient",
+    "s5cmd": "its commands copy the original files, which identify patients",
     "documents": "the text of a document is not de-identified",
 }
 
@@ -49,7 +49,7 @@ class Deidentify:
         mapping: Path | None = None, rectangles: Iterable[str] = (), *,
         accept_burned_in: bool = False,
     ) -> Deidentify:  # fmt: skip
-        """Parse options of the command line: names separated by commas, and the file of a key.
+        """Parse options of the command line: names separated by commas, and the path of a key.
 
         Raises
         ------
@@ -57,7 +57,7 @@ class Deidentify:
         """
         blacked_out = tuple(rectangle(text) for text in rectangles)
         return cls(
-            profile, _words(retain), _words(clean), read_key(key) if key else None, mapping,
+            profile, _names(retain), _names(clean), read_key(key) if key else None, mapping,
             PixelRules(blacked_out, accept_burned_in),
         )  # fmt: skip
 
@@ -72,11 +72,11 @@ def export_run_deidentified(
     Parameters
     ----------
     root, run, target, form, template, rows, preset, spreadsheet, force
-        As of an export with what identifies.
+        As of ``Warehouse.export`` without de-identification.
     how
         Profile and options.
     data_set
-        Of bids: identifiers, isotropic, allow_gaps, resample, as of ``export_bids``.
+        Options of ``bids``: identifiers, isotropic, allow_gaps, resample, as of ``export_bids``.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def export_run_deidentified(
     if isinstance(how, str):
         how = Deidentify(how)
     if form in _REFUSED:
-        raise UsageError(f"{form} is no format of a de-identified export: {_REFUSED[form]}")
+        raise UsageError(f"{form} is not a format of de-identified exports: {_REFUSED[form]}")
     if data_set and form != BIDS:
         raise UsageError(f"{', '.join(data_set)}: options of bids, not of {form}")
     if form in FILE_FORMATS:
@@ -106,5 +106,5 @@ def export_run_deidentified(
     )  # fmt: skip
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -1,10 +1,10 @@
 """Burned-in annotations: black out rectangles, or exclude the instance with a reason.
 
-In: what a header says of its pixels, and the pixel data. Out: pixel data to be written. Which may
-have text burned in is told by the header alone: BurnedInAnnotation, modality, class, ImageType.
-Such an instance is refused unless rectangles are known: from ``rules/burned_in.csv`` for a device,
-from the user, or from a function that looks at the frames. A face that can be made of thin slices
-is no text; whoever shares heads needs a function or another tool, and the how-to says so.
+In: attributes of a header, and the pixel data. Out: pixel data to be written. Burned-in text is
+detected by the header only: BurnedInAnnotation, modality, SOP Class, ImageType. Such an instance is
+refused unless the user accepts it, or rectangles are known: from ``rules/burned_in.csv`` for a
+device, from the user, or from a function of the frames. Faces that can be reconstructed from thin
+slices are not removed; images of heads need a function or another tool (see the how-to).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RISKY = frozenset(
 _CLASSES = re.compile(
     r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:(?:3|6)(?:\.[123])?|77\.(?!1\.6$)[0-9.]+)"
 )
-"""Ultrasound, and visible light but for whole slides, of whatever modality."""
+"""SOP Classes of ultrasound, and of visible light except whole slides, in any modality."""
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 _RISKY_TYPES = {
     "SECONDARY",
@@ -54,12 +54,12 @@ _RISKY_TYPES = {
 }
 _ITEM = b"\xfe\xff\x00\xe0"
 MAX_DECODED = 1 << 30
-"""Bytes of decoded frames of an instance that may be masked."""
+"""Largest size of the decoded frames of an instance that are masked, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A rule of ``burned_in.csv``: pictures of a device, and where they show text."""
+    """A rule of ``burned_in.csv``: conditions of a device, and where its images show text."""
 
     name: str
     conditions: tuple[tuple[str, str], ...]
@@ -68,14 +68,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class PixelRules:
-    """What may be done with pixels that may show text."""
+    """How to treat pixel data that may show text."""
 
     rectangles: tuple[Rectangle, ...] = ()
-    """Of the user: column, row, width, height, blacked out in every frame."""
+    """Rectangles that are blacked out in every frame: column, row, width, height."""
     accept: bool = False
-    """Take instances whose header lets text be possible, as they are."""
+    """Whether instances that may show text are exported unchanged."""
     hook: Hook | None = field(default=None, compare=False)
-    """Looks at frames (frame, row, column[, sample]) and returns rectangles."""
+    """Function that returns rectangles for frames (frame, row, column[, sample]) and facts."""
 
 
 @cache
@@ -93,7 +93,7 @@ def devices() -> tuple[Device, ...]:
 
 
 def rectangle(text: str) -> Rectangle:
-    """Return column, row, width and height of a rectangle.
+    """Parse the column, row, width and height of a rectangle.
 
     Raises
     ------
@@ -107,86 +107,88 @@ def rectangle(text: str) -> Rectangle:
 
 
 def risk(facts: Facts) -> str:
-    """Return why pixels may show text; empty if the header gives no reason."""
+    """Return the reason why pixels may show text; empty if the header has none."""
     stated = facts.text("BurnedInAnnotation").upper()
     if stated == "YES":
-        return "its header says that text is burned in"
+        return "its header states that text is burned in"
     types = {part.strip().upper() for part in facts.text("ImageType").split("\\")}
     if facts.text("SpecimenLabelInImage").upper() == "YES":
-        return "its header says that the label of a specimen is in the image"
+        return "its header states that the label of a specimen is in the image"
     if stated == "NO":
         return ""
     sop_class = facts.text("SOPClassUID")
     is_secondary = sop_class == _SECONDARY or sop_class.startswith(f"{_SECONDARY}.")
     if is_secondary or facts.text("ConversionType"):
-        return "it is a secondary capture and does not say that no text is burned in"
+        return "it is a secondary capture and does not state that no text is burned in"
     if facts.text("Modality").upper() in RISKY or _CLASSES.fullmatch(sop_class):
-        return "its modality often has text burned in and it does not say that there is none"
+        return "its modality often has text burned in and it does not state that there is none"
     if types & _RISKY_TYPES:
-        return "its ImageType is one of screens or labels and it does not say that it has no text"
+        return "its ImageType is one of screens or labels and it does not state that it has no text"
     return ""
 
 
 def device_of(facts: Facts) -> Device | None:
-    """Return the rule for the device that made a picture."""
+    """Return the rule for the device that made an image, None if there is none."""
     for device in devices():
-        if all(_meets(facts.text(name), text, name) for name, text in device.conditions):
+        if all(_matches(facts.text(name), text, name) for name, text in device.conditions):
             return device
     return None
 
 
-def _meets(value: str, text: str, name: str) -> bool:
+def _matches(value: str, alternatives: str, name: str) -> bool:
     if name in {"Rows", "Columns"}:
-        return value in text.split("|")
-    return any(part.strip().lower() in value.lower() for part in text.split("|"))
+        return value in alternatives.split("|")
+    return any(part.strip().lower() in value.lower() for part in alternatives.split("|"))
 
 
 def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
-    """Return pixel data as they are to be written.
+    """Return the pixel data to be written: with rectangles and unused bits blacked out.
 
     Raises
     ------
     NotDeidentified
-        They may show text, and nothing says where.
+        They may show text at unknown positions, or cannot be masked.
     """
     is_native = _is_native(facts)
     rectangles = list(rules.rectangles)
-    why = risk(facts)
-    device = device_of(facts) if why else None
+    reason = risk(facts)
+    device = device_of(facts) if reason else None
     if device:
         rectangles += device.rectangles
     if rules.hook is not None:
         rectangles += _hook_rectangles(facts, content, rules.hook)
-    elif why and not rectangles and not rules.accept:
-        raise NotDeidentified(why)
+    elif reason and not rectangles and not rules.accept:
+        raise NotDeidentified(reason)
     changes: list[str] = []
     if not is_native:
         if len(content) and bytes(content[:4]) != _ITEM:
-            raise NotDeidentified("its transfer syntax has fragments, and its pixel data have none")
+            raise NotDeidentified(
+                "its transfer syntax requires fragments, but its pixel data have none"
+            )
         if facts.has_embedded_overlay:
-            raise NotDeidentified("an overlay is kept in bits of its compressed pixels")
+            raise NotDeidentified("an overlay is stored in bits of its compressed pixels")
         blanked = without_comments(content)
         if blanked is not None:
             content = blanked
-            changes.append("comments in and behind the compressed frames are blanked")
+            changes.append("comments in and after the compressed frames are blanked")
         if rectangles:
-            if _length(facts) > MAX_DECODED:
+            if _native_size(facts) > MAX_DECODED:
                 raise NotDeidentified(
                     f"its frames are more than {MAX_DECODED} bytes, too many to mask"
                 )
-            changes.append("rectangles are blacked out, frames compressed anew without loss")
+            changes.append("rectangles are blacked out, frames are recompressed without loss")
         return Masked([content], changes, bool(rectangles), tuple(rectangles))
-    length = _length(facts)
+    length = _native_size(facts)
     if not length and len(content):
-        raise NotDeidentified("its header does not say how many bytes its frames have")
+        raise NotDeidentified("its header does not state the size of its frames")
     if length and len(content) > length + (length & 1):
         content = content[: length + (length & 1)]
-        changes.append("bytes behind the last frame are cut off")
+        changes.append("bytes after the last frame are removed")
     elif length and len(content) < length:
         raise NotDeidentified("its pixel data are shorter than its frames")
     if facts.has_embedded_overlay:
-        content = _without_other_bits(facts, content)
-        changes.append("bits of the pixels that are not theirs are cleared")
+        content = _without_unused_bits(facts, content)
+        changes.append("unused bits of the pixels are cleared")
     if rectangles:
         content = _blacked_out(facts, content, rectangles)
         changes.append("rectangles are blacked out")
@@ -203,8 +205,8 @@ def _frame_shape(facts: Facts) -> tuple[int, int, int, int]:
     return frames, facts.number("Rows"), facts.number("Columns"), samples
 
 
-def _length(facts: Facts) -> int:
-    """Return the bytes of native pixel data; 0 where the header does not say."""
+def _native_size(facts: Facts) -> int:
+    """Return the bytes of native pixel data; 0 if the header does not state it."""
     frames, rows, columns, samples = _frame_shape(facts)
     bits = frames * rows * columns * samples * facts.number("BitsAllocated")
     if facts.text("PhotometricInterpretation") == "YBR_FULL_422":
@@ -212,13 +214,13 @@ def _length(facts: Facts) -> int:
     return -(-bits // 8)
 
 
-def _array(facts: Facts, content: Chunk) -> np.ndarray:
-    """Return a writable copy of native frames: (frame, row, column, sample), or planes of them."""
+def _native_array(facts: Facts, content: Chunk) -> np.ndarray:
+    """Return a writable copy of native frames: (frame, row, column, sample)."""
     bits = facts.number("BitsAllocated")
     subsampled = facts.text("PhotometricInterpretation") == "YBR_FULL_422"
-    if bits not in {8, 16, 32, 64} or subsampled or not _length(facts):
+    if bits not in {8, 16, 32, 64} or subsampled or not _native_size(facts):
         raise NotDeidentified("its pixels cannot be blacked out: single bits or subsampled colors")
-    if _length(facts) > MAX_DECODED:
+    if _native_size(facts) > MAX_DECODED:
         raise NotDeidentified(f"its pixels are more than {MAX_DECODED} bytes, too many to mask")
     frames, rows, columns, samples = _frame_shape(facts)
     array = np.frombuffer(content, f"<u{bits // 8}", frames * rows * columns * samples).copy()
@@ -227,55 +229,58 @@ def _array(facts: Facts, content: Chunk) -> np.ndarray:
     return array.reshape(frames, rows, columns, samples)
 
 
-def _black(facts: Facts) -> int:
+def _black_value(facts: Facts) -> int:
     if facts.text("PhotometricInterpretation") == "MONOCHROME1":
         return (1 << facts.number("BitsStored")) - 1
     return 0
 
 
 def _blacked_out(facts: Facts, content: Chunk, rectangles: Sequence[Rectangle]) -> bytes:
-    array = _array(facts, content)
+    """Black out rectangles in native frames."""
+    array = _native_array(facts, content)
     for column, row, width, height in rectangles:
-        array[:, row : row + height, column : column + width] = _black(facts)
+        array[:, row : row + height, column : column + width] = _black_value(facts)
     if facts.text("PhotometricInterpretation").startswith("YBR"):
         for column, row, width, height in rectangles:
             array[:, row : row + height, column : column + width, 1:] = 128
     if facts.number("PlanarConfiguration") == 1 and array.shape[3] > 1:
         array = np.ascontiguousarray(array.transpose(0, 3, 1, 2))
-    made = array.tobytes()
-    return made + bytes(len(made) % 2)
+    encoded = array.tobytes()
+    return encoded + bytes(len(encoded) % 2)
 
 
-def _without_other_bits(facts: Facts, content: Chunk) -> bytes:
-    array = _array(facts, content)
+def _without_unused_bits(facts: Facts, content: Chunk) -> bytes:
+    """Clear the bits of native frames that Bits Stored and High Bit leave unused."""
+    array = _native_array(facts, content)
     if array.shape[3] > 1:
-        raise NotDeidentified("an overlay is kept in bits of its colors")
+        raise NotDeidentified("an overlay is stored in bits of its colors")
     low = facts.number("HighBit") + 1 - facts.number("BitsStored")
     mask = ((1 << facts.number("BitsStored")) - 1) << low
     array &= array.dtype.type(mask)
-    made = array.tobytes()
-    return made + bytes(len(made) % 2)
+    encoded = array.tobytes()
+    return encoded + bytes(len(encoded) % 2)
 
 
 def _hook_rectangles(facts: Facts, content: Chunk, hook: Hook) -> list[Rectangle]:
+    """Return the rectangles that a pixel function returns for native frames."""
     if not _is_native(facts):
-        raise NotDeidentified("a function is to look at its frames, and they are compressed")
-    array = _array(facts, content)
+        raise NotDeidentified("the pixel function needs its frames, but they are compressed")
+    array = _native_array(facts, content)
     array.flags.writeable = False
-    found = hook(array if array.shape[3] > 1 else array[..., 0], facts)
+    returned = hook(array if array.shape[3] > 1 else array[..., 0], facts)
     try:
-        made = [(int(x), int(y), int(w), int(h)) for x, y, w, h in found]
+        rectangles = [(int(x), int(y), int(w), int(h)) for x, y, w, h in returned]
     except (TypeError, ValueError):
         raise UsageError(
-            "a function for pixels returned no rectangles: column, row, width and height of each"
+            "a pixel function has to return rectangles: column, row, width and height of each"
         ) from None
-    if any(min(one) < 0 for one in made):
-        raise UsageError("a function for pixels returned a rectangle with a negative number")
-    return made
+    if any(min(values) < 0 for values in rectangles):
+        raise UsageError("a pixel function returned a rectangle with a negative number")
+    return rectangles
 
 
 def masked_file(content: bytes, rectangles: Sequence[Rectangle]) -> bytes:
-    """Black out rectangles in the compressed frames of a file, and compress them without loss.
+    """Black out rectangles in the compressed frames of a file; recompress them without loss.
 
     Raises
     ------
@@ -295,16 +300,16 @@ def masked_file(content: bytes, rectangles: Sequence[Rectangle]) -> bytes:
             dataset.PhotometricInterpretation = "RGB"  # what ``pixel_array`` returns
             dataset.PlanarConfiguration = 0
         for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
-            if keyword in dataset:  # of the frames as they were
+            if keyword in dataset:  # they are for the original frames
                 del dataset[keyword]
         dataset.compress(RLELossless, np.ascontiguousarray(array), generate_instance_uid=False)
         out = io.BytesIO()
         dataset.save_as(out, enforce_file_format=True)
-        again = pydicom.dcmread(io.BytesIO(out.getvalue())).pixel_array
+        decoded_again = pydicom.dcmread(io.BytesIO(out.getvalue())).pixel_array
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises
         raise NotDeidentified(
             f"its compressed frames cannot be masked ({type(error).__name__})"
         ) from None
-    if not np.array_equal(again, array):
-        raise NotDeidentified("its frames are not the same when they are compressed again")
+    if not np.array_equal(decoded_again, array):
+        raise NotDeidentified("its recompressed frames differ")
     return out.getvalue()

@@ -1,8 +1,8 @@
 """``Profile``: the action per attribute by PS3.15 Table E.1-1 and the chosen options.
 
-In: ``sql/rules/deidentification.csv`` and names of options. Out: ``Profile``, which says of every
-attribute of the dictionary what becomes of it. What the table does not name and yet may identify is
-what the macro ``is_identifying`` says: one definition for lists, views and exports.
+In: ``sql/rules/deidentification.csv`` and names of options. Out: ``Profile``, the action for every
+attribute of the dictionary. Attributes that are not in the table but may identify a person are
+determined by the macro ``is_identifying``, as in lists and views.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ CLEAN = (
 _DATES = {"DA", "DT", "TM"}
 _TEXTS = {"LO", "LT", "SH", "ST", "UC", "UT"}
 
-# Compound codes depend on the type of an attribute in its object, which is not looked up: what is
-# valid for each of the types. An empty value is valid for types 2 and 3, a dummy for all.
+# Compound codes depend on the type of an attribute in its IOD, which is not looked up: the action
+# is valid for all of the types. An empty value is valid for types 2 and 3, a dummy for all.
 _SIMPLE = {"X/Z": "Z", "X/D": "D", "X/Z/D": "D", "Z/D": "D", "X/Z/U*": "S"}
 
 
@@ -77,9 +77,9 @@ class Action:
 
     code: str
     option: str
-    """Option that decided; ``basic`` for the profile, ``beyond`` for what the table lacks."""
+    """Option that determined it; ``basic`` for the profile, ``beyond`` if not in the table."""
     basic: str = "X"
-    """Code of the profile without options: what is done where nothing is left to keep."""
+    """Code of the profile without options, for values of which nothing can be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,12 @@ class Profile:
     name: str
     options: tuple[str, ...]
     actions: dict[int, Action]
-    """By tag; attributes that are not there are kept."""
+    """Tag → action; other attributes are kept."""
     vrs: dict[int, str]
-    """VR of every attribute of the dictionary; one that is not there is removed."""
+    """Tag → VR in the dictionary; elements that are not in it are removed."""
     keywords: dict[int, str]
     safe_private: dict[tuple[str, int, int], tuple[str, str]]
-    """VR and VM by creator, group and last byte of private elements that are kept, if asked for."""
+    """Creator, group and last byte → VR and VM of private elements kept by ``safe-private``."""
     codes: tuple[tuple[str, str], ...]
     """Code and meaning of CID 7050 of the profile and its options."""
 
@@ -114,10 +114,10 @@ def profile(name: str = BASIC, *, retain: Iterable[str] = (), clean: Iterable[st
     name
         ``basic``: the Basic Application Level Confidentiality Profile.
     retain
-        Of ``uids``, ``device``, ``institution``, ``patient``, ``dates``, ``dates-shifted``,
+        Any of ``uids``, ``device``, ``institution``, ``patient``, ``dates``, ``dates-shifted``,
         ``safe-private``.
     clean
-        Of ``descriptors``, ``structured``, ``graphics``: what is kept as far as it can be cleaned.
+        Any of ``descriptors``, ``structured``, ``graphics``: kept as far as they can be cleaned.
 
     Raises
     ------
@@ -130,21 +130,25 @@ def profile(name: str = BASIC, *, retain: Iterable[str] = (), clean: Iterable[st
     """
     if name not in PROFILES:
         raise UsageError(f"unknown profile {name!r}; choose one of: {', '.join(PROFILES)}")
-    kept = _known("retain", retain, RETAIN)
-    cleaned = _known("clean", clean, CLEAN)
+    kept = _select_options("retain", retain, RETAIN)
+    cleaned = _select_options("clean", clean, CLEAN)
     if {"dates", "dates-shifted"} <= {option.name for option in kept}:
-        raise UsageError("retain dates or dates-shifted: a date cannot be kept and shifted")
+        raise UsageError(
+            "retain either dates or dates-shifted: a date cannot be both kept and shifted"
+        )
     return _profile(name, kept, cleaned)
 
 
-def _known(what: str, given: Iterable[str], known: tuple[Option, ...]) -> tuple[Option, ...]:
-    chosen = set(given)
+def _select_options(
+    what: str, requested: Iterable[str], known: tuple[Option, ...]
+) -> tuple[Option, ...]:
+    requested_names = set(requested)
     names = [option.name for option in known]
-    if unknown := chosen - set(names):
+    if unknown := requested_names - set(names):
         raise UsageError(
             f"unknown option to {what}: {', '.join(sorted(unknown))}; known: {', '.join(names)}"
         )
-    return tuple(option for option in known if option.name in chosen)
+    return tuple(option for option in known if option.name in requested_names)
 
 
 @cache
@@ -155,7 +159,7 @@ def _profile(name: str, kept: tuple[Option, ...], cleaned: tuple[Option, ...]) -
         if len(row["tag"]) == 8 and "X" not in row["tag"]:
             actions[int(row["tag"], 16)] = action_of(row, options)
     entries = elements()
-    for tag, vr in _beyond().items():
+    for tag, vr in _identifying_vrs().items():
         if tag not in actions and (tag >> 16) != 2:
             actions[tag] = _action_beyond(vr, entries.get(tag, ("",) * 5)[4], options)
     safe = any(option.name == "safe-private" for option in kept)
@@ -178,7 +182,7 @@ def rules() -> tuple[dict[str, str], ...]:
 
 
 def action_of(row: dict[str, str], options: Iterable[Option]) -> Action:
-    """Return the action of a row of the table; of several options one that cleans comes first."""
+    """Return the action for a row of the table; options that clean take precedence."""
     basic = _SIMPLE.get(row["basic"], row["basic"])
     allowed = [(row[option.column], option.name) for option in options if row[option.column]]
     for code, name in sorted(allowed):  # C before K
@@ -190,22 +194,23 @@ def action_of(row: dict[str, str], options: Iterable[Option]) -> Action:
 
 @cache
 def safe_private() -> dict[tuple[str, int, int], tuple[str, str]]:
-    """Return VR and VM by creator, group and last byte of the elements of PS3.15 Table E.3.10-1."""
+    """Return the elements of PS3.15 Table E.3.10-1: creator, group and last byte → VR and VM."""
     rows = rule_rows("safe_private.csv")
     return {(row[0], int(row[1], 16), int(row[2], 16)): (row[3], row[4]) for row in rows}
 
 
 @cache
-def _beyond() -> dict[int, str]:
-    """Return the VR of what may identify by the macro, of all that the dictionary knows."""
+def _identifying_vrs() -> dict[int, str]:
+    """Return tag → VR of the attributes that may identify a person by the macro."""
     connection = connect()
     make_dictionaries(connection)
     connection.execute(by_name("is_identifying").sql)
-    found = connection.execute((sql_folder() / "runs" / "identifying.sql").read_text("utf-8"))
-    return {int(tag, 16): vr for tag, vr in found.fetchall()}
+    attributes = connection.execute((sql_folder() / "runs" / "identifying.sql").read_text("utf-8"))
+    return {int(tag, 16): vr for tag, vr in attributes.fetchall()}
 
 
 def _action_beyond(vr: str, keyword: str, options: tuple[Option, ...]) -> Action:
+    """Return the action for an attribute that may identify but is not in the table."""
     names = {option.name for option in options}
     if vr == "UI":
         return Action("K", "uids") if "uids" in names else Action("U", "beyond")
@@ -215,6 +220,6 @@ def _action_beyond(vr: str, keyword: str, options: tuple[Option, ...]) -> Action
         return Action("C", "dates-shifted")
     if vr in _TEXTS and "descriptors" in names:
         return Action("C", "descriptors")
-    # Other values refer to it, as frames to their stack: one pseudonym for each value keeps that.
+    # Other values refer to identifiers, as frames to their stack: pseudonyms preserve references.
     is_name = vr in _TEXTS and keyword.endswith(("ID", "IDs", "Identifier"))
     return Action("D" if is_name else "X", "beyond")

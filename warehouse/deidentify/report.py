@@ -1,4 +1,4 @@
-"""Report of an export for a data protection officer, with sample pictures."""
+"""Write the report of an export for a data protection officer, with sample images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PICTURES = 12
 _SIDE = 192
 _LARGEST = 64 << 20
-"""Bytes of a file, and of a frame, of which a thumbnail is made."""
+"""Largest size of a file, and of a frame, that is shown as thumbnail, in bytes."""
 _ACTIONS = {
     "X": "removed", "Z": "emptied", "D": "replaced by a dummy or pseudonym",
     "U": "UID replaced by another one", "C": "cleaned: dates shifted, ages capped, words removed",
@@ -33,8 +33,8 @@ _BECAUSE = {
     "pixels": "pixels that may show text",
 }  # fmt: skip
 _LIMITS = (
-    "Text in pixels is suspected by the header alone. Faces can be made visible from thin slices "
-    "of heads; they are not removed. Below is a sample of pictures to look at."
+    "Text in pixels is detected by the header only. Faces can be reconstructed from thin slices "
+    "of heads; they are not removed. Below is a sample of images to inspect."
 )
 _STYLE = (
     "body{font:15px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
@@ -46,18 +46,18 @@ _STYLE = (
 def write_report(
     folder: Path, facts: dict[str, Any], audit: str, left_out: str, manifest: str, name: str
 ) -> None:
-    """Write the report of the files in a folder, from what lies beside them.
+    """Write the report of an export, from the files that accompany it.
 
     Parameters
     ----------
     folder
-        Folder of the export, complete but for the report.
+        Folder of the export, complete except for the report.
     facts
-        What is said about the export.
+        Provenance of the export.
     audit, left_out, manifest, name
-        Names of the files that are read, and of the report.
+        File names of the input, and of the report.
     """
-    done = facts["deidentified"]
+    how = facts["deidentified"]
     counts = facts["counts"]
     with (folder / left_out).open(encoding="utf-8", newline="") as file:
         reasons = Counter(row["reason"] for row in csv.DictReader(file))
@@ -66,14 +66,14 @@ def write_report(
         _table(
             ("", ""),
             [
-                ("standard", done["edition"]), ("profile", done["profile"]),
-                ("options", ", ".join(done["options"]) or "none"),
-                ("codes (CID 7050)", ", ".join(done["codes"])),
+                ("standard", how["edition"]), ("profile", how["profile"]),
+                ("options", ", ".join(how["options"]) or "none"),
+                ("codes (CID 7050)", ", ".join(how["codes"])),
                 ("written as", facts["format"]),
                 ("instances de-identified", f"{counts['instances']:,}"),
                 ("instances left out", f"{counts['left_out']:,}"),
                 ("changes", f"{counts['changes']:,}"),
-                ("pixels that may show text", "accepted" if done["pixels_accepted"] else "refused"),
+                ("pixels that may show text", "accepted" if how["pixels_accepted"] else "refused"),
                 ("software", f"dicom-warehouse {facts['package_version']}"),
             ],
         ),
@@ -81,9 +81,9 @@ def write_report(
         _table(("action", "because of", "elements"), _changes(folder / audit)),
         "<h2>Left out</h2>",
         _table(("reason", "instances"), reasons.most_common()) if reasons else "<p>nothing</p>",
-        "<h2>What this cannot know</h2>",
+        "<h2>Limitations</h2>",
         f"<p>{_LIMITS}</p>",
-        *_pictures(folder, folder / manifest),
+        *_thumbnails(folder, folder / manifest),
     ]  # fmt: skip
     title = "<title>De-identified export</title>"
     page = f"<!doctype html><meta charset=utf-8>{title}<style>{_STYLE}</style>\n"
@@ -104,33 +104,33 @@ def _changes(audit: Path) -> list[tuple[str, str, str]]:
         keys = pc.binary_join_element_wise(
             batch["action"].cast("string"), batch["option"].cast("string"), "\t"
         )
-        for found in pc.value_counts(keys).to_pylist():
-            action, _, option = found["values"].partition("\t")
-            counted[action, option] += found["counts"]
+        for counts in pc.value_counts(keys).to_pylist():
+            action, _, option = counts["values"].partition("\t")
+            counted[action, option] += counts["counts"]
     return [
         (_ACTIONS.get(action, action), _BECAUSE.get(option, option), f"{count:,}")
         for (action, option), count in sorted(counted.items())
     ]
 
 
-def _pictures(folder: Path, manifest: Path) -> list[str]:
+def _thumbnails(folder: Path, manifest: Path) -> list[str]:
     try:
         from PIL import Image  # noqa: PLC0415 - an extra
     except ImportError:
-        return ["<p>no pictures: they need the extra pixels</p>"]
+        return ["<p>no images: they need the extra pixels</p>"]
     chosen: list[str] = []
-    drawn = random.Random(manifest.stat().st_size)  # noqa: S311 - no secret depends on it
+    random_source = random.Random(manifest.stat().st_size)  # noqa: S311 - no secret depends on it
     with manifest.open(encoding="utf-8", newline="") as file:
-        for seen, row in enumerate(csv.DictReader(file)):
-            if seen < PICTURES:
+        for index, row in enumerate(csv.DictReader(file)):
+            if index < PICTURES:
                 chosen.append(row["name"])
-            elif (place := drawn.randrange(seen + 1)) < PICTURES:
-                chosen[place] = row["name"]
-    shown = []
+            elif (slot := random_source.randrange(index + 1)) < PICTURES:
+                chosen[slot] = row["name"]
+    images = []
     for name in sorted(chosen):
         try:
-            frame = _frame(folder / name)
-        except Exception:  # noqa: BLE001, S112 - no picture, or one that nothing here decodes
+            frame = _middle_frame(folder / name)
+        except Exception:  # noqa: BLE001, S112 - not an image, or no decoder is installed
             continue
         picture = Image.fromarray(frame)
         picture.thumbnail((_SIDE, _SIDE))
@@ -138,11 +138,11 @@ def _pictures(folder: Path, manifest: Path) -> list[str]:
         picture.save(out, "PNG")
         data = base64.b64encode(out.getvalue()).decode()
         label = html.escape(name, quote=True)
-        shown.append(f'<img src="data:image/png;base64,{data}" alt="{label}" title="{label}">')
-    return shown or ["<p>no pictures: nothing here can be shown</p>"]
+        images.append(f'<img src="data:image/png;base64,{data}" alt="{label}" title="{label}">')
+    return images or ["<p>no images: none can be decoded</p>"]
 
 
-def _frame(path: Path) -> np.ndarray:
+def _middle_frame(path: Path) -> np.ndarray:
     """Return the middle frame of a file as bytes (row, column), or (row, column, channel)."""
     header = pydicom.dcmread(path, stop_before_pixels=True)
     frames = int(header.get("NumberOfFrames", 1) or 1)
@@ -156,5 +156,5 @@ def _frame(path: Path) -> np.ndarray:
         return color
     low, high = np.percentile(array, (1, 99))
     scaled = (array.astype(np.float64) - low) / max(high - low, 1) * 255
-    shown: np.ndarray = np.clip(scaled, 0, 255).astype(np.uint8)
-    return shown
+    gray: np.ndarray = np.clip(scaled, 0, 255).astype(np.uint8)
+    return gray

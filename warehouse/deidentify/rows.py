@@ -1,9 +1,10 @@
-"""De-identified rows, by the same profile as files.
+"""De-identify rows, by the same profile as files.
 
 In: a run or all of a warehouse, a profile, a key. Out: rows of patients, studies, series or
-instances. A column that is a DICOM attribute is treated as the profile says of it, one that is
-derived only if it stands here; all others are left out. Text that has to be cleaned is left out,
-too: who needs it exports files. Values are null where they are removed, emptied or dummies.
+instances. Columns of DICOM attributes are kept, shifted or replaced by the profile; those that it
+removes, empties, replaces by a dummy or cleans as text are left out (files have cleaned text).
+Derived columns are left out unless listed here. Kept text is null where it contains a name, an ID
+or a date.
 """
 
 from __future__ import annotations
@@ -66,23 +67,23 @@ def export_rows_deidentified(
     clean: Iterable[str] = (), key: Key | None = None, rows: str = "series",
     preset: str | None = None, spreadsheet: bool = False, force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write rows of the members of a run without what identifies a person.
+    """Write de-identified rows of the members of a run.
 
     Parameters
     ----------
     root, run, target, form, rows, spreadsheet, force
-        As of ``warehouse.cohorts.export_rows.export_rows``; of the formats s5cmd is missing.
+        As of ``warehouse.cohorts.export_rows.export_rows``, without the format s5cmd.
     name, retain, clean, key
         As of ``warehouse.deidentify.export.export_deidentified``.
     preset
-        Refused: its columns are those that go.
+        Not supported, as its columns would be left out.
 
     Raises
     ------
     TargetExists, UsageError, ExportFailed
     """
     if preset:
-        raise UsageError("preset is no option of a de-identified export")
+        raise UsageError("preset is not an option of de-identified exports")
     if rows not in ENTITIES:
         raise UsageError(f"rows are one of: {', '.join(ENTITIES)}")
     if spreadsheet and form != "csv":
@@ -118,8 +119,8 @@ def write_views(
 ) -> dict[str, int]:  # fmt: skip
     """Write a DuckDB database with the schema ``deidentified``; return its rows by table.
 
-    It holds patients, studies, series and instances as this version of the warehouse has them, and
-    nothing that leads back: no path, no key, no way to the files. See ``open_views``.
+    It has patients, studies, series and instances of the newest version of the warehouse, and
+    nothing that leads back to the files: no paths and no key. See ``open_views``.
 
     Parameters
     ----------
@@ -148,10 +149,10 @@ def write_views(
             for entity in ENTITIES:
                 query = deidentified(catalog, entity, chosen, members=False)
                 connection.execute(f"create table made.deidentified.{entity} as {query}")
-                (found,) = connection.execute(
+                (row,) = connection.execute(
                     f"select count(*) from made.deidentified.{entity}"
                 ).fetchall()
-                counts[entity] = found[0]
+                counts[entity] = row[0]
         finally:
             connection.execute("detach made")
         place(draft, target, force=force)
@@ -159,9 +160,9 @@ def write_views(
 
 
 def open_views(path: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection to what ``write_views`` wrote, which reads that and nothing else.
+    """Open a database that ``write_views`` wrote, without access to anything else.
 
-    No file can be named in its questions, nothing can be attached, and no setting can be changed.
+    Queries cannot read files or attach databases, and settings cannot be changed.
 
     Raises
     ------
@@ -182,7 +183,7 @@ def open_views(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def make_identities(catalog: Catalog, key: Key, chosen: Profile) -> None:
-    """Make the tables ``new_uids`` and ``new_patients`` of the members in the session."""
+    """Create the temporary tables ``new_uids`` and ``new_patients`` for the members."""
     connection = catalog.connection
     connection.execute("create or replace temp table new_uids (old varchar, new varchar)")
     keeps = "uids" in chosen.options
@@ -210,28 +211,28 @@ def make_identities(catalog: Catalog, key: Key, chosen: Profile) -> None:
 
 
 def deidentified(catalog: Catalog, entity: str, chosen: Profile, *, members: bool) -> str:
-    """Return the query of an entity without what identifies a person.
+    """Return the SQL query for the de-identified rows of an entity.
 
-    The session has ``new_uids`` and ``new_patients``.
+    It uses ``new_uids`` and ``new_patients``; see ``make_identities``.
     """
-    shown, joins = [], []
+    selected, joins = [], []
     for number, column in enumerate(catalog.model(entity).columns):
         expression, join = _expression(_Column(column.name, column.type), f"u{number}", chosen)
         if expression:
-            shown.append(f'{expression} as "{column.name}"')
+            selected.append(f'{expression} as "{column.name}"')
             joins += [join] if join else []
     key = KEYS[entity]
-    only = f" semi join members on rows.{key} = members.{key}" if members else ""
+    members_join = f" semi join members on rows.{key} = members.{key}" if members else ""
     order = f'"{key}"'
     return (
-        f"select {', '.join(shown)} from (from {entity} as rows{only}) as e "
+        f"select {', '.join(selected)} from (from {entity} as rows{members_join}) as e "
         "left join new_patients as p on coalesce(e.patient_key, 'none') = p.old "
         f"{' '.join(joins)} order by {order}"
     )
 
 
 def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]:
-    """Return what stands in the place of a column, and the join it needs; empty if it goes."""
+    """Return the expression for a column, and the join it needs; empty if it is left out."""
     name = column.name
     tag = keyword_tags().get(name)
     if name == "patient_key" or name in {"PatientID", "PatientName"}:
@@ -239,41 +240,43 @@ def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]
     if name in _UIDS:
         return f"{alias}.new", f'left join new_uids as {alias} on e."{name}" = {alias}.old'
     if name in _STAMPS:
-        return _dated(f'e."{name}"', column.type, chosen), ""
+        return _date_expression(f'e."{name}"', column.type, chosen), ""
     if name == "patient_age_years":
         return ("least(e.patient_age_years, 90)", "") if "patient" in chosen.options else ("", "")
     if tag is None:
-        return (_select_item(column), "") if name in _HARMLESS else ("", "")
+        return (_kept_expression(column), "") if name in _HARMLESS else ("", "")
     action = chosen.actions.get(tag)
     if action is None:
-        return _select_item(column), ""
+        return _kept_expression(column), ""
     if action.code == "U":
         return f"{alias}.new", f'left join new_uids as {alias} on e."{name}" = {alias}.old'
     if action.code == "C" and column.type in {"DATE", "TIME", "TIMESTAMP"}:
-        return _dated(f'e."{name}"', column.type, chosen), ""
+        return _date_expression(f'e."{name}"', column.type, chosen), ""
     if name == "PatientAge" and action.code == "C":
         return """if(e.patient_age_years > 89, '090Y', e."PatientAge")""", ""
     return "", ""
 
 
-def _select_item(column: _Column) -> str:
+def _kept_expression(column: _Column) -> str:
+    """Return the expression for a kept column: null where text has a name, an ID or a date."""
     name = f'e."{column.name}"'
     if column.type not in {"VARCHAR", "VARCHAR[]"}:
         return name
     text = name if column.type == "VARCHAR" else f"array_to_string({name}, chr(92))"
-    small = f"lower({text})"
-    either = f"contains({small}, t) or contains(strip_accents({small}), t)"
-    held = f"list_filter(p.tokens, lambda t: {either})"
+    lowered = f"lower({text})"
+    contains_token = f"contains({lowered}, t) or contains(strip_accents({lowered}), t)"
+    tokens_found = f"list_filter(p.tokens, lambda t: {contains_token})"
     # Files are searched for their own dates, rows for anything that may be a date.
     is_uid = elements().get(keyword_tags().get(column.name, 0), ("",))[0] == "UI"
-    dated = "false" if is_uid else f"regexp_matches({text}, {literal(_DAY)})"
-    return f"if(len({held}) > 0 or {dated}, null, {name})"
+    has_date = "false" if is_uid else f"regexp_matches({text}, {literal(_DAY)})"
+    return f"if(len({tokens_found}) > 0 or {has_date}, null, {name})"
 
 
-def _dated(name: str, kind: str, chosen: Profile) -> str:
+def _date_expression(name: str, kind: str, chosen: Profile) -> str:
+    """Return the expression for a date: kept or shifted, empty if it is left out."""
     if "dates" in chosen.options or (kind == "TIME" and "dates-shifted" in chosen.options):
         return name
     if "dates-shifted" not in chosen.options:
         return ""
-    moved = f"{name} - to_days(cast(p.days as integer))"
-    return f"cast({moved} as {kind})"
+    shifted = f"{name} - to_days(cast(p.days as integer))"
+    return f"cast({shifted} as {kind})"

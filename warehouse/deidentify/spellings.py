@@ -1,8 +1,7 @@
-"""Variants in which names, IDs and dates may be written elsewhere.
+"""Spellings in which names, IDs and dates may occur elsewhere.
 
-In: a name as an attribute has it, or a text that may hold a date. Out: the same name in any case,
-without its accents, with letters written as two, in every character set; the dates that a text may
-mean. Nothing of a file is read here.
+In: a name or ID, or a text that may contain a date. Out: the name in lower case, without accents,
+transliterated (ä as ae), in every character set; the dates that a text may mean. No file is read.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ CHARSETS = (
     "iso2022_jp_2", "euc_jp", "iso2022_kr", "euc_kr", "gb18030", "gbk", "cp1252",
 )  # fmt: skip
 _WIDE = ("utf-16-le", "utf-16-be")
-_TWO = str.maketrans(
+_TRANSLITERATIONS = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "œ": "oe", "ß": "ss",
      "þ": "th", "ð": "d", "đ": "d", "ł": "l",
      "\u0131": "i"}
 )  # fmt: skip
-_ONE = str.maketrans(
+_BASE_LETTERS = str.maketrans(
     {
         "ø": "o",
         "æ": "ae",
@@ -43,10 +42,10 @@ _ONE = str.maketrans(
     }
 )
 _SPLIT = re.compile("[\\^=\\\\,\\s\N{REPLACEMENT CHARACTER}]+")
-"""What could not be read parts words as well."""
+"""Characters that could not be decoded also separate words."""
 _INNER = re.compile(r"[-'\u2019`\u00b4.\u00b7]+")
 _SHORTEST = 3
-"""Letters of a name that is searched for alone."""
+"""Smallest number of letters of a name that is searched for on its own."""
 _MONTHS = (
     "jan(?:uary|uar)?", "feb(?:ruary|ruar)?", "mar(?:ch)?|märz", "apr(?:il)?", "may|mai",
     "june?|juni", "july?|juli", "aug(?:ust)?", "sept?(?:ember)?", "o[ck]t(?:ober)?",
@@ -61,17 +60,17 @@ DATE_LIKE = re.compile(
     r"|(?<!\d)\d{1,2}/\d{1,2}(?!\d)",
     re.IGNORECASE,
 )
-"""What may be a date, or a day without its year."""
+"""Text that may be a date, or a day without its year."""
 _PARTS = re.compile(r"\d+|[a-zä]{3,}", re.IGNORECASE)
 
 
 def text_of(content: bytes, charset: str) -> str:
-    """Return a value as text.
+    """Decode a stored value to text.
 
     Parameters
     ----------
     content
-        As it is stored.
+        Value as it is stored.
     charset
         Specific Character Set (0008,0005) of the file, as it is stored.
     """
@@ -82,48 +81,53 @@ def text_of(content: bytes, charset: str) -> str:
 
 def _encodings(charset: str) -> tuple[str, ...]:
     try:
-        return encodings_of(tuple(one.strip() for one in charset.split("\\")))
+        return encodings_of(tuple(name.strip() for name in charset.split("\\")))
     except (LookupError, ValueError):
         return (DEFAULT,)
 
 
 def spellings(text: str) -> set[str]:
-    """Return a word in small letters, with and without accents, with letters written as two.
+    """Return a text in lower case: with and without accents, and transliterated.
 
     >>> sorted(spellings("Müller") & {"mueller", "muller", "müller"})
     ['mueller', 'muller', 'müller']
     """
-    small = unicodedata.normalize("NFC", text).lower()
-    if small.isascii():
-        return {small}
-    parted = unicodedata.normalize("NFD", small)
-    plain = "".join(c for c in parted if not "\u0300" <= c <= "\u036f").translate(_ONE)
-    return {small, parted, unicodedata.normalize("NFC", plain), small.translate(_TWO)}
+    lowered = unicodedata.normalize("NFC", text).lower()
+    if lowered.isascii():
+        return {lowered}
+    decomposed = unicodedata.normalize("NFD", lowered)
+    plain = "".join(c for c in decomposed if not "\u0300" <= c <= "\u036f").translate(_BASE_LETTERS)
+    return {
+        lowered,
+        decomposed,
+        unicodedata.normalize("NFC", plain),
+        lowered.translate(_TRANSLITERATIONS),
+    }
 
 
 def parts_of_name(text: str) -> set[str]:
-    """Return what of a name (PN) is searched for: its words, and short ones together.
+    """Return the texts to search for of a name (PN): its words, and short ones combined.
 
     >>> sorted(parts_of_name("Ng^Bo"))
     ['bo ng', 'bo, ng', 'bo_ng', 'bong', 'ng bo', 'ng, bo', 'ng^bo', 'ng_bo', 'ngbo']
     """
-    made: set[str] = set()
-    whole = text.strip(" \0")
-    if len(whole) > _SHORTEST:
-        made |= spellings(whole)
-    for group in whole.split("="):
+    texts: set[str] = set()
+    name = text.strip(" \0")
+    if len(name) > _SHORTEST:
+        texts |= spellings(name)
+    for group in name.split("="):
         words = [word for word in _SPLIT.split(group) if word and not word.isdigit()]
         for word in words:
-            inner = [one for one in _INNER.split(word) if one]
-            for one in {word, *inner, "".join(inner)}:
-                if _is_long(one):
-                    made |= spellings(one)
+            subwords = [subword for subword in _INNER.split(word) if subword]
+            for part in {word, *subwords, "".join(subwords)}:
+                if _is_long(part):
+                    texts |= spellings(part)
         if len(words) > 1 and not (_is_long(words[0]) and _is_long(words[1])):
-            for one, other in ((words[0], words[1]), (words[1], words[0])):
+            for first, second in ((words[0], words[1]), (words[1], words[0])):
                 for between in (" ", ", ", "_", ""):
-                    if len(one) + len(other) > _SHORTEST:
-                        made |= spellings(f"{one}{between}{other}")
-    return made
+                    if len(first) + len(second) > _SHORTEST:
+                        texts |= spellings(f"{first}{between}{second}")
+    return texts
 
 
 def _is_long(word: str) -> bool:
@@ -133,38 +137,38 @@ def _is_long(word: str) -> bool:
 
 @lru_cache(8192)
 def encoded(small: str) -> frozenset[bytes]:
-    """Return a text in small letters as bytes, in each character set that has its characters.
+    """Encode a lower-case text in each character set that has its characters.
 
-    Letters of ASCII are small ones, others as they are written in any case.
+    ASCII letters are in lower case, other letters in each case.
     """
     if small.isascii():
         return frozenset({small.encode("ascii")})
-    made = set()
+    encodings = set()
     for text in (small, small.upper(), small.title()):
         for charset in (*CHARSETS, *_WIDE):
             with suppress(UnicodeEncodeError):
-                made.add(text.encode(charset).lower())
-    return frozenset(made)
+                encodings.add(text.encode(charset).lower())
+    return frozenset(encodings)
 
 
 def written(text: str) -> Iterator[bytes]:
-    """Yield a text as it is, in each character set that has its characters."""
+    """Encode a text as written in each character set that has its characters."""
     for charset in ("ascii",) if text.isascii() else CHARSETS:
         with suppress(UnicodeEncodeError):
             yield text.encode(charset)
 
 
 def dates_in(text: str) -> set[str]:
-    """Return the dates that a text may mean, as YYYYMMDD; of two digits of a year both centuries.
+    """Return the dates that a text may mean, as YYYYMMDD; two-digit years in both centuries.
 
     >>> sorted(dates_in("seen 3/4/1953, again on 7 May 2020, b 0 50 1000"))
     ['19530304', '19530403', '20200507']
     """
-    return {day for match in DATE_LIKE.finditer(text) for day in _days(match[0])}
+    return {day for match in DATE_LIKE.finditer(text) for day in _dates_of(match[0])}
 
 
 def without_dates(text: str) -> str:
-    """Return a text without what may be a date or a day.
+    """Return a text with a space for each possible date or day.
 
     >>> without_dates("T1 3/4/1953 axial 12/3 b 0 50 1000, Dec 24")
     'T1   axial   b 0 50 1000,  '
@@ -173,16 +177,17 @@ def without_dates(text: str) -> str:
 
 
 def _is_date(text: str) -> bool:
-    return len(_PARTS.findall(text)) == 2 or bool(_days(text))
+    return len(_PARTS.findall(text)) == 2 or bool(_dates_of(text))
 
 
-def _days(text: str) -> set[str]:
-    parts = [number for part in _PARTS.findall(text) if (number := _number(part))]
+def _dates_of(text: str) -> set[str]:
+    """Return the dates that a date-like text may mean, as YYYYMMDD."""
+    parts = [number for part in _PARTS.findall(text) if (number := _number_or_month(part))]
     if len(parts) == 1:
         digits = parts[0]
         days = {digits, digits[4:] + digits[2:4] + digits[:2], digits[4:] + digits[:4]}
     else:
-        days = set(_orders(*parts)) if len(parts) == 3 else set()
+        days = set(_dates_of_numbers(*parts)) if len(parts) == 3 else set()
     return {
         day
         for day in days
@@ -190,7 +195,7 @@ def _days(text: str) -> set[str]:
     }
 
 
-def _number(part: str) -> str:
+def _number_or_month(part: str) -> str:
     if part.isdigit():
         return part
     for number, month in enumerate(_MONTHS, 1):
@@ -199,9 +204,13 @@ def _number(part: str) -> str:
     return ""
 
 
-def _orders(one: str, two: str, three: str) -> Iterator[str]:
-    """Yield the days of three numbers, in the orders in which people write them."""
-    for year, month, day in ((one, two, three), (three, two, one), (three, one, two)):
+def _dates_of_numbers(first: str, second: str, third: str) -> Iterator[str]:
+    """Yield the dates that three numbers may mean, in the common orders."""
+    for year, month, day in (
+        (first, second, third),
+        (third, second, first),
+        (third, first, second),
+    ):
         if len(year) not in {2, 4} or year.startswith("m") or day.startswith("m"):
             continue
         months = month.removeprefix("m")

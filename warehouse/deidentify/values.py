@@ -1,7 +1,7 @@
 """Replacement values: dummies, shifted dates, capped ages, cleaned text.
 
-In: bytes as stored, their VR, a key. Out: bytes, or None where nothing of them may stay. Nothing is
-guessed: a date that cannot be read is no date, a word that is not known is no word.
+In: bytes as stored, their VR, a key. Out: bytes, or None where nothing may be kept. Nothing is
+guessed: dates that cannot be parsed and unknown words are not kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REMOVED = b"REMOVED"
 OLDEST_YEARS = 89
-"""Ages above are of few people: they become 90 years (45 CFR 164.514 (b) (2) (i) (C))."""
+"""Higher ages become 90 years, as few people have them (45 CFR 164.514 (b) (2) (i) (C))."""
 _DUMMIES = {
     "AE": REMOVED, "AS": b"000Y", "CS": REMOVED, "DA": b"19000101", "DS": b"0", "IS": b"0",
     "DT": b"19000101000000", "LO": REMOVED, "LT": REMOVED, "PN": REMOVED, "SH": REMOVED,
@@ -40,12 +40,12 @@ _NUMBER = re.compile(r"(\d{1,4}(\.\d{1,2})?(mm|cm|ms|kv|ml|t)|b\d{1,4}|\d\.\d{1,
 
 
 def is_of(usual: str, vm: str, vr: str, content: bytes) -> bool:
-    """Return whether a private value is what its list says: it has no dictionary to be held to.
+    """Return whether a private value has the VR and VM that the list of safe elements states.
 
     Parameters
     ----------
     usual, vm
-        VR and number of values of the list; empty for an element that is not in it.
+        VR and number of values in the list; empty for an element that is not in it.
     vr
         VR of the file; empty in implicit VR.
     content
@@ -54,8 +54,8 @@ def is_of(usual: str, vm: str, vr: str, content: bytes) -> bool:
     if vr not in {"", "UN", usual}:
         return False
     if usual in _SIZES:
-        count, rest = divmod(len(content), _SIZES[usual])
-        return not rest and (count == int(vm) if vm.isdigit() else True)
+        count, remainder = divmod(len(content), _SIZES[usual])
+        return not remainder and (count == int(vm) if vm.isdigit() else True)
     if usual in {"DS", "IS"}:
         return not content.translate(None, _DIGITS)
     return usual in {"CS", "LO", "SH"} and _is_short(usual, content)
@@ -63,11 +63,11 @@ def is_of(usual: str, vm: str, vr: str, content: bytes) -> bool:
 
 def _is_short(usual: str, content: bytes) -> bool:
     longest = {"CS": 16, "SH": 16, "LO": 64}[usual]
-    return all(len(one.strip(b" \0")) <= longest for one in content.split(b"\\"))
+    return all(len(value.strip(b" \0")) <= longest for value in content.split(b"\\"))
 
 
 def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
-    """Return a valid dummy value."""
+    """Return a dummy value that is valid for a VR; for an identifier, a pseudonym."""
     if is_name and vr in {"LO", "SH", "UT", "UC", "ST", "LT"}:
         text = value.strip(b" \0")
         return f"d-{key.pseudonym('name', text.decode('latin-1'))[:14]}".encode()
@@ -75,37 +75,37 @@ def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
 
 
 def shifted(vr: str, value: bytes, days: int) -> bytes | None:
-    """Return dates moved into the past; None if one of them is not a whole date.
+    """Shift dates into the past; None if one of them is not a complete date.
 
     >>> shifted("DT", b"20240301120000.5+0100", 1)
     b'20240229120000.5+0100'
     """
-    moved = []
-    for one in value.strip(b" \0").split(b"\\"):
-        text = one.strip(b" \0")
+    results = []
+    for single_value in value.strip(b" \0").split(b"\\"):
+        text = single_value.strip(b" \0")
         if vr == "TM":
             if text and not _TIME.fullmatch(text):
                 return None
-            moved.append(text)
+            results.append(text)
             continue
         match = _DATE.fullmatch(text) if vr == "DA" else _STAMP.fullmatch(text)
         if not text:
-            moved.append(text)
+            results.append(text)
             continue
         if match is None:
             return None
         day = b"".join(match.groups()) if vr == "DA" else match[1]
         try:
-            then = dt.date(int(day[:4]), int(day[4:6]), int(day[6:])) - dt.timedelta(days=days)
+            date = dt.date(int(day[:4]), int(day[4:6]), int(day[6:])) - dt.timedelta(days=days)
         except (ValueError, OverflowError):
             return None
         rest = b"" if vr == "DA" else match[2] + (match[3] or b"")
-        moved.append(f"{then.year:04}{then:%m%d}".encode() + rest)
-    return b"\\".join(moved)
+        results.append(f"{date.year:04}{date:%m%d}".encode() + rest)
+    return b"\\".join(results)
 
 
 def capped_age(value: bytes) -> bytes | None:
-    """Return an age, 90 years for all above 89; None if it is none.
+    """Return an age, capped to 90 years if above 89; None if it is invalid.
 
     >>> capped_age(b"101Y"), capped_age(b"006M")
     (b'090Y', b'006M')
@@ -126,17 +126,17 @@ def words() -> frozenset[str]:
 
 
 def clean_text(value: bytes, identity: frozenset[str]) -> bytes:
-    """Return the known words of a text, without those of the identity; empty if there are none.
+    """Return the known words of a text that are not identifying; empty if there are none.
 
     >>> clean_text(b"T1 axial Doe 3mm", frozenset())
     b'T1 axial 3mm'
     """
-    kept: list[str] = []
+    words_kept: list[str] = []
     known = words()
-    # Numbers of a day are small enough to be kept, and are not imaging parameters.
+    # Dates first: their numbers are small enough to be kept as imaging parameters.
     text = without_dates(value.decode("latin-1"))
     for part in re.split(r"[^A-Za-z0-9.\x80-\xff]+", text):
         word = part.strip(".").lower()
         if word and word not in identity and (word in known or _NUMBER.fullmatch(word)):
-            kept.append(part.strip("."))
-    return " ".join(kept).encode("ascii")
+            words_kept.append(part.strip("."))
+    return " ".join(words_kept).encode("ascii")

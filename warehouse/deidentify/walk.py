@@ -1,8 +1,8 @@
 """Apply a profile to all data elements of a file, at any depth.
 
-What the profile does not name is kept if the dictionary knows it and it is what its VR says.
-Private elements go unless they are listed as safe, overlays and curves with their groups; of
-structured reports, items that say of a person what headers do (``content_items``).
+Elements without an action are kept if they are in the dictionary and their value fits the VR.
+Private elements are removed unless they are listed as safe, overlays and curves with their groups.
+Structured reports lose content items that describe the patient (``content_items``).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from warehouse.deidentify.profile import Profile
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-_NO_DATA_SET = frozenset({0x0000, 0x0002, 0x0004})
-_UNKNOWN = "no dictionary knows it"
+_NOT_IN_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004})
+_UNKNOWN = "not in the dictionary"
 _SCHEME, _CODE_MEANING = 0x00080102, 0x00080104
 _SCHEMES = frozenset(
     b"BI C4 DCM DCMUID FMA I10 I9 I9C I9CDX ICD10 IBSI LN MDC NCIT NCIt NEU RADLEX RFC3066 RFC5646 "
     b"SCT SNM3 SRT 99SDM UBERON UCUM UMLS".split()
 )
-"""Schemes whose meanings are published; those of local ones are what somebody typed."""
+"""Coding schemes with published meanings; meanings of local codes are free text."""
 _TEXT = frozenset(
     {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
 )
@@ -44,7 +44,7 @@ _DUMMY_CODE = (
 
 
 class Walk:
-    """One pass over a file."""
+    """One pass over the elements of a file."""
 
     def __init__(
         self, data: bytes, profile: Profile, key: Key, patient: str, pixels: Pixels | None,
@@ -63,17 +63,17 @@ class Walk:
         self.planes: set[int] = set()
 
     def top(self, start: int, *, implicit: bool) -> Entries:
-        """Return the elements of the file as they are to be."""
-        entries, _ = self._level(start, len(self.data), "", 0, implicit=implicit)
+        """Return the de-identified elements of the file."""
+        entries, _ = self._data_set(start, len(self.data), "", 0, implicit=implicit)
         return entries
 
-    def _level(
+    def _data_set(
         self, pos: int, limit: int, path: str, depth: int, *, implicit: bool,
         delimited: bool = False, structured: bool = False,
     ) -> tuple[Entries, int]:  # fmt: skip
-        """Return the elements of a data set or item as they are to be, and where it ends."""
+        """Return the de-identified elements of a data set or item, and its end offset."""
         if depth > el.DEEPEST:
-            raise NotDeidentified(f"its sequences are deeper than {el.DEEPEST} levels")
+            raise NotDeidentified(f"its sequences are nested deeper than {el.DEEPEST} levels")
         data, known = self.data, self.profile.vrs
         entries: Entries = []
         blocks: dict[int, str] = {}
@@ -83,23 +83,25 @@ class Walk:
             tag, vr, start, value, end = element
             if tag == el.ITEM_END:
                 if not delimited:
-                    raise NotDeidentified("a delimiter stands where no item ends")
+                    raise NotDeidentified("a delimiter is outside of an item of undefined length")
                 return entries, value
             group = tag >> 16
             if group & 1:
                 pos = self._private(entries, blocks, path, element, limit, implicit=implicit)
                 continue
-            why = self._why_gone(path, tag)
-            if why:
-                pos = self._end(value, end, limit, vr, implicit=implicit)
-                self._note(path, tag, vr, "X", "beyond" if why == _UNKNOWN else "basic", why)
+            reason = self._removal_reason(path, tag)
+            if reason:
+                pos = self._end_offset(value, end, limit, vr, implicit=implicit)
+                self._record(
+                    path, tag, vr, "X", "beyond" if reason == _UNKNOWN else "basic", reason
+                )
                 continue
             if tag in _PIXELS:
                 pos = self._pixels(entries, tag, vr, start, value, end, limit, implicit=implicit)
                 continue
-            # Group lengths are retired and would be wrong now; the markers are written anew.
+            # Group lengths are retired and would be wrong now; ``marks`` writes its elements.
             if tag & 0xFFFF == 0 or (tag in _MARKS and not path):
-                pos = self._end(value, end, limit, vr, implicit=implicit)
+                pos = self._end_offset(value, end, limit, vr, implicit=implicit)
                 continue
             usual = known.get(tag, "")
             action = self._action(path, tag, structured=structured)
@@ -119,166 +121,179 @@ class Walk:
                 entries.append(
                     (tag, el.encoded_element(tag, "LO", values.REMOVED, implicit=implicit))
                 )
-                self._note(path, tag, vr or usual, "D", "beyond", "meaning of a local code")
+                self._record(path, tag, vr or usual, "D", "beyond", "meaning of a local code")
                 continue
-            self._plain(entries, path, element, usual, action, implicit=implicit)
+            self._add_element(entries, path, element, usual, action, implicit=implicit)
         if delimited:
             raise NotDeidentified("an item is cut off")
         return entries, pos
 
-    def _why_gone(self, path: str, tag: int) -> str:
-        """Return why an element goes whatever the profile says; empty if it does not."""
+    def _removal_reason(self, path: str, tag: int) -> str:
+        """Return why an element is removed regardless of the profile; empty if it is not."""
         group = tag >> 16
         if (group >> 8) in {0x50, 0x60}:
-            self._overlay(tag, path)
-            return "overlays and curves go with their group"
-        if group in _NO_DATA_SET:
-            return "belongs into a message, file meta information or a DICOMDIR"
+            self._note_overlay(tag, path)
+            return "overlays and curves are removed with their group"
+        if group in _NOT_IN_DATA_SETS:
+            return "belongs to a message, file meta information or a DICOMDIR"
         if path and tag in _PIXELS:
-            return "pixels in an item are not looked at"
-        is_known = tag in _PIXELS or tag & 0xFFFF == 0 or self.profile.keywords.get(tag)
-        return "" if is_known else _UNKNOWN
+            return "pixel data in an item are not checked"
+        is_in_dictionary = tag in _PIXELS or tag & 0xFFFF == 0 or self.profile.keywords.get(tag)
+        return "" if is_in_dictionary else _UNKNOWN
 
     def _action(self, path: str, tag: int, *, structured: bool) -> Action | None:
+        """Return the action for an element, None if it is kept."""
         if (path, tag) in self.forced:
             return Action("X", "beyond")
         if structured and tag in content_items.ACTIONS:
             return content_items.ACTIONS[tag]
-        if tag == _DOCUMENT_LENGTH:  # of a document that is not there any more
+        if tag == _DOCUMENT_LENGTH:  # the document is removed
             return Action("X", "basic")
         return self.profile.actions.get(tag)
 
-    def _plain(
+    def _add_element(
         self, entries: Entries, path: str, element: el.Element, usual: str, action: Action | None,
         *, implicit: bool,
     ) -> None:  # fmt: skip
-        """Add an element that is no sequence, as it is to be."""
+        """Add a de-identified element that is not a sequence."""
         tag, vr, start, value, end = element
         content = bytes(self.data[value:end])
         if not path and tag in FACTS:
             self.facts.note(tag, content)
         if action is None:
-            if self._keep(path, tag, vr, usual, content):
+            if self._is_kept(path, tag, vr, usual, content):
                 entries.append((tag, bytes(self.data[start:end])))
             return
         self.identity.add(
             tag, self.profile.keywords[tag], usual, content, self.facts.text("charset")
         )
-        made = self._changed(path, tag, vr, usual, content, action)
-        if made is not None:
+        new_value = self._new_value(path, tag, vr, usual, content, action)
+        if new_value is not None:
             entries.append(
-                (tag, el.encoded_element(tag, vr or _vr_to_write(usual), made, implicit=implicit))
+                (
+                    tag,
+                    el.encoded_element(
+                        tag, vr or _vr_to_write(usual), new_value, implicit=implicit
+                    ),
+                )
             )
 
-    def _note(self, path: str, tag: int, vr: str, action: str, option: str, reason: str) -> None:
+    def _record(self, path: str, tag: int, vr: str, action: str, option: str, reason: str) -> None:
         self.changes.append(Change(path, tag, vr, action, option, reason))
 
-    def _end(self, value: int, end: int | None, limit: int, vr: str, *, implicit: bool) -> int:
+    def _end_offset(
+        self, value: int, end: int | None, limit: int, vr: str, *, implicit: bool
+    ) -> int:
+        """Return the end offset of an element, which may have an undefined length."""
         if end is not None:
             return end
         return el.skip_undefined(self.data, value, limit, implicit=implicit or vr == "UN")
 
-    def _keep(self, path: str, tag: int, vr: str, usual: str, content: bytes) -> bool:
-        """Return whether an element that the profile lets pass is what it says it is."""
+    def _is_kept(self, path: str, tag: int, vr: str, usual: str, content: bytes) -> bool:
+        """Return whether the value of an element without action fits its VR; if not, note why."""
         is_usual = vr in {"", "UN", usual} or vr in usual.split(" or ")
         if not is_usual and not (vr in _TEXT and usual in _TEXT):
-            self._note(path, tag, vr, "X", "beyond", "its VR is not that of the dictionary")
+            self._record(path, tag, vr, "X", "beyond", "its VR is not that of the dictionary")
             return False
         if usual in {"DS", "IS"}:
             if content.translate(None, _DIGITS):
-                self._note(path, tag, vr or usual, "X", "beyond", "text where a number should be")
+                self._record(path, tag, vr or usual, "X", "beyond", "text where a number should be")
                 return False
             self.kept.append((path, tag, usual, content))
         elif usual == "UI":
             if content.translate(None, b"0123456789.\\\0 "):
-                self._note(path, tag, vr or usual, "X", "beyond", "text where a UID should be")
+                self._record(path, tag, vr or usual, "X", "beyond", "text where a UID should be")
                 return False
         elif len(content) > 2:
             self.kept.append((path, tag, _vr_to_write(usual), content))
         return True
 
-    def _changed(
+    def _new_value(
         self, path: str, tag: int, vr: str, usual: str, content: bytes, action: Action
     ) -> bytes | None:
-        """Return the new value of an element, None where it goes; note what happened."""
-        code, shown = action.code, vr or usual
-        made: bytes | None
+        """Return the new value of an element, None if it is removed; note the change."""
+        code, vr_shown = action.code, vr or usual
+        new: bytes | None
         reason = ""
         if code == "U" and usual == "UI":
-            made = self._uids(content)
-            if made == content.strip(b" \0"):
-                return made
+            new = self._replaced_uids(content)
+            if new == content.strip(b" \0"):
+                return new
         elif tag in {0x00100010, 0x00100020} and code in "ZD" and not path:
-            made, code, reason = self.key.patient(self.patient).encode(), "D", "pseudonym"
+            new, code, reason = self.key.patient(self.patient).encode(), "D", "pseudonym"
         elif code == "Z":
-            made = b""
+            new = b""
             if not content.strip(b" \0"):
                 return b""
         elif code == "D":
             is_name = self.profile.keywords[tag].endswith(("ID", "IDs", "Identifier", "Label"))
-            made = values.dummy(_vr_to_write(usual), content, is_name=is_name, key=self.key)
+            new = values.dummy(_vr_to_write(usual), content, is_name=is_name, key=self.key)
         elif code == "C":
-            made, code, reason = self._cleaned(path, tag, usual, content, action)
-            if made == content.strip(b" \0"):
-                return made
-            if not made and action.basic == "D" and made is not None:  # it must have a value
-                made, code = (
+            new, code, reason = self._cleaned(path, tag, usual, content, action)
+            if new == content.strip(b" \0"):
+                return new
+            if not new and action.basic == "D" and new is not None:  # it must have a value
+                new, code = (
                     values.dummy(_vr_to_write(usual), b"", is_name=False, key=self.key),
                     "D",
                 )
         else:
-            made, code = None, "X"
-        self._note(path, tag, shown, code, action.option, reason)
-        return made
+            new, code = None, "X"
+        self._record(path, tag, vr_shown, code, action.option, reason)
+        return new
 
     def _cleaned(
         self, path: str, tag: int, usual: str, content: bytes, action: Action
     ) -> tuple[bytes | None, str, str]:
+        """Return the cleaned value, None if it is removed, with the action code and the reason."""
         if usual in {"DA", "DT", "TM"}:
-            moved = values.shifted(usual, content, self.days)
-            if moved is None:
-                return b"", "Z", "no whole date: cannot be shifted"
-            return moved, "C", "shifted by the days of the patient"
+            shifted = values.shifted(usual, content, self.days)
+            if shifted is None:
+                return b"", "Z", "not a complete date: cannot be shifted"
+            return shifted, "C", "shifted by the days of the patient"
         if usual == "AS":
             age = values.capped_age(content)
-            return (b"", "Z", "no age") if age is None else (age, "C", "ages over 89 are 90 years")
+            return (
+                (b"", "Z", "not an age") if age is None else (age, "C", "ages over 89 are 90 years")
+            )
         if usual in _TEXT and action.option != "dates-shifted":
             kept = values.clean_text(content, self.identity.words)
-            self.kept.append((path, tag, usual, kept))  # names may follow that are such words
-            return kept, "C" if kept else "Z", "words that are not known are removed"
+            self.kept.append((path, tag, usual, kept))  # later names may be such words
+            return kept, "C" if kept else "Z", "unknown words are removed"
         return None, "X", "cannot be cleaned"
 
-    def _uids(self, content: bytes) -> bytes:
-        made = []
-        for one in content.split(b"\\"):
-            old = one.strip(b" \0").decode("latin-1")
+    def _replaced_uids(self, content: bytes) -> bytes:
+        new_uids = []
+        for uid in content.split(b"\\"):
+            old = uid.strip(b" \0").decode("latin-1")
             new = self.key.uid(old) if old else ""
             if new != old:
                 self.uids[old] = new
-            made.append(new)
-        return "\\".join(made).encode("latin-1")
+            new_uids.append(new)
+        return "\\".join(new_uids).encode("latin-1")
 
     def _sequence(
         self, entries: Entries, path: str, depth: int, tag: int,
         vr: str, value: int, end: int | None, limit: int, action: Action | None, *, implicit: bool,
         structured: bool,
     ) -> int:  # fmt: skip
+        """Add a sequence by its action; return its end offset."""
         usual = self.profile.vrs[tag]
         code = action.code if action else ""
         option = action.option if action else "beyond"
         if vr not in {"SQ", ""} or usual != "SQ":
-            pos = self._end(value, end, limit, vr, implicit=implicit)
-            self._note(path, tag, vr, "X", "beyond", "a sequence that is not declared as one")
+            pos = self._end_offset(value, end, limit, vr, implicit=implicit)
+            self._record(path, tag, vr, "X", "beyond", "a sequence with another VR")
             return pos
         if code in {"X", "Z", "D", "U"}:
-            pos = self._end(value, end, limit, vr, implicit=implicit)
+            pos = self._end_offset(value, end, limit, vr, implicit=implicit)
             if tag >> 16 == 0x0010:
-                self._identities(path, depth, tag, value, end, limit, implicit=implicit)
-            made = b"" if code != "D" else el.item(self._dummy_item(tag, implicit=implicit))
+                self._collect_identities(path, depth, tag, value, end, limit, implicit=implicit)
+            item = b"" if code != "D" else el.item(self._dummy_item(tag, implicit=implicit))
             if code != "X":
-                entries.append((tag, el.head(tag, "SQ", len(made), implicit=implicit) + made))
+                entries.append((tag, el.head(tag, "SQ", len(item), implicit=implicit) + item))
             if code != "Z" or end != value:
-                self._note(path, tag, "SQ", code, option, "")
+                self._record(path, tag, "SQ", code, option, "")
             return pos
         items, pos = self._items(
             path, depth, tag, value, end, limit, implicit=implicit, structured=structured
@@ -286,29 +301,31 @@ class Walk:
         entries.append((tag, el.head(tag, "SQ", len(items), implicit=implicit) + items))
         return pos
 
-    def _identities(
+    def _collect_identities(
         self, path: str, depth: int, tag: int, value: int, end: int | None, limit: int, *,
         implicit: bool,
     ) -> None:  # fmt: skip
-        """Gather what the items of a removed sequence say of the patient."""
+        """Collect identifying values in the items of a removed sequence."""
         changes, kept, uids = len(self.changes), len(self.kept), dict(self.uids)
         self._items(path, depth, tag, value, end, limit, implicit=implicit, structured=False)
         del self.changes[changes:], self.kept[kept:]
         self.uids = uids
 
     def _dummy_item(self, tag: int, *, implicit: bool) -> bytes:
+        """Return the content of a dummy item: a code for code sequences, else nothing."""
         if not self.profile.keywords.get(tag, "").endswith("CodeSequence"):
             return b""
-        made = (el.encoded_element(*entry, implicit=implicit) for entry in _DUMMY_CODE)
-        return b"".join(made)
+        elements = (el.encoded_element(*entry, implicit=implicit) for entry in _DUMMY_CODE)
+        return b"".join(elements)
 
     def _items(
         self, path: str, depth: int, tag: int, value: int, end: int | None, limit: int, *,
         implicit: bool, structured: bool,
     ) -> tuple[bytes, int]:  # fmt: skip
+        """Return the encoded de-identified items of a sequence, and its end offset."""
         name = self.profile.keywords.get(tag) or f"{tag:08X}"
-        inside = f"{path}.{name}" if path else name
-        made: list[bytes] = []
+        item_path = f"{path}.{name}" if path else name
+        items: list[bytes] = []
         pos, stop = value, limit if end is None else end
         while pos < stop or end is None:
             kind, length = el.read_item(self.data, pos, stop)
@@ -316,30 +333,30 @@ class Walk:
             if kind == el.SEQUENCE_END and end is None:
                 break
             if kind != el.ITEM:
-                raise NotDeidentified("a sequence holds what is no item")
+                raise NotDeidentified("a sequence contains something that is not an item")
             is_open = length == el.UNDEFINED
             if not is_open and pos + length > stop:
-                raise NotDeidentified("an item reaches beyond its sequence")
-            level, pos = self._level(
-                pos, stop if is_open else pos + length, f"{inside}[{len(made)}]", depth + 1,
+                raise NotDeidentified("an item extends beyond its sequence")
+            entries, pos = self._data_set(
+                pos, stop if is_open else pos + length, f"{item_path}[{len(items)}]", depth + 1,
                 implicit=implicit, delimited=is_open, structured=structured,
             )  # fmt: skip
-            made.append(el.item(_joined(level)))
-        return b"".join(made), pos
+            items.append(el.item(_encoded(entries)))
+        return b"".join(items), pos
 
     def _private(
         self, entries: Entries, blocks: dict[int, str], path: str, element: el.Element,
         limit: int, *, implicit: bool,
     ) -> int:  # fmt: skip
-        """Keep a private element if it is known to be safe, and then the name of its block too."""
+        """Keep a private element, with the creator of its block, if it is listed as safe."""
         tag, vr, start, value, end = element
-        after = self._end(value, end, limit, vr, implicit=implicit)
+        element_end = self._end_offset(value, end, limit, vr, implicit=implicit)
         number = tag & 0xFFFF
         safe = self.profile.safe_private
         if safe and 0x10 <= number <= 0xFF and end is not None:
             creator = bytes(self.data[value:end]).strip(b" \0").decode("latin-1")
             blocks[tag >> 16 << 16 | number] = creator
-            return after
+            return element_end
         block = tag >> 16 << 16 | number >> 8
         creator = blocks.get(block, "")
         usual, vm = safe.get((creator, tag >> 16, number & 0xFF), ("", ""))
@@ -351,11 +368,11 @@ class Walk:
                 owner = creator.encode("latin-1")
                 entries.append((block, el.encoded_element(block, "LO", owner, implicit=implicit)))
             entries.append((tag, bytes(self.data[start:end])))
-            return after
-        self._note(path, tag, vr, "X", "basic", "private")
-        return after
+            return element_end
+        self._record(path, tag, vr, "X", "basic", "private")
+        return element_end
 
-    def _overlay(self, tag: int, path: str) -> None:
+    def _note_overlay(self, tag: int, path: str) -> None:
         if tag >> 24 == 0x60 and not path:
             self.overlays.add(tag >> 16)
             if tag & 0xFFFF == 0x3000:
@@ -365,28 +382,31 @@ class Walk:
         self, entries: Entries, tag: int, vr: str, start: int,
         value: int, end: int | None, limit: int, *, implicit: bool,
     ) -> int:  # fmt: skip
-        after = el.fragments_end(self.data, value, limit) if end is None else end
-        content = memoryview(self.data)[value:after]
-        # An overlay without its own data lies in unused bits of the pixels.
+        """Add pixel data as the function ``pixels`` returns them; return their end offset."""
+        value_end = el.fragments_end(self.data, value, limit) if end is None else end
+        content = memoryview(self.data)[value:value_end]
+        # An overlay without its own data is stored in unused bits of the pixels.
         self.facts.has_embedded_overlay = bool(self.overlays - self.planes)
         masked = self.pixels(self.facts, content) if self.pixels else Masked([content], [], False)
         self.masked = masked
-        shown = vr or ("OW" if tag == 0x7FE00010 else "OF" if tag == 0x7FE00008 else "OD")
+        vr_shown = vr or ("OW" if tag == 0x7FE00010 else "OF" if tag == 0x7FE00008 else "OD")
         for reason in masked.changes:
-            self._note("", tag, shown, "C", "pixels", reason)
+            self._record("", tag, vr_shown, "C", "pixels", reason)
         if end is None:
             entries.append((tag, [bytes(self.data[start:value]), *masked.pixels]))
         else:
             length = sum(len(piece) for piece in masked.pixels)
-            entries.append((tag, [el.head(tag, shown, length, implicit=implicit), *masked.pixels]))
-        return after
+            entries.append(
+                (tag, [el.head(tag, vr_shown, length, implicit=implicit), *masked.pixels])
+            )
+        return value_end
 
 
 def _vr_to_write(vr: str) -> str:
-    """Return a VR to write where the dictionary leaves the choice."""
+    """Return the VR to write: the first where the dictionary has alternatives."""
     return vr.split(" or ", 1)[0]
 
 
-def _joined(entries: Entries) -> bytes:
+def _encoded(entries: Entries) -> bytes:
     entries.sort(key=lambda entry: entry[0])
     return b"".join(content for _, content in entries if isinstance(content, bytes))

@@ -1,8 +1,8 @@
-"""The working folder of an export: locked by one process, and continued after a stop.
+"""The working folder of an export: locked by one process, and resumed after a stop.
 
-In: a target and what decides about its files. Out: a hidden folder beside the target with ``files``
-and ``notes``, which goes when the export is complete. A process that is killed leaves it; its
-workers end by themselves when they have done their portion, and are waited for.
+In: a target and a digest of what determines its files. Out: a hidden folder beside the target with
+``files`` and ``notes``, deleted when the export is complete. A killed process leaves it behind; its
+workers finish their portions, and the next export waits for them.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ FILES, NOTES = "files", "notes"
 
 
 def folder_of(target: Path) -> Path:
-    """Return the folder in which the export of a target is made."""
+    """Return the working folder of the export to a target."""
     return target.with_name(f".{target.name}.deidentify")
 
 
 @contextmanager
 def resumable_folder(target: Path, mark: str, *, lasts: bool) -> Iterator[Path]:
-    """Give the folder of what is being made; it stays after a failure if it can be gone on with.
+    """Yield the locked working folder; after a failure it stays if the export can be resumed.
 
     Parameters
     ----------
     target
-        What is to be made.
+        Folder or file that is exported.
     mark
-        The same for the same files.
+        Digest that is the same for the same files.
     lasts
-        It can be gone on with: the key is kept somewhere.
+        Whether the export can be resumed: its key is stored.
 
     Raises
     ------
     UsageError
-        It was left by another export, or another process makes it.
+        The folder was left by another export, or another process holds its lock.
     ExportFailed
-        The disk is full.
+        A file cannot be written: the disk is full.
     """
     work = folder_of(target)
     try:
         work.mkdir(mode=0o700, exist_ok=True)
         with _locked(work / _RUNNING, fcntl.LOCK_EX | fcntl.LOCK_NB, target):
             with _locked(work / _TREATING, fcntl.LOCK_EX, target):
-                pass  # workers of a process that was killed have ended
-            _claim(work, mark if lasts else "")
+                pass  # wait for the workers of a killed process
+            _resume_or_begin(work, mark if lasts else "")
             try:
                 yield work
             except BaseException:
@@ -68,16 +68,16 @@ def resumable_folder(target: Path, mark: str, *, lasts: bool) -> Iterator[Path]:
         raise ExportFailed(str(target), error.strerror or str(error)) from error
 
 
-def _claim(work: Path, mark: str) -> None:
-    """Go on with what is in the folder, or begin in an empty one."""
+def _resume_or_begin(work: Path, mark: str) -> None:
+    """Resume the export in the folder, or begin in an empty one."""
     state = work / _STATE
-    known = state.read_text() if state.is_file() else ""
-    if known and known != mark:
+    stored_mark = state.read_text() if state.is_file() else ""
+    if stored_mark and stored_mark != mark:
         raise UsageError(
-            f"{work} was left by an export that was stopped and had another key, other options or "
-            "other members; remove it, or export as then"
+            f"{work} was left by a stopped export with another key, other options or other "
+            "members; remove it, or repeat that export"
         )
-    if not known:  # nothing was done yet, or by a key that is kept nowhere
+    if not stored_mark:  # nothing was done, or with a key that is not stored
         for name in (FILES, NOTES):
             shutil.rmtree(work / name, ignore_errors=True)
     for name in (FILES, NOTES):
@@ -88,38 +88,38 @@ def _claim(work: Path, mark: str) -> None:
 
 
 @contextmanager
-def _locked(path: Path, how: int, target: Path) -> Iterator[None]:
-    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _locked(path: Path, operation: int, target: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(number, how)
+            fcntl.flock(descriptor, operation)
         except BlockingIOError:
             raise UsageError(
-                f"{target} is being exported by another process: wait for it, or name another"
+                f"{target} is being exported by another process: wait, or choose another target"
             ) from None
         yield
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
 @contextmanager
 def treating(notes: Path) -> Iterator[None]:
-    """Say that a portion is being treated, until it is done."""
+    """Hold the shared lock while a portion is treated."""
     with _locked(notes.parent / _TREATING, fcntl.LOCK_SH, notes.parent):
         yield
 
 
 def mark_complete(work: Path) -> None:
-    """Note that everything is made and gets its names from now on."""
+    """Mark the export as complete; from now on its files are renamed."""
     (work / _PLACING).touch()
 
 
 def was_placing(target: Path) -> bool:
-    """Return whether an export was stopped while its files got their names."""
+    """Return whether an export was stopped while its files were renamed."""
     return (folder_of(target) / _PLACING).exists()
 
 
 def clear_placed(target: Path) -> None:
-    """Remove what a stop left behind after a target had got its name."""
+    """Delete the working folder of an export that was stopped after its target was renamed."""
     if os.path.lexists(target) and was_placing(target):
         shutil.rmtree(folder_of(target), ignore_errors=True)
