@@ -26,10 +26,11 @@ def batch_metadata(report: IngestReport, batch: BatchReport, table: str) -> dict
         dg.TableRecord({"path": escaped(path), "reason": escaped(why)})
         for path, why in report.rejects
     ]
+    size = batch.stored_bytes[table]
     paths = dg.TableSchema([dg.TableColumn("path"), dg.TableColumn("reason")])
     return {
         "dagster/partition_row_count": batch.stored_rows[table],
-        "stored_bytes": batch.stored_bytes[table],
+        **({"stored_bytes": size} if size is not None else {}),
         "files": report.files,
         "instances": batch.instances,
         "created": report.created,

@@ -18,7 +18,17 @@ select
     socket_values.value_id,
     md5(concat(instances.instance_key, '/', frames.number)) as image_frame_id,
     frames.number as frame_number,
-    instances.pixel_length // frames.count as frame_size_in_bytes,
+    if(
+        instances.is_encapsulated, instances.pixel_length // frames.count,
+        -- The value may have a padding byte.
+        least(
+            instances.pixel_length // frames.count,
+            (
+                cast(instances.Rows as bigint) * instances.Columns
+                * coalesce(instances.SamplesPerPixel, 1) * instances.BitsAllocated + 7
+            ) // 8
+        )
+    ) as frame_size_in_bytes,
     instances.StudyInstanceUID as study_instance_uid,
     instances.SeriesInstanceUID as series_instance_uid,
     instances.SOPInstanceUID as sop_instance_uid,

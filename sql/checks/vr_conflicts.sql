@@ -1,9 +1,7 @@
--- A standard element has one VR in the whole warehouse; US beside SS and OB beside OW are allowed.
+-- A standard element has one VR in the whole warehouse, or those that PS3.6 has for it.
 --
--- depends: element_definitions
+-- depends: element_conflicts
 -- severity: warn
-select tag, keyword, list_sort(list(vr)) as vrs
-from element_definitions
-where not is_private
-group by tag, keyword
-having count(*) > 1 and not list_sort(list(vr)) in (['SS', 'US'], ['OB', 'OW'])
+select element as tag, keyword, list_sort(vrs) as vrs
+from element_conflicts
+where creator is null and not is_allowed and cast('0x' || left(element, 4) as integer) % 2 = 0

@@ -43,11 +43,11 @@ GOOD = {
         payload | name
         65536   | B_value
     """,
-    "element_definitions": """
-        tag      | keyword     | vr | is_private
-        00080018 | x           | UI | false
-        00280106 | y           | US | false
-        00280106 | y           | SS | false
+    "element_conflicts": """
+        element  | keyword | creator | vrs      | is_allowed
+        00280106 | y       |         | [US, SS] | true
+        00191002 |         |         | [US, SS] | false
+        0019xx02 |         | A       | [US, SS] | false
     """,
 }
 
@@ -130,10 +130,9 @@ BAD = {
         1           | 1.1          | 1.2        | 1.3       | /a
         2           | 1.4          | 1.2        | 1.5       | /b
     """),
-    "vr_conflicts": ("element_definitions", """
-        tag      | keyword | vr | is_private
-        00100020 | x       | LO | false
-        00100020 | x       | SH | false
+    "vr_conflicts": ("element_conflicts", """
+        element  | keyword | creator | vrs      | is_allowed
+        00100020 | x       |         | [LO, SH] | false
     """),
 }  # fmt: skip
 

@@ -131,6 +131,14 @@ def test_a_vr_conflict_is_one_element_whatever_its_block(view: View) -> None:
         00080060 | Modal   |         | CS | false      | 3
         00080061 | Modals  |         | CS | false      | 3
         00080061 | Modals  |         | LO | false      | 3
+        00280010 | Rows    |         | US | false      | 2
+        00280010 | Rows    |         | SS | false      | 1
+        00283006 | LUTData |         | OW | false      | 2
+        00283006 | LUTData |         | US | false      | 1
+        60003000 |         |         | OW | false      | 2
+        60003000 |         |         | OB | false      | 1
+        00420011 | Doc     |         | OB | false      | 2
+        00420011 | Doc     |         | OW | false      | 1
     """,
     )
     view.expect(
@@ -140,6 +148,10 @@ def test_a_vr_conflict_is_one_element_whatever_its_block(view: View) -> None:
         0019xx02 |         | A       | [UN, SL] | [5, 1]         | false
         00280106 | Small   |         | [SS, US] | [3, 2]         | true
         00080061 | Modals  |         | [CS, LO] | [3, 3]         | false
+        00280010 | Rows    |         | [US, SS] | [2, 1]         | false
+        00283006 | LUTData |         | [OW, US] | [2, 1]         | true
+        60003000 |         |         | [OW, OB] | [2, 1]         | true
+        00420011 | Doc     |         | [OB, OW] | [2, 1]         | false
     """,
     )
 

@@ -187,8 +187,11 @@ def _as_tag(key: object) -> str | None:
         match = _TAG.fullmatch(key.strip())
         return (match[1] + match[2]).upper() if match else None
     if isinstance(key, tuple) and len(key) == 2:
-        group, element = (int(part, 16) if isinstance(part, str) else part for part in key)
-        return f"{group:04X}{element:04X}"
+        try:
+            group, element = (int(part, 16) if isinstance(part, str) else part for part in key)
+            return f"{group:04X}{element:04X}"
+        except (ValueError, TypeError):
+            raise KeyError(key) from None
     if isinstance(key, int):
         return f"{key:08X}"
     raise KeyError(key)

@@ -67,7 +67,7 @@ def condition(c: str, vr: str, value: str, binder: Binder, *, fuzzy: bool = Fals
     if vr == "TM":
         return _range(c, value, _time, _time_end, binder, "time as 1030, or 10-1159")
     if vr == "DT":
-        return _range(c, value, _moment, _moment_end, binder, "time as 20241231, or 2024-202506")
+        return _range(c, value, _moment, _moment_end, binder, "time as 20241231, or 2024-202506, without an offset from UTC")
     if vr in _NUMBERS:
         return f"{c} = {binder.bind(_number(value))}"
     if vr == "UI":
@@ -185,7 +185,8 @@ def _time_end(text: str) -> dt.time:
 
 
 def _moment(text: str) -> dt.datetime:
-    if not _DATE_TIME.fullmatch(text):
+    # Of 20240101-0500 the end is an offset from UTC (PS3.5 6.2), which is not supported.
+    if not _DATE_TIME.fullmatch(text) or int(text[:4]) <= 1400:
         raise ValueError
     digits, _, fraction = text.partition(".")
     day = dt.date(int(digits[:4]), int(digits[4:6] or 1), int(digits[6:8] or 1))

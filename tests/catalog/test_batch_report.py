@@ -1,0 +1,32 @@
+"""What a batch stored, before and after its parts are merged with those of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import warehouse
+from tests.dicom_files import image, write
+from warehouse.catalog.batch_report import describe_batch
+
+
+def test_a_batch_has_the_rows_that_sql_counts(tmp_path: Path) -> None:
+    wh = warehouse.open(tmp_path / "w", create=True)
+    for number in range(4):
+        made = image(f"1.9.{number}", StudyComments="x" * number)
+        wh.ingest(write(tmp_path / f"{number}.dcm", made), workers=1)
+    for is_merged in (False, True):
+        if is_merged:
+            wh.compact()
+        for table in ("elements", "instances"):
+            counted = wh.sql(f"select batch, count(*) from {table} group by batch").fetchall()
+            assert len(counted) == 4
+            for batch, rows in counted:
+                report = describe_batch(wh.root, batch)
+                assert (report.instances, report.stored_rows[table]) == (1, rows)
+                assert (report.stored_bytes[table] is None) == is_merged
+    # A batch that is read again has parts of its own; the merged one keeps the others.
+    wh.batches.run("000002")
+    again = describe_batch(wh.root, "000002")
+    assert again.stored_rows["instances"] == 1
+    assert again.stored_bytes["instances"] > 0
+    assert describe_batch(wh.root, "000001").stored_rows["instances"] == 1
