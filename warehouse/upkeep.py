@@ -171,7 +171,7 @@ class Upkeep:
             what="forget" if delete else "", materialize=delete,
         )  # fmt: skip
         if delete and self._place.mirror:
-            self._place.mirror.delete_unnamed()
+            self._place.mirror.delete_unnamed(forgotten=frozenset(done.deleted))
         return done
 
     def allow(

@@ -4,7 +4,7 @@
 -- VRs, such as `US or SS`, are listed too, because a query over typed columns has to know.
 --
 -- grain:   element, creator
--- depends: element_definitions, attribute_tag
+-- depends: element_definitions
 -- column:  element | VARCHAR | tag; of a private element without its block, such as 0019xx9C
 -- column:  keyword | VARCHAR | DICOM keyword; null if the dictionary has none
 -- column:  creator | VARCHAR | private creator

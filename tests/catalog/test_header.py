@@ -282,7 +282,9 @@ def test_a_date_time_with_an_offset_says_that_it_is_in_utc(tmp_path: Path) -> No
 
 @pytest.mark.acceptance("D35")
 def test_a_missing_element_is_the_default_or_a_key_error(header: warehouse.Header) -> None:
-    for key in ("EchoTime", "00180081", 0x00180081, "no keyword", "ReferencedStudySequence[5].X"):
+    for key in (
+        "EchoTime", "00180081", 0x00180081, "no keyword", "ReferencedStudySequence[5].X", ("zz", 1),
+    ):  # fmt: skip
         assert header.get(key) is None
         assert header.get(key, "default") == "default"
         assert key not in header

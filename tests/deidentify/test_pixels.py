@@ -114,6 +114,31 @@ def test_compressed_frames_are_decoded_masked_and_compressed_without_loss(name) 
     assert made.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.5"
 
 
+@pytest.mark.parametrize("outside", [(8, 0, 5, 5), (0, 6, 5, 5), (600, 0, 100, 50), (0, 0, 0, 9)])
+def test_a_rectangle_outside_of_the_image_cleans_nothing(tmp_path, outside) -> None:
+    content = picture(tmp_path, BurnedInAnnotation="YES")
+    with pytest.raises(NotDeidentified):
+        treated(content, PixelRules(rectangles=(outside,)))
+    made = treated(content, PixelRules(rectangles=(outside,), accept=True))
+    assert made.PixelData == pydicom.dcmread(io.BytesIO(content)).PixelData
+    assert "113101" not in [code.CodeValue for code in made.DeidentificationMethodCodeSequence]
+    assert (
+        treated(content, PixelRules(rectangles=(outside, (7, 5, 1, 1)))).BurnedInAnnotation == "NO"
+    )
+
+
+def test_the_number_of_frames_is_read_as_is_is(tmp_path) -> None:
+    stored = np.arange(5 * 48, dtype=np.uint8)
+    content = picture(tmp_path, NumberOfFrames=5, PixelData=stored.tobytes())
+    # PS3.5 6.2: a value of IS may begin with a sign.
+    signed = content.replace(b"\x28\x00\x08\x00IS\x02\x005 ", b"\x28\x00\x08\x00IS\x02\x00+5")
+    assert signed != content
+    assert treated(signed, PixelRules()).PixelData == stored.tobytes()
+    for wrong in (b"\xb2 ", b"-5", b"x "):
+        with pytest.raises(NotDeidentified):
+            treated(signed.replace(b"IS\x02\x00+5", b"IS\x02\x00" + wrong), PixelRules())
+
+
 def test_a_device_is_known_by_its_rule_and_nothing_of_it_is_shown(tmp_path) -> None:
     assert len(devices()) == 76
     frame = np.full((768, 1024), 200, np.uint8)
@@ -203,6 +228,6 @@ def test_comments_in_compressed_frames_are_blanked() -> None:
 
 def test_rectangles_are_read_strictly() -> None:
     assert rectangle("0,0,100,20") == (0, 0, 100, 20)
-    for wrong in ("", "1,2,3", "a,b,c,d", "1,2,3,-4", "1,2,3,4,5"):
+    for wrong in ("", "1,2,3", "a,b,c,d", "1,2,3,-4", "1,2,3,4,5", "0,0,0,5", "0,0,5,0"):
         with pytest.raises(UsageError):
             rectangle(wrong)

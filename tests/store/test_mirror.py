@@ -352,6 +352,36 @@ def test_tables_that_come_later_and_their_rows_are_published_too(
         mirror.close()
 
 
+def test_files_of_one_machine_stay_there_and_forgotten_values_go_at_once(
+    line: Line, url: str, tmp_path: Path
+) -> None:
+    """The folder of a job has images of patients; a value of another writer is kept for a day."""
+    first = open_mirror(url, line.access, tmp_path / "one")
+    prefix = url.removeprefix("s3://archive/")
+    local = ("_jobs/job1/input/image.mha", "_reading/77fa")
+
+    def change() -> None:
+        ingest(first.root, [write(tmp_path / "in" / "a", uid="1.98.1")], SETTINGS)
+        for key in local:
+            (first.root / key).parent.mkdir(parents=True, exist_ok=True)
+            (first.root / key).write_bytes(b"of one machine")
+
+    first.work(change)
+    assert [key for key in first._list("") if key.startswith(("_jobs", "_reading"))] == []
+    values = [f"values/{digit * 2}/{digit * 64}" for digit in "ab"]
+    # As earlier versions of this software uploaded them.
+    old = {f"{prefix}/{key}": b"of a machine" for key in (*local, *values)}
+    put(line.access, "archive", old)
+    other = open_mirror(url, line.access, tmp_path / "two")
+    other.pull()
+    assert not any((other.root / key).exists() for key in local)
+    assert all((first.root / key).exists() for key in local)
+    first.delete_unnamed(forgotten={values[0]})
+    left = first._list("").keys()
+    assert values[1] in left
+    assert not left & {*local, values[0]}
+
+
 def test_what_is_forgotten_is_in_no_object_and_no_other_mirror(
     line: Line, url: str, tmp_path: Path
 ) -> None:

@@ -189,9 +189,9 @@ def _as_tag(key: object) -> str | None:
     if isinstance(key, tuple) and len(key) == 2:
         try:
             group, element = (int(part, 16) if isinstance(part, str) else part for part in key)
-            return f"{group:04X}{element:04X}"
-        except (ValueError, TypeError):
+        except ValueError:
             raise KeyError(key) from None
+        return f"{group:04X}{element:04X}"
     if isinstance(key, int):
         return f"{key:08X}"
     raise KeyError(key)

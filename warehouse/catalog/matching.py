@@ -67,7 +67,14 @@ def condition(c: str, vr: str, value: str, binder: Binder, *, fuzzy: bool = Fals
     if vr == "TM":
         return _range(c, value, _time, _time_end, binder, "time as 1030, or 10-1159")
     if vr == "DT":
-        return _range(c, value, _moment, _moment_end, binder, "time as 20241231, or 2024-202506, without an offset from UTC")
+        return _range(
+            c,
+            value,
+            _moment,
+            _moment_end,
+            binder,
+            "time as 20241231, or 2024-202506, without an offset from UTC",
+        )
     if vr in _NUMBERS:
         return f"{c} = {binder.bind(_number(value))}"
     if vr == "UI":

@@ -173,12 +173,19 @@ def _check_target(
             raise TargetExists(existing)
 
 
+def _name_of(hook: object) -> str:
+    """Return the module and name of a pixel function, and a digest of its code if it has any."""
+    code = getattr(getattr(hook, "__code__", None), "co_code", b"")
+    name = getattr(hook, "__qualname__", type(hook).__qualname__)
+    return f"{getattr(hook, '__module__', '')}.{name} {hashlib.sha256(code).hexdigest()}"
+
+
 def _settings_digest(run: Run, version: int, how: Treatment, form: str) -> str:
     """Return a digest of everything that the content of the files depends on."""
     tables = sorted((sql_folder() / "rules").glob("*.csv"))
     settings = (
         run.digest, version, how.profile.name, how.profile.options, how.key.fingerprint,
-        how.pixels.rectangles, how.pixels.accept, how.pixels.hook is not None, how.template,
+        how.pixels.rectangles, how.pixels.accept, _name_of(how.pixels.hook), how.template,
         how.has_mapping, form, package_version(), [sha256_of(table) for table in tables],
     )  # fmt: skip
     return hashlib.sha256(repr(settings).encode()).hexdigest()

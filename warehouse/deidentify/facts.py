@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +25,7 @@ FACTS = {
     0x00280100: "BitsAllocated", 0x00280101: "BitsStored", 0x00280102: "HighBit",
     0x00280301: "BurnedInAnnotation", 0x00480010: "SpecimenLabelInImage",
 }  # fmt: skip
+_INTEGER = re.compile(r"[+-]?\d{1,12}", re.ASCII)
 _NUMBERS = {
     "SamplesPerPixel", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "HighBit",
@@ -57,7 +59,8 @@ class Facts:
             self.values[name] = int.from_bytes(content, "little")
             return
         text = content.strip(b" \0").decode("latin-1")
-        self.values[name] = int(text) if name == "NumberOfFrames" and text.isdigit() else text
+        is_number = name == "NumberOfFrames" and _INTEGER.fullmatch(text) is not None
+        self.values[name] = int(text) if is_number else text
 
     def text(self, name: str) -> str:
         """Return a value as text, empty if it is missing."""

@@ -103,6 +103,8 @@ def rectangle(text: str) -> Rectangle:
     if len(numbers) != 4 or not re.fullmatch(r"\s*\d+([\s,]+\d+){3}\s*", text):
         raise UsageError(f"a rectangle is column,row,width,height in pixels, not {text!r}")
     column, row, width, height = map(int, numbers)
+    if not (width and height):
+        raise UsageError(f"a rectangle has at least one pixel, not {text!r}")
     return column, row, width, height
 
 
@@ -157,7 +159,8 @@ def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
         rectangles += device.rectangles
     if rules.hook is not None:
         rectangles += _hook_rectangles(facts, content, rules.hook)
-    elif reason and not rectangles and not rules.accept:
+    rectangles = _inside(facts, rectangles)
+    if rules.hook is None and reason and not rectangles and not rules.accept:
         raise NotDeidentified(reason)
     changes: list[str] = []
     if not is_native:
@@ -199,8 +202,19 @@ def _is_native(facts: Facts) -> bool:
     return facts.transfer_syntax in {"1.2.840.10008.1.2", ExplicitVRLittleEndian}
 
 
+def _inside(facts: Facts, rectangles: Sequence[Rectangle]) -> list[Rectangle]:
+    """Return the rectangles that have a pixel in the image: others black out nothing."""
+    _, rows, columns, _ = _frame_shape(facts)
+    return [
+        (column, row, width, height) for column, row, width, height in rectangles
+        if column < columns and row < rows and width and height
+    ]  # fmt: skip
+
+
 def _frame_shape(facts: Facts) -> tuple[int, int, int, int]:
     frames = facts.number("NumberOfFrames", 1) or 1
+    if frames < 0 or facts.text("NumberOfFrames") not in {"", str(frames), "0"}:
+        raise NotDeidentified("its Number of Frames is not a number")
     samples = facts.number("SamplesPerPixel", 1)
     return frames, facts.number("Rows"), facts.number("Columns"), samples
 

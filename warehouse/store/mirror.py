@@ -36,7 +36,7 @@ from warehouse.store.marker import found_identity
 from warehouse.store.mirror_state import file_md5, has_one_state, is_log, is_part, read_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
     from pathlib import Path
 
     from warehouse.settings import S3Access
@@ -49,7 +49,7 @@ ATTEMPTS = 50
 GRACE = dt.timedelta(days=1)
 """Minimum age at which an unreferenced part is deleted: longer than any writer needs to publish."""
 
-_LOCAL = ("_cache", "_lock", "_writers")
+_LOCAL = ("_cache", "_lock", "_writers", "_reading", layout.JOBS)
 """Files and folders that belong to one machine and are never copied."""
 
 _TAGS = ".tags.json"
@@ -57,6 +57,10 @@ _TAGS = ".tags.json"
 
 _FILES_LOG = "files/_delta_log/"
 _LOG_ENTRY = re.compile(r"[0-9]{20}\.json")
+
+
+def _is_local(key: str) -> bool:
+    return key.split("/", 1)[0] in _LOCAL
 
 
 class Mirror:
@@ -97,7 +101,7 @@ class Mirror:
         found = {
             key: state
             for key, state in self._list("").items()
-            if not key.startswith(_FILES_LOG) or key in versions
+            if not _is_local(key) and (not key.startswith(_FILES_LOG) or key in versions)
         }
         foreign = {key.split("/", 1)[0] for key in found} - {*tables.names(), *_OURS}
         if foreign and layout.MARKER not in found:
@@ -167,12 +171,13 @@ class Mirror:
             self._upload([layout.MARKER])
         self._keep_tags()
 
-    def delete_unnamed(self, grace: dt.timedelta = GRACE) -> int:
-        """Delete unreferenced parts in the bucket; return their number.
+    def delete_unnamed(self, grace: dt.timedelta = GRACE, *, forgotten: Container[str] = ()) -> int:
+        """Delete unreferenced objects in the bucket; return their number.
 
         A part is unreferenced if the newest version does not use it. A part that no log references
         may belong to a writer that is about to commit, so recent ones are kept. Values that no row
-        references are deleted, too.
+        references are deleted, too, and at any age those that were ``forgotten``. Files that belong
+        to one machine, which earlier versions of this software uploaded, are deleted.
         """
         snapshot = delta.snapshot(self.root)
         named = {f"{table}/{part}" for table, some in snapshot.parts.items() for part in some}
@@ -182,8 +187,9 @@ class Mirror:
         gone = []
         for key, meta in self._bucket.objects():
             is_value = key.startswith(f"{layout.VALUES}/") and key not in local
-            is_old = key in ever or meta["last_modified"] < cutoff
-            if (is_value or (is_part(key) and key not in named)) and is_old:
+            is_old = key in ever or key in forgotten or meta["last_modified"] < cutoff
+            is_unnamed = is_value or (is_part(key) and key not in named)
+            if _is_local(key) or (is_unnamed and is_old):
                 gone.append(key)
         self._bucket.delete(gone)
         for key in gone:
