@@ -11,6 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from warehouse.catalog import matching as qido
+from warehouse.catalog.matching import Binder
+from warehouse.errors import UnknownFilter
 from warehouse.listener.matching import KeyRefused, condition
 
 TEXTS = ["", "A", "a", "AB", "A B", "A*", "50%", "A_B", "Doe^Jane", "DOE^JANE^^", "doe", "!x", "Ü"]
@@ -202,3 +204,19 @@ def test_a_key_that_is_no_value_is_refused_by_name(
     with pytest.raises(KeyRefused, match=f"^{keyword}: ") as refused:
         found(connection, keyword, vr, key)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["20240101120000-0500", "20240101120000+0100", "2024-1400", "-0500"]
+)
+def test_an_offset_from_utc_is_refused_and_no_year(key: str) -> None:
+    """PS3.5 6.2: DT may end with an offset of at most 14 hours."""
+    with pytest.raises(UnknownFilter, match="without an offset from UTC"):
+        qido.condition("c", "DT", key, Binder())
+    assert "1900" in str(_bound("1900-2024"))
+
+
+def _bound(key: str) -> object:
+    binder = Binder()
+    qido.condition("c", "DT", key, binder)
+    return binder.values

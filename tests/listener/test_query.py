@@ -102,6 +102,13 @@ def test_series_patients_and_images_are_found(asked: Listener) -> None:
     )  # fmt: skip
     assert values(images, "SOPInstanceUID") == ["1.0.0.0.1", "1.3.1.1.1"]
     assert values(images, "Rows") == [2, 2]
+    # Values of US are binary: those of 0x3032 are the characters "20".
+    for rows, count in ((2, 2), (0x3032, 0), (128, 0)):
+        images = find(
+            asked, PATIENT, QueryRetrieveLevel="IMAGE", SOPInstanceUID=["1.0.0.0.1", "1.3.1.1.1"],
+            Rows=rows,
+        )  # fmt: skip
+        assert values(images, "Rows") == [rows] * count
 
 
 @pytest.mark.acceptance("D64")

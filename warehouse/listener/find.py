@@ -16,6 +16,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 
 from warehouse.dicom.charset import DELIMITERS, decode_text, encodings_of
+from warehouse.elements.values import NUMBERS, decode
 from warehouse.errors import NotAWarehouse
 from warehouse.listener.matching import KeyRefused, condition
 from warehouse.sqlfiles import statement
@@ -77,13 +78,26 @@ def read_query(identifier: Dataset, sop_class: str) -> Query:
     for tag in identifier.keys():  # noqa: SIM118 - a Dataset yields elements
         keyword = keyword_for_tag(tag)
         if keyword:
-            ends = DELIMITERS.get(dictionary_VR(tag), b"")
-            keys[keyword] = decode_text(_raw_value(identifier, tag), charsets, ends).strip(" \0")
+            keys[keyword] = _text_of(identifier, tag, charsets)
     level = keys.get("QueryRetrieveLevel", "")
     if level not in LEVELS or (level == "PATIENT" and sop_class.startswith(STUDY_ROOT)):
         raise QueryRefused("QueryRetrieveLevel is invalid for this SOP class")
     matching_keys = {keyword: text for keyword, text in keys.items() if keyword not in _NO_KEYS}
     return Query(level, matching_keys, tuple(int(tag) for tag in identifier.keys()))  # noqa: SIM118
+
+
+def _text_of(identifier: Dataset, tag: int, charsets: tuple[str, ...]) -> str:
+    """Return the value of a key as text, also of a VR whose values are binary numbers."""
+    raw, element = _raw_value(identifier, tag), identifier.get_item(tag)
+    vr = getattr(element, "VR", None) or dictionary_VR(tag).split(" or ")[0]
+    if vr not in NUMBERS:
+        return decode_text(raw, charsets, DELIMITERS.get(vr, b"")).strip(" \0")
+    little = bool(getattr(element, "is_little_endian", True))
+    numbers = [
+        value.integer if value.real is None else value.real
+        for value in decode(vr, raw, little=little)
+    ]
+    return "\\".join("?" if number is None else str(number) for number in numbers)
 
 
 def _raw_value(identifier: Dataset, tag: int) -> bytes:
