@@ -193,7 +193,7 @@ def test_it_does_not_come_back_and_may_be_allowed_to(folder: Path, template: Pat
     after = content(folder / "w")
     assert same(after["elements"], before["elements"])
     assert same(after["blobs"], before["blobs"])
-    with pytest.raises(NothingToForget, match="no patient was forgotten by that"):
+    with pytest.raises(NothingToForget, match="no patient with that identifier was forgotten"):
         wh.upkeep.allow(patient=MINE)
     # A second time is as the first.
     again = wh.upkeep.forget(patient=MINE, delete=True)

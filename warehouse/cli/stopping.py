@@ -30,7 +30,7 @@ LOST_SECONDS = 0.01
 """After how long a lost exception is raised again; the object is destroyed by then, or it is lost
 once more."""
 
-STOPPED = "stopped; what was committed is kept, run the same command again to go on"
+STOPPED = "stopped; what was committed is kept, run the same command again to continue"
 
 _received: list[int] = []
 """The signal that ends this process, if one came."""
