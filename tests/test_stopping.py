@@ -498,5 +498,5 @@ def test_an_ingest_goes_last_if_it_is_told_to(source: Path, tmp_path: Path) -> N
 def test_a_niceness_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     done = run("ingest", tmp_path, "--nice", "-3", "-w", tmp_path / "w")
     assert (done.returncode, done.stderr) == (
-        2, "error: --nice -3 has no meaning; choose a number from 0 to 19\n",
+        2, "error: --nice -3 is out of range; choose a number from 0 to 19\n",
     )  # fmt: skip
