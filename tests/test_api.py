@@ -169,7 +169,7 @@ def test_what_is_no_uid_is_a_wrong_call(
     empty: warehouse.Warehouse, what: str, given: object
 ) -> None:
     """A list of UIDs, most often: `wh.gallery([uid])`."""
-    with pytest.raises(UsageError, match="one at a time"):
+    with pytest.raises(UsageError, match="once for each|separately"):
         getattr(empty, what)(given)
 
 

@@ -193,7 +193,7 @@ def test_it_does_not_come_back_and_may_be_allowed_to(folder: Path, template: Pat
     after = content(folder / "w")
     assert same(after["elements"], before["elements"])
     assert same(after["blobs"], before["blobs"])
-    with pytest.raises(NothingToForget, match="no patient was forgotten by that"):
+    with pytest.raises(NothingToForget, match="no patient with that identifier was forgotten"):
         wh.upkeep.allow(patient=MINE)
     # A second time is as the first.
     again = wh.upkeep.forget(patient=MINE, delete=True)
@@ -429,7 +429,7 @@ def test_tombstones_name_nobody_and_cannot_be_lost(folder: Path, template: Path)
     stone = root / "_forgotten" / "000001.json"
     assert json.loads(stone.read_text())["names"] == []
     key.rename(folder / "key")
-    with pytest.raises(StoreDamaged, match="key is gone"):
+    with pytest.raises(StoreDamaged, match="key is missing"):
         wh.ingest(template / "in", workers=1)
     (folder / "key").rename(key)
     stone.write_text("{")
@@ -453,12 +453,12 @@ def test_the_command_counts_forgets_and_lists(folder: Path) -> None:
     counted = run("forget", "--patient", MINE, "-w", root)
     assert counted.stdout == (
         "1 patient, 2 studies, 3 series, 5 instances; 7 files\n"
-        "say --yes to forget them; older versions of the warehouse go with them\n"
+        "use --yes to forget them; this also deletes older versions of the warehouse\n"
     )
     assert not (root / "_forgotten").exists()
     done = run("forget", "--patient", MINE, "-w", root, "--yes")
     assert "forgotten: receipt 000001, " in done.stdout
-    assert "1 run of cohorts lost members; 0 questions named" in done.stdout
+    assert "1 run of cohorts lost members; 0 queries contained" in done.stdout
     (receipt,) = json.loads(run("forget", "--list", "--json", "-w", root).stdout)
     assert receipt["state"] == "done"
     assert MINE not in json.dumps(receipt)

@@ -124,7 +124,7 @@ def _right(parameter: inspect.Parameter) -> Any:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda wh: wh.ingest(["a", "b"]), r"sources .* not list of str; .* one at a time, as ingest\(\*"),
+        (lambda wh: wh.ingest(["a", "b"]), r"sources .* not list of str; .* separately, as ingest\(\*"),
         (lambda wh: wh.remove(("a", "b")), "not tuple of str"),
         (lambda wh: wh.ingest(pl.Series(["a"])), "text or a path, not Series"),
         (lambda wh: wh.ingest(path for path in "ab"), "not generator"),
@@ -137,26 +137,26 @@ def _right(parameter: inspect.Parameter) -> Any:
         (lambda wh: wh.ingest("a", limits={"rows": 1}), "limits is Limits or None, not dict"),
         (lambda wh: wh.remove("a", delete="no"), "delete is True or False, not str"),
         (lambda wh: wh.vacuum(30), "retention is timedelta, not int"),
-        (lambda wh: wh.attributes(["Modality"]), "not list of str; .* one at a time"),
-        (lambda wh: wh.table(["series"]), "not list of str; of several ask for one at a time"),
-        (lambda wh: wh.measure_segments("1.2"), r"series is a list .* of one write \[series\]"),
+        (lambda wh: wh.attributes(["Modality"]), "not list of str; .* separately"),
+        (lambda wh: wh.table(["series"]), "not list of str; for several call it once for each"),
+        (lambda wh: wh.measure_segments("1.2"), r"series is a list .* for one write \[series\]"),
         (lambda wh: wh.select("series", {"Modality": "CT"}, limit=np.float64(1)), "limit is a whole"),
-        (lambda wh: wh.select("series", limit=10**30), "limit and offset are whole numbers"),
-        (lambda wh: wh.select("series", order=""), "'' is no column"),
-        (lambda wh: wh.values("series", ""), "no DICOM keyword"),
+        (lambda wh: wh.select("series", limit=10**30), "limit and offset must be whole numbers"),
+        (lambda wh: wh.select("series", order=""), "'' is not a column"),
+        (lambda wh: wh.values("series", ""), "a DICOM keyword"),
         (lambda wh: wh.cohort("a\udcffb"), "a character that UTF-8 does not have"),
         (lambda wh: wh.export("x", "y", "csv", kind="z"), "no run of a cohort"),
-        (lambda wh: wh.sets.combine("plus", "a", "b", "c"), "by union, intersect, minus"),
+        (lambda wh: wh.sets.combine("plus", "a", "b", "c"), "must be one of union, intersect, minus"),
         (lambda wh: wh.sets.split("x", {"a": "1"}), "fractions is a mapping or None"),
         (lambda wh: wh.algorithms.create("x", nothing=1), "takes no 'nothing'"),
-        (lambda wh: wh.sql("select ?", "CT"), r"of one write \[value\]"),
-        (lambda wh: wh.sql("select ?", 3), "params is a list or a mapping"),
+        (lambda wh: wh.sql("select ?", "CT"), r"for one write \[value\]"),
+        (lambda wh: wh.sql("select ?", 3), "params must be a list or a mapping"),
         (lambda wh: warehouse.header(wh.root), "is a folder; name a file in it"),
         (lambda wh: wh.gallery(limit=-1), "whole numbers from 0"),
-        (lambda wh: list(wh.duplicates(limit=10**30)), "limit and offset are whole"),
+        (lambda wh: list(wh.duplicates(limit=10**30)), "limit and offset must be whole"),
         (lambda wh: wh.volume("1.2", window=(40,)), r"a window is \(center, width\)"),
         (lambda wh: wh.volume("1.2", window=["40", "400"]), "a window is .* or 'header'"),
-        (lambda wh: wh.batches.run("../.."), r"a batch has a number, .*not '\.\./\.\.'"),
+        (lambda wh: wh.batches.run("../.."), r"a batch is a number, .*not '\.\./\.\.'"),
         (lambda wh: wh.components.add_values(["a"]), "given is a list of Given, not list of str"),
         (lambda wh: wh.components.put("s", "i", {"a": "\udcff"}), "put has a character"),
         (lambda wh: wh.header("1.1").search(None), "text is text, not None"),
@@ -307,7 +307,7 @@ def test_a_warehouse_that_was_moved_says_so(tmp_path: Path) -> None:
     ("asked", "code", "says"),
     [
         (("select", "series", "Modality=CT", "Modality=MR"), 2, "write Modality__in=VALUE,VALUE"),
-        (("select", "series", "Modality!=CT", "-Modality=MR"), 2, "-Modality is asked for twice"),
+        (("select", "series", "Modality!=CT", "-Modality=MR"), 2, "-Modality is given twice"),
         (("select", "series", "Modality=CT,MR"), 0, "compared with one text; .* Modality__in="),
         (("sql", "select", "1"), 2, "too many arguments: 1; put quotes around"),
     ],
@@ -346,7 +346,7 @@ def test_attributes_are_named_as_conditions_are(wh: Warehouse) -> None:
 def test_a_pattern_that_no_shell_has_expanded_is_told_from_a_path(
     wh: Warehouse, tmp_path: Path
 ) -> None:
-    with pytest.raises(SourceNotFound, match=r"/\*\.dcm; a path .* pattern="):
+    with pytest.raises(SourceNotFound, match=r"/\*\.dcm; paths are not expanded.* pattern="):
         wh.ingest(tmp_path / "*.dcm", workers=1)
     with pytest.raises(SourceNotFound, match=r"/a\.dcm$"):
         wh.ingest(tmp_path / "a.dcm", workers=1)

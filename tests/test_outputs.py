@@ -60,10 +60,10 @@ def test_a_file_is_replaced_only_by_force(asked, tmp_path, arguments, suffix):
     [
         ("a.xlsx", (), "spreadsheet"),
         ("a.xlsx", ("--format", "csv"), "spreadsheet"),
-        ("a", (), "does not say a format"),
-        ("a.doc", (), "does not say a format"),
-        ("a.csv", ("--format", "json"), "its name says csv"),
-        ("a.csv", ("-x",), "-x is a way to draw a table"),
+        ("a", (), "does not give a format"),
+        ("a.doc", (), "does not give a format"),
+        ("a.csv", ("--format", "json"), "its suffix is that of csv"),
+        ("a.csv", ("-x",), "-x draws a table"),
         ("none/a.csv", (), "there is no folder"),
         ("file/a.csv", (), "is a file, not a folder"),
         ("folder.csv", ("--force",), "it is a folder"),
@@ -110,7 +110,7 @@ def test_force_replaces_behind_a_link_and_no_device(tmp_path):
     assert (tmp_path / "link.txt").is_symlink()
     assert (tmp_path / "real.txt").read_text() == "new"
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(TargetExists, match="no plain file"):
+    with pytest.raises(TargetExists, match="not a regular file"):
         outputs.refuse_existing(tmp_path / "pipe", force=True)
 
 
@@ -130,7 +130,7 @@ def test_without_hard_links_a_file_appears_once(tmp_path, monkeypatch):
 
 def test_two_outputs_of_one_name_are_refused(asked, tmp_path):
     done = run("volume", "1", "--png", tmp_path / "a.png", "--montage", tmp_path / "a.png", "-w", asked)  # fmt: skip
-    assert (done.returncode, "two outputs have one name" in done.stderr) == (2, True)
+    assert (done.returncode, "two outputs have the same name" in done.stderr) == (2, True)
     done = run("volume", "1", "--png", tmp_path / "a.jpg", "-w", asked)
     assert (done.returncode, "must end in .png" in done.stderr) == (2, True)
 

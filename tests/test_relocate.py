@@ -141,7 +141,7 @@ def test_a_place_may_have_a_name_that_is_not_utf_8(wh: warehouse.Warehouse, tmp_
     assert wh.sql(ROWS).fetchall() == before
     with pytest.raises(UsageError, match="UTF-8"):
         wh.upkeep.relocate(strange, "s3://bucket")
-    with pytest.raises(UsageError, match="no known file lies beneath file://"):
+    with pytest.raises(UsageError, match="no known file is in file://"):
         wh.upkeep.relocate(strange, tmp_path / "new")
 
 

@@ -234,6 +234,6 @@ def test_a_folder_that_is_no_warehouse(tmp_path: Path) -> None:
 def test_the_command_counts_and_removes_when_told(root: Path, source: Path) -> None:
     (source / "3").unlink()
     counted = run("remove", source, "-w", root)
-    assert counted.stdout == "8 known files, 1 no longer there\nsay --yes to remove them\n"
+    assert counted.stdout == "8 known files, 1 missing\nuse --yes to remove them\n"
     done = run("remove", source, "-w", root, "--yes", "--json")
     assert json.loads(done.stdout)["removed"] == 1

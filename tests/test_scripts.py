@@ -168,7 +168,7 @@ def test_a_notebook_ingests_and_can_be_interrupted(kernel: Kernel, source: Path)
         said = kernel.more()[0]
         assert "Traceback" not in said.get("text", "")
     assert time.monotonic() - begun < 2
-    line = "stopped: 0 of 6 files are in the warehouse; run the same command again to go on"
+    line = "stopped: 0 of 6 files are in the warehouse; run the same command again to continue"
     assert said["traceback"] == [f"KeyboardInterrupt: {line}"]
 
 

@@ -207,7 +207,7 @@ def test_a_stopped_ingest_says_what_is_kept_and_leaves_nothing(
     code, out, err = running.stop(number, whole_group=whole_group)
     assert (code, out) == (128 + number, "")
     assert err.startswith("stopped")
-    assert err.endswith("run the same command again to go on\n")
+    assert err.endswith("run the same command again to continue\n")
     assert err.count("\n") == 1
     until = time.monotonic() + 1
     while running.left() and time.monotonic() < until:
@@ -249,7 +249,7 @@ def test_a_library_that_does_not_come_back_is_not_waited_for(tmp_path: Path) -> 
     _, err = stuck.communicate(timeout=60)
     assert time.monotonic() - begun < 2
     assert (stuck.returncode, err) == (
-        143, "stopped; what was committed is kept, run the same command again to go on\n",
+        143, "stopped; what was committed is kept, run the same command again to continue\n",
     )  # fmt: skip
 
 
@@ -281,7 +281,7 @@ def test_an_interrupt_that_a_destructor_loses_is_raised_again(tmp_path: Path) ->
     assert time.monotonic() - begun < 1.5
     assert (done.returncode, done.stdout, done.stderr) == (
         130, "both are destroyed\n",
-        "stopped; what was committed is kept, run the same command again to go on\n",
+        "stopped; what was committed is kept, run the same command again to continue\n",
     )  # fmt: skip
 
 
@@ -498,5 +498,5 @@ def test_an_ingest_goes_last_if_it_is_told_to(source: Path, tmp_path: Path) -> N
 def test_a_niceness_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     done = run("ingest", tmp_path, "--nice", "-3", "-w", tmp_path / "w")
     assert (done.returncode, done.stderr) == (
-        2, "error: --nice -3 has no meaning; choose a number from 0 to 19\n",
+        2, "error: --nice -3 is out of range; choose a number from 0 to 19\n",
     )  # fmt: skip

@@ -160,7 +160,7 @@ def test_columns_are_chosen_by_name(read):
     done = run("select", "series", "--columns", "Modality, KVP,SeriesNumber", "-w", read, "--format", "csv")  # fmt: skip
     assert sorted(done.stdout.splitlines()) == ["CT,120.0,1", "MR,NULL,1".replace("NULL", ""), "Modality,KVP,SeriesNumber"]  # fmt: skip
     wrong = run("select", "series", "--columns", "Modalitee", "-w", read)
-    assert (wrong.returncode, "no column of series" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "not a column of series" in wrong.stderr) == (2, True)
     whole = run("select", "series", "-w", read, "--format", "csv").stdout.splitlines()[0]
     assert len(whole.split(",")) > 40
 

@@ -82,7 +82,7 @@ class Warehouse:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the location and version only; the unpickled object opens its own catalog."""
         if self._place.mirror:
-            raise UsageError("a warehouse in a bucket is not sent to a process: open it in there")
+            raise UsageError("a warehouse in a bucket cannot be sent to a process; open it there")
         again = Location(self.root, version=self._place.version)
         return type(self), (again,), {"_frames": self._frames}
 

@@ -131,9 +131,9 @@ def _is_active(stone: Tombstone) -> bool:
 
 def _valid(level: str, name: str) -> str:
     if level not in LEVELS:
-        raise UsageError(f"a level is one of {', '.join(LEVELS)}")
+        raise UsageError(f"level must be one of {', '.join(LEVELS)}")
     if not name.strip():
-        raise UsageError(f"say which {level}: the identifier is empty")
+        raise UsageError(f"name the {level}: the identifier is empty")
     return name.strip()
 
 

@@ -115,7 +115,7 @@ def _checked_value(what: str, parameter: inspect.Parameter, value: Any) -> Any:
             if not any(_is(each, kind) for kind in kinds):
                 raise UsageError(
                     f"{what}(): each of {parameter.name} is {_words(kinds)}, not "
-                    f"{_kind(each)}; give several one at a time, as {what}(*{parameter.name})"
+                    f"{_kind(each)}; pass several separately, as {what}(*{parameter.name})"
                 )
             _require_whole(what, parameter.name, each, kinds)
         return value
@@ -146,10 +146,10 @@ def _at_home(value: Any, kinds: Sequence[str]) -> Any:
 def _advice(name: str, kinds: Sequence[str], value: Any) -> str:
     """Return advice for the error message; empty if there is none."""
     if isinstance(value, str) and any(kind.startswith(("Iterable", "Sequence")) for kind in kinds):
-        return f"; of one write [{name}]"
+        return f"; for one write [{name}]"
     is_several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
     if "str" in kinds and (is_several or name.endswith("uid")):
-        return "; of several ask for one at a time"
+        return "; for several call it once for each"
     return ""
 
 
@@ -165,7 +165,7 @@ def _require_whole(what: str, name: str, value: Any, kinds: Sequence[str]) -> No
     if is_path and not text:
         raise UsageError(f"a path is empty ({name} of {what}()); name one, . for this folder")
     if is_path and "\0" in text:
-        raise UsageError(f"{what}(): {name} has a zero byte, which no path has")
+        raise UsageError(f"{what}(): {name} has a zero byte, which is invalid in a path")
     if not is_path and not _is_unicode(text):
         raise UsageError(f"{what}(): {name} has a character that UTF-8 does not have")
 

@@ -230,7 +230,7 @@ def run_batch(
     started = time.monotonic()
     if not (batch.isascii() and batch.isdecimal()):
         raise UsageError(
-            f"a batch has a number, such as {planned_batches(root) or '000001'}: not {batch!r}"
+            f"a batch is a number, such as {planned_batches(root) or '000001'}: not {batch!r}"
         )
     claim = layout.claims_folder(root) / batch
     is_planned = batch in planned_batches(root)

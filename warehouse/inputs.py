@@ -39,7 +39,7 @@ def require_limit(*given: int | None) -> None:
     """
     for one in given:
         if one is not None and (not isinstance(one, int) or not 0 <= one < 1 << 62):
-            raise UsageError("limit and offset are whole numbers from 0")
+            raise UsageError("limit and offset must be whole numbers from 0")
 
 
 def require_names(*given: object) -> None:
@@ -53,6 +53,6 @@ def require_names(*given: object) -> None:
     for one in given:
         if not isinstance(one, str):
             raise UsageError(
-                f"a UID is text, not {type(one).__name__}; of several ask for one at a time, "
-                "or give them one by one: wh.gallery(*uids)"
+                f"a UID is text, not {type(one).__name__}; for several call it once for each, or "
+                "pass them separately: wh.gallery(*uids)"
             )

@@ -90,11 +90,11 @@ def open(  # noqa: A001 - warehouse.open reads as it is
         opened.close()
         if isinstance(error, NotAWarehouse) and mirror:
             raise NotAWarehouse(
-                mirror.url, "there is none; create=True lets an ingest make it"
+                mirror.url, "there is none; with create=True an ingest creates it"
             ) from None
         if isinstance(error, NotAWarehouse) and not os.path.exists(found):
             raise NotAWarehouse(
-                found, "it does not exist; create=True lets the first ingest make it"
+                found, "it does not exist; with create=True the first ingest creates it"
             ) from None
         raise
     return opened

@@ -52,8 +52,8 @@ def refuse_existing(target: Path, *, force: bool = False) -> None:
     if stat.S_ISLNK(found.st_mode) and target.exists():
         found = target.stat()
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
-        what = "a folder" if stat.S_ISDIR(found.st_mode) else "no plain file"
-        raise TargetExists(target, f"it is {what}, which is never replaced: name another")
+        what = "a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
+        raise TargetExists(target, f"it is {what}, which is never replaced; name another")
     if not force:
         raise TargetExists(target, REPLACE)
     _require_folder(Path(os.path.realpath(target)))
@@ -64,7 +64,7 @@ def _require_folder(target: Path) -> None:
         if not stat.S_ISDIR(os.stat(target.parent).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "")
     except FileNotFoundError:
-        raise UsageError(f"there is no folder {target.parent}; make it or name another") from None
+        raise UsageError(f"there is no folder {target.parent}; create it or name another") from None
     except OSError as error:
         raise _unwritable(target, error) from None
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -200,19 +200,19 @@ def format_of(target: Path, asked: str | None, suffixes: Mapping[str, str]) -> s
     suffix = target.suffix.lower()
     if suffix in _SPREADSHEETS:
         raise UsageError(
-            f"{target}: spreadsheet files are not written, as they cut rows and long text; name a "
+            f"{target}: spreadsheet files are not written, as they limit rows and text; name a "
             ".csv, which Excel and LibreOffice open"
         )
     form = suffixes.get(suffix)
     if form and asked and form != asked:
         raise UsageError(
-            f"{target} would hold {asked}, but its name says {form}; name it otherwise or leave "
-            "out --format"
+            f"{target} would contain {asked}, but its suffix is that of {form}; use another name "
+            "or leave out --format"
         )
     if form or asked:
         return str(form or asked)
     raise UsageError(
-        f"{target}: the name does not say a format; end it in {_listed(suffixes)}, or say --format"
+        f"{target}: the name does not give a format; end it in {_listed(suffixes)}, or use --format"
     )
 
 

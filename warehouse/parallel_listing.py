@@ -119,7 +119,7 @@ def _is_done(run: _Run) -> bool:
 
 
 def _result(future: Future[Crossing] | None, workers: Executor | None) -> pa.Table | None:
-    """Return the rows that a worker made; None if the run has to be listed in this process."""
+    """Return the rows that a worker made; None if this process must list the run."""
     if future is None:
         return None
     own_pool = workers if isinstance(workers, WorkerPool) else None

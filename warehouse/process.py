@@ -56,7 +56,7 @@ def go_last(nice: int, *, idle: bool = False) -> None:
         ``nice`` is out of range, or the system has no such scheduling class.
     """
     if not 0 <= nice <= 19:
-        raise UsageError(f"--nice {nice} has no meaning; choose a number from 0 to 19")
+        raise UsageError(f"--nice {nice} is out of range; choose a number from 0 to 19")
     if nice:
         os.nice(nice)
     if idle:

@@ -93,7 +93,7 @@ def relocate(
         connection.execute(f"create temp table beneath as {statement('moves_by_prefix')}")
         moving = _with_prefix(connection) if are_text else _renamed(connection, before, after)
         if not moving.num_rows:
-            raise UsageError(f"no known file lies beneath {path_text(before)}")
+            raise UsageError(f"no known file is in {path_text(before)}")
         moved = commit_moves(connection, root, moving, "relocate")
     promote_duplicates(root, settings or IngestSettings(workers=1))
     return Relocated(

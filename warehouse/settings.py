@@ -139,9 +139,9 @@ class Limits:
             name, _, number = text.partition("=")
             name = name.strip()
             if name not in known:
-                raise UsageError(f"no limit {name!r}; choose of: {', '.join(known)}")
+                raise UsageError(f"no limit {name!r}; choose one of: {', '.join(known)}")
             if not number.strip().isdecimal() or int(number) < 1:
-                raise UsageError(f"the limit {name} is a whole number above 0, not {number!r}")
+                raise UsageError(f"the limit {name} must be a whole number above 0, not {number!r}")
             numbers[name] = int(number)
         return cls(**numbers)
 

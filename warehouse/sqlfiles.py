@@ -13,7 +13,7 @@ A header is the comment at the top of the file::
     -- stores:  view whose rows that table stores
     -- kept:    when its rows are stored as Parquet (warehouse/catalog/materialized.py)
     -- example: a query to copy; not needed where one can be generated from the columns
-    -- severity: error or warn (checks only; error unless said otherwise)
+    -- severity: error or warn (checks only; error by default)
     -- param:   name | TYPE | default | meaning (cohorts only)
     -- column:  name | TYPE | meaning
 

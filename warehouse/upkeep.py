@@ -71,7 +71,7 @@ class Upkeep:
         """
         if self._place.mirror:
             raise UsageError(
-                "a warehouse in a bucket cannot be vacuumed: nobody knows who reads it"
+                "a warehouse in a bucket cannot be vacuumed, as its readers are unknown"
             )
         return self._place.change(
             lambda _: vacuum(self._place.root, retention, delete=delete),

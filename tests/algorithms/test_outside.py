@@ -48,7 +48,7 @@ def test_a_job_goes_out_and_comes_back_as_a_folder(wh: warehouse.Warehouse, tmp_
     ((message, details),) = wh.sql(
         "select error_message, detailed_error_message from jobs where label = 'Failed'"
     ).fetchall()
-    assert "is no volume" in message
+    assert "is not a volume" in message
     assert list(json.loads(details)) == ["CT"]
     for given in (
         (),

@@ -36,7 +36,7 @@ def test_a_function_over_every_series(wh: warehouse.Warehouse) -> None:
         (CT, "CT", means[CT], 60, None), (CT2, "CT", means[CT2], 60, None), (MR, "MR", means[MR], 60, None),
     ]  # fmt: skip
     assert found[3][:4] == (DX, "DX", None, None)
-    assert "is no volume" in found[3][4]
+    assert "is not a volume" in found[3][4]
     frame = wh.outputs("measure").collect()
     assert sorted(frame["mean_value"].drop_nulls().to_list()) == sorted(means.values())
     # Counts by SQL equal brute force: one job per series that has an image.

@@ -123,6 +123,6 @@ def test_memory_is_limited(locked: Catalog) -> None:
     ],
 )
 def test_what_cannot_be_asked_is_not_saved(locked: Catalog, sql: str) -> None:
-    with pytest.raises(UnsafeCohort, match="cannot be asked"):
+    with pytest.raises(UnsafeCohort, match="cannot be run"):
         definitions.save(locked, "broken", sql)
     assert not (locked.snapshot.root / "cohorts" / "broken.sql").exists()

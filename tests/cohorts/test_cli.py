@@ -110,10 +110,10 @@ def test_select(command, tmp_path: Path) -> None:
         (("cohort", "show", "nothing_like_it_xyz"), "no cohort named"),
         (("cohort", "diff", "nothing_like_it_xyz", "y"), "no run of a cohort named"),
         (("cohort", "export", "nothing_like_it_xyz", "a.csv"), "no run of a cohort named"),
-        (("cohort", "export", "pt_ct_pairs", "a.unknown"), "the name does not say a format"),
+        (("cohort", "export", "pt_ct_pairs", "a.unknown"), "the name does not give a format"),
         (("cohort", "verify", "/no/such/export"), "no such file"),
         (("select", "series", "Modality"), "a condition is NAME=VALUE"),
-        (("select", "series", "Modalitee=CT"), "no column of series"),
+        (("select", "series", "Modalitee=CT"), "not a column of series"),
         (("select", "nothing"), "no table or view named"),
     ],
 )

@@ -175,7 +175,7 @@ def test_what_cannot_be_exported_is_refused_by_name(
 ) -> None:
     wh.save_cohort("pictures", f"{EVERY} where Modality = 'CT'")
     wh.cohort("pictures")
-    with pytest.raises(ExportFailed, match="no member holds a document"):
+    with pytest.raises(ExportFailed, match="no member has a document"):
         wh.export("pictures", tmp_path / "x", "documents")
     with pytest.raises(UsageError, match="the text of a document is not de-identified"):
         wh.export("every", tmp_path / "x", "documents", deidentify=Deidentify())
@@ -190,7 +190,7 @@ def test_documents_of_a_mode_without_elements_say_so(tmp_path: Path) -> None:
     wh.ingest(tmp_path / "in", workers=1, mode="minimal")
     wh.save_cohort("every", EVERY)
     wh.cohort("every")
-    with pytest.raises(ExportFailed, match="1 members should hold a document, and none does"):
+    with pytest.raises(ExportFailed, match="1 members should have a document, and none does"):
         wh.export("every", tmp_path / "x", "documents")
 
 
@@ -198,7 +198,7 @@ def test_the_command_counts_documents(wh: warehouse.Warehouse, tmp_path: Path) -
     done = run("cohort", "export", "every", tmp_path / "x", "--format", "documents", "-w", wh.root)
     assert done.returncode == 0
     assert f"{tmp_path / 'x'}: every-0001, 16 documents, digest " in done.stdout
-    assert f"1 instance without one: {tmp_path / 'x' / 'documents.csv'}" in done.stdout
+    assert f"1 instance without a document: {tmp_path / 'x' / 'documents.csv'}" in done.stdout
 
 
 # A process of its own: VmHWM is its peak. The digest of a document is that of its bytes.

@@ -151,7 +151,7 @@ def test_anything_that_could_read_a_file_is_refused(locked: Catalog, sql: str) -
     ],
 )  # fmt: skip
 def test_a_date_that_is_another_one_tomorrow_is_refused(locked: Catalog, value: str) -> None:
-    with pytest.raises(UnsafeCohort, match="another answer each time"):
+    with pytest.raises(UnsafeCohort, match="another result each time"):
         check(locked, f"select study_key from studies where StudyDate < {value}")
 
 

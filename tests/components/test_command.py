@@ -69,7 +69,7 @@ def test_files_and_sets_by_command(wh: warehouse.Warehouse, tmp_path: Path) -> N
     (tmp_path / "in" / "one").mkdir(parents=True)
     (tmp_path / "boxes.json").rename(tmp_path / "in" / "one" / "boxes.json")
     done = run("value", "import", tmp_path / "in", "--set", "s", *w)
-    assert done.stdout == "1 value in set s, 0 not taken\n"
+    assert done.stdout == "1 value in set s, 0 not imported\n"
     assert run("value", "export", "--set", "s", "-o", tmp_path / "out", *w).returncode == 0
     assert (tmp_path / "out" / "one" / "boxes.json").exists()
     assert run("value", "export", "--set", "s", *w).returncode == 2

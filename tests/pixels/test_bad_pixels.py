@@ -140,7 +140,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "no bits": ({"BitsAllocated": None}, "BitsAllocated is missing"),
     "12 bits, packed": ({"BitsAllocated": 12, "BitsStored": 12, "HighBit": 11}, "BitsAllocated is 12"),
     "more bits stored than there are": ({"BitsStored": 17}, "BitsStored is missing or not between"),
-    "no sign": ({"PixelRepresentation": None}, "PixelRepresentation does not say"),
+    "no sign": ({"PixelRepresentation": None}, "PixelRepresentation does not state"),
     "two samples": ({"SamplesPerPixel": 2}, "SamplesPerPixel is 2"),
     "color that is not subsampled": (
         {"Rows": 2, "Columns": 4, "SamplesPerPixel": 3, "PhotometricInterpretation": "YBR_FULL_422",
@@ -232,7 +232,7 @@ def test_a_header_that_cannot_be_true_is_refused_before_memory_is_asked_for(
 @pytest.mark.parametrize("lie", [{"BitsAllocated": 5}, {"PixelRepresentation": 7}])
 def test_a_type_that_there_is_none_of_is_a_named_error(lie: dict[str, Any], series: Ingest) -> None:
     wh = series(voxels(2), **lie)
-    with pytest.raises(PixelsUnreadable, match="BitsAllocated is 5|whether values have a sign"):
+    with pytest.raises(PixelsUnreadable, match="BitsAllocated is 5|whether values are signed"):
         wh.volume(UID)
     (loaded,) = wh.iter_volumes([UID])
     assert loaded.why_not
@@ -281,7 +281,7 @@ def test_a_transfer_syntax_without_decoder_is_a_named_error(
 def test_a_missing_decoder_says_what_to_install() -> None:
     said = str(NoDecoder(RLELossless, "RLE", ["pylibjpeg: requires pylibjpeg>=2.0"]))
     assert (
-        "pip install 'dicom-warehouse[pixels]' (pydicom asks for pylibjpeg: requires pylibjpeg>=2.0)"
+        "pip install 'dicom-warehouse[pixels]' (pydicom needs pylibjpeg: requires pylibjpeg>=2.0)"
         in said
     )
 
@@ -326,7 +326,7 @@ def test_a_frame_that_claims_more_than_its_header_is_not_unpacked(
 
 
 DAMAGED: list[tuple[dict[str, Any], str]] = [
-    ({"NumberOfFrames": 60_000}, "60000 frames cannot lie in"),
+    ({"NumberOfFrames": 60_000}, "60000 frames do not fit into"),
     ({"PixelData": encapsulated(b"")}, "frame 1 has no bytes"),
     (
         {"PixelData": encapsulated(b"\xff\x4f\xff\x51" + bytes(60))},
@@ -335,7 +335,7 @@ DAMAGED: list[tuple[dict[str, Any], str]] = [
     (
         {"PixelData": encapsulated(b"no codestream at all")},
         # No decoder is asked to find a size that the frame does not say.
-        "frame 1 is no codestream of its transfer syntax",
+        "frame 1 is not a codestream of its transfer syntax",
     ),
     ({"PixelData": encapsulated()}, "0 fragments for 1 frames"),
     ({"NumberOfFrames": 2, "PixelData": encapsulated(b"\0" * 100)}, "1 fragments for 2 frames"),
@@ -487,7 +487,7 @@ CLAIMS: dict[str, tuple[str, bytes, tuple[int, int], str]] = {
     "JPEG 2000, small header": (J2K_UID, j2k_of(*ALL), (16, 16), "compressed as 60000 x 60000 x 1"),
     "second frame header": (JPEG_UID, jpeg_of(*ALL, before=jpeg_of(16, 16)[2:15]), (16, 16), "as 60000 x 60000 x 1"),
     "JP2 with a decoy": (J2K_UID, SIGNATURE + DECOY + box(b"jp2c", j2k_of(*ALL)), (16, 16), "as 60000 x 60000 x 1"),
-    "bytes in front": (J2K_UID, b"\xff\xff" + j2k_of(*ALL), (16, 16), "no codestream"),
+    "bytes in front": (J2K_UID, b"\xff\xff" + j2k_of(*ALL), (16, 16), "not a codestream"),
 }  # fmt: skip
 
 

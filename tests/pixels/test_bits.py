@@ -146,7 +146,7 @@ def test_a_codestream_without_the_bit_holds_no_overlay(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert np.array_equal(wh.stack("1.3")[0], words)
-    with pytest.raises(PixelsUnreadable, match="bit 15, which its compressed pixels do not hold"):
+    with pytest.raises(PixelsUnreadable, match="bit 15, which its compressed pixels do not have"):
         wh.stack("1.3", overlay=0)[0]
 
 

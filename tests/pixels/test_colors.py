@@ -119,7 +119,7 @@ def test_the_same_picture_has_the_same_colors(name: str, every: warehouse.Wareho
 
 def test_other_tools_are_not_told_that_ybr_is_color(every: warehouse.Warehouse) -> None:
     assert every.volume("1.0").references()
-    with pytest.raises(NotReferable, match="its colors are no RGB"):
+    with pytest.raises(NotReferable, match="its colors are not RGB"):
         every.volume(f"1.{list(KINDS).index('YBR')}").references()
 
 

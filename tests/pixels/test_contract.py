@@ -233,8 +233,8 @@ def test_other_tools_read_the_same_in_place_or_it_is_refused(
         assert np.array_equal(group["voxels"][...], wanted()), name
     assert refused == {
         "mosaic": "its slices are tiles of mosaics",
-        "segmentation": "its empty frames are left out of the files",
-        "color by plane": "its colors lie plane by plane",
+        "segmentation": "its files omit empty frames",
+        "color by plane": "its colors are stored by plane",
         "compressed": "its pixels are compressed",
     }
 

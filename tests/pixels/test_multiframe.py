@@ -363,7 +363,7 @@ def test_each_frame_has_its_own_rescale_in_any_sop_class(made: warehouse.Warehou
 @pytest.mark.acceptance("D56")
 def test_of_several_stacks_one_is_asked_for(made: warehouse.Warehouse) -> None:
     uid = uid_of(put_stacks)
-    with pytest.raises(NotAVolume, match=r"several stacks: A, B; ask for one \(stack_id=\.\.\.\)"):
+    with pytest.raises(NotAVolume, match=r"several stacks: A, B; choose one \(stack_id=\.\.\.\)"):
         made.volume(uid)
     assert np.array_equal(made.volume(uid, stack_id="B")[:], voxels(5)[3:])
     assert made.volume(uid, stack_id="A").spacing == (2, 0.5, 0.75)
@@ -423,7 +423,7 @@ def test_frames_that_nothing_tells_apart_or_that_are_missing_are_refused(
     )
     wh = ingested(ingest)
     reasons = {
-        UID: "nothing tells apart", "1.5": "1 of 4 frames are missing", "1.6": "uneven spacing",
+        UID: "no attribute distinguishes", "1.5": "1 of 4 frames are missing", "1.6": "uneven spacing",
         "1.7": "slices without position, orientation, spacing or size: no position",
     }  # fmt: skip
     with answered_once(wh, "stack_geometry"):

@@ -240,7 +240,7 @@ def test_the_command_says_what_it_would_read_and_writes_it(
     code, _, said = run("volume", "9.9")
     assert (code, "SeriesInstanceUID" in said) == (2, True)
     code, _, said = run("volume", UID, "--stack", "--nifti", tmp_path / "b.nii")
-    assert (code, "a stack has no place in space" in said) == (2, True)
+    assert (code, "a stack has no geometry" in said) == (2, True)
     assert run("volume", UID, "--stack")[:2] == (0, "Stack of 5 frames: 4 x 6 (5)\n")
     (tmp_path / "in" / "3.dcm").unlink()
     code, _, said = run("volume", UID, "--npy", tmp_path / "b.npy")

@@ -73,7 +73,7 @@ def test_frames_of_one_file_and_colors_have_places_of_their_own(
     assert np.array_equal(group["voxels"][...], voxels(6).reshape(2, 3, 4, 6)[:, ::-1])
     assert group["TemporalPositionIndex"][:].tolist() == [1, 2]
     assert np.array_equal(opened(wh.volume("1.5"))[...], colors)
-    with pytest.raises(NotReferable, match="empty frames are left out"):
+    with pytest.raises(NotReferable, match="omit empty frames"):
         wh.volume("1.6").references()
 
 
@@ -105,9 +105,9 @@ def test_another_order_of_bytes_is_said(tmp_path: Path, ingest: Ingest) -> None:
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
-        ({"BitsStored": 12, "HighBit": 11}, r"frame 1 of .* has bits that are no part of its values"),
+        ({"BitsStored": 12, "HighBit": 11}, r"frame 1 of .* has bits that are not part of its values"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 1, "Rows": 2, "Columns": 4,
-          "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0}, "plane by plane"),
+          "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0}, "stored by plane"),
         ({"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PixelRepresentation": 0}, "packed"),
     ],
 )  # fmt: skip

@@ -159,7 +159,7 @@ RIGHT: dict[str, tuple[Any, str | None, list[float]]] = {
 # Name: writer and options, error, what it says.
 REFUSED: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "several mappings": (maps(ADC, PERFUSION), True, NoSingleUnit,
-                         r"ask for one \(rescale='…'\): ADC \[um2/s\], CBF \[ml/min\]"),
+                         r"choose one \(rescale='…'\): ADC \[um2/s\], CBF \[ml/min\]"),
     "no such mapping": (maps(ADC), "T2", NoSingleUnit, r"no mapping is called 'T2'; there are: modality \[no unit\], ADC"),
     "one name for two": (maps(ADC, real_world("ADC", "mm2/s")), "ADC", NoSingleUnit, "more than one mapping"),
     "frames of two units": (maps(own=[[ADC], [PERFUSION], [ADC]]), True, NoSingleUnit, "they have um2/s, ml/min"),
@@ -167,7 +167,7 @@ REFUSED: dict[str, tuple[Any, Any, type[Exception], str]] = {
                             True, NoSingleUnit, r"they have Bq/ml, \{counts\}"),
     "no dose grid scaling": (dose(DoseGridScaling=None), True, PixelsUnreadable, "DoseGridScaling is missing"),
     "table too short": (maps(real_world("T1", "ms", **table([1.0, 2.0]) | {"RealWorldValueLastValueMapped": 300})), True,
-                        PixelsUnreadable, "or a table as long"),
+                        PixelsUnreadable, "or a table of its length"),
     "ends before it begins": (maps(real_world("T1", "ms", RealWorldValueFirstValueMapped=4096)), True,
                               PixelsUnreadable, "ends before it begins"),
     "no end": (maps(real_world("T1", "ms", RealWorldValueLastValueMapped=None)), True, PixelsUnreadable, "LastValueMapped"),
@@ -302,7 +302,7 @@ def test_of_several_mappings_one_is_asked_for(full: warehouse.Warehouse) -> None
         assert (volume.unit, volume[0, 0, 0]) == (unit, first)
     with pytest.raises(NoSingleUnit, match="ADC"):
         files.nifti(wh.volume(uid))
-    with pytest.raises(NotReferable, match="ask for one"):
+    with pytest.raises(NotReferable, match="choose one"):
         wh.volume(uid).references()
 
 
@@ -369,7 +369,7 @@ def test_references_say_the_scale_or_are_refused(full: warehouse.Warehouse) -> N
         "dose": {"RescaleSlope": 0.0005, "rescaled_unit": "Gy"},
         "PET": {"RescaleSlope": [1, 2, 4], "rescaled_unit": "Bq/ml"},
         "transformation, own": {"RescaleSlope": [1, 2, 1], "RescaleIntercept": -1024, "rescaled_unit": "HU"},
-        "mapping, shared": "some of its stored values stand for no number",
+        "mapping, shared": "some of its stored values are outside of its mapping",
         "mapping by table": "lookup table",
     }.items():  # fmt: skip
         volume = full.volume(UIDS[name])

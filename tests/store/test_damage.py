@@ -84,7 +84,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "zeros": (lambda w: entry(w, 3).write_bytes(bytes(99)), "log files/_delta_log cannot be read"),
     "gap": (lambda w: entry(w, 2).unlink(), "has a gap"),
     "first entry gone": (lambda w: entry(w, 0).unlink(), "cannot be read"),
-    "last entry gone": (lambda w: entry(w, 3).unlink(), "entry 3 .*, which was committed, is gone"),
+    "last entry gone": (lambda w: entry(w, 3).unlink(), "entry 3 .*, which was committed, is missing"),
     "log gone": (lambda w: shutil.rmtree(w / "files/_delta_log"), "log files/_delta_log cannot"),
     "log of elements gone": (lambda w: shutil.rmtree(w / "elements/_delta_log"), "log elements/"),
     "part gone": (lambda w: a_part(w, "elements").unlink(), "No such file"),
@@ -95,7 +95,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "names a file outside": (lambda w: renamed_in(entry(w, 3), "../../in/"), "names a file that"),
     "names a file by URL": (lambda w: renamed_in(entry(w, 3), "file:///in/"), "names a file that"),
     "names an absolute file": (lambda w: renamed_in(entry(w, 3), "/in/"), "names a file that"),
-    "schemas gone": (lambda w: shutil.rmtree(w / "_empty"), "any ingest writes it again"),
+    "schemas gone": (lambda w: shutil.rmtree(w / "_empty"), "any ingest creates it again"),
     "noise in files": (lambda w: noise(a_part(w, "files")), "files/batch=.* cannot be read"),
     "noise in instances": (lambda w: noise(a_part(w, "instances")), "instances/batch=.* cannot"),
 }  # fmt: skip
@@ -123,7 +123,7 @@ def test_damage_is_named_and_nothing_is_answered(
         assert done.returncode == 1, done
         assert done.stderr.startswith(f"error: {root} is damaged: ")
         assert done.stderr.count("\n") == 1
-        assert "restore" in done.stderr or "writes it again" in done.stderr
+        assert "restore" in done.stderr or "creates it again" in done.stderr
         assert done.stdout == ""
 
 

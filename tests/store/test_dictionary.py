@@ -77,7 +77,7 @@ def test_every_spelling_of_an_entry_is_the_same(
         ("creator,tag,vr\nACME,0019xx9c,DS\n", "entry 1: has no name"),
         ("creator,tag,vr,name\nACME,0018xx9c,DS,Flux\n", "entry 1: needs a tag"),
         ("creator,tag,vr,name\nACME,0019xx01,DS,A\nACME,x,DS,Flux\n", "entry 2: needs a tag"),
-        ("creator,tag,vr,name\nACME,0019xx9c,DSS,Flux\n", "VR has two letters"),
+        ("creator,tag,vr,name\nACME,0019xx9c,DSS,Flux\n", "VR must have two letters"),
         ("[1, 2]", "list of objects"),
         ("[", "nor valid JSON"),
     ],

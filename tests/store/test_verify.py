@@ -142,7 +142,7 @@ def test_rows_of_files_cannot_be_read_again_and_it_says_so(root: Path) -> None:
     done = run("verify", "--deep", "--repair", "-w", root)
     assert done.returncode == 1
     assert "restore it from a backup" in done.stdout
-    assert "which files it touches is unknown" in done.stdout
+    assert "affected files are unknown" in done.stdout
 
 
 def test_members_of_a_run_that_are_others_are_seen(root: Path) -> None:

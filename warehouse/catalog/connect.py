@@ -81,9 +81,8 @@ class Sessions:
         """Raise in a forked process, in which the threads of DuckDB do not exist."""
         if self._process != os.getpid():
             raise UsageError(
-                "this process was forked from one with an open warehouse, and cannot use it: start "
-                "it by spawn or forkserver, and open the warehouse there, or send it, as it can be "
-                "pickled"
+                "this process was forked from one with an open warehouse, and cannot use it; start "
+                "it by spawn or forkserver, and open the warehouse there, or pass it to it"
             )
 
 
@@ -246,7 +245,7 @@ def ask(
     elif isinstance(params, Iterable) and not isinstance(params, str | bytes):
         given = [plain(value) for value in params]
     elif params is not None:
-        raise UsageError("params is a list or a mapping of values; of one write [value]")
+        raise UsageError("params must be a list or a mapping of values; for one write [value]")
     try:
         require_one(query)
         found = relation(catalog.session(), query, given, frames or {})
@@ -256,7 +255,7 @@ def ask(
         # Show only DuckDB's message and hint; its traceback does not help.
         raise QueryFailed(str(error).strip()) from None
     if found is None:
-        raise QueryFailed("the statement returns no rows; ask with SELECT, FROM, DESCRIBE or SHOW")
+        raise QueryFailed("the statement returns no rows; use SELECT, FROM, DESCRIBE or SHOW")
     answer: duckdb.DuckDBPyRelation = found
     return answer
 

@@ -40,11 +40,11 @@ def checked(name: str, frame: object) -> object:
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot name a table; use letters, digits and _")
     if name.lower() in {model.name for model in read_models()}:
-        raise UsageError(f"the warehouse has a table {name}; register the frame by another name")
+        raise UsageError(f"the warehouse has a table {name}; register the frame with another name")
     if not _is_frame(frame):
         raise UsageError(
-            f"a {type(frame).__name__} is no table; register a DataFrame or LazyFrame of Polars, a "
-            "DataFrame of pandas, or a Table or Dataset of pyarrow"
+            f"{type(frame).__name__} is not a table; register a DataFrame or LazyFrame of Polars, "
+            "a DataFrame of pandas, or a Table or Dataset of pyarrow"
         )
     return frame
 

@@ -143,7 +143,9 @@ def _number(value: str) -> float | int:
     try:
         return float(value)
     except ValueError:
-        raise UnknownFilter("a value that is matched with a number has to be one") from None
+        raise UnknownFilter(
+            "the attribute is a number, but the value is not; give a number"
+        ) from None
 
 
 def _range(c: str, value: str, first: Any, last: Any, binder: Binder, form: str) -> str:

@@ -19,7 +19,7 @@ def require_one(query: str) -> None:
     count = len(duckdb.extract_statements(query))
     if count != 1:
         raise UsageError(
-            f"{count:,} statements are given, and one can be answered; ask them one at a time"
+            f"{count:,} statements are given, but a query is one; run them one at a time"
             if count
-            else "no statement is given; ask with SELECT, FROM, DESCRIBE or SHOW"
+            else "no statement is given; use SELECT, FROM, DESCRIBE or SHOW"
         )

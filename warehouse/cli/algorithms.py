@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 image = App(
     name="image",
-    help="Container images of algorithms, from archives as `docker save` writes them.\n\n"
+    help="Container images of algorithms, imported from archives of `docker save`.\n\n"
     "Example: `dicom-warehouse image add lung.tar.gz --algorithm lung`",
 )
 
 model = App(
     name="model",
-    help="Weights of algorithms, from archives.\n\n"
+    help="Weights of algorithms, imported from archives.\n\n"
     "Example: `dicom-warehouse model add weights.tar.gz --algorithm lung`",
 )
 
@@ -38,11 +38,13 @@ algorithm = App(
     "Example: `dicom-warehouse algorithm list`",
 )
 
-By = Annotated[Text, Parameter(help="Who does it.")]
+By = Annotated[Text, Parameter(help="Name to record as the author.")]
 Of = Annotated[Text, Parameter(name="--algorithm", help="Algorithm that it belongs to.")]
 Runner = Annotated[
     Literal["python", "podman", "docker", "bwrap"] | None,
-    Parameter(help="What runs images; by default the first that is installed."),
+    Parameter(
+        help="What runs jobs; by default python for a function, else the first engine found."
+    ),
 ]
 
 
@@ -53,12 +55,12 @@ def add_image(
 ) -> int:  # fmt: skip
     """Import a container image from an archive, such as `docker save NAME:TAG | gzip` writes.
 
-    It has to hold one image, for amd64, whose user is not root.
+    The archive must contain one image for amd64 whose user is not root.
 
     Example: `dicom-warehouse image add lung.tar.gz --algorithm lung`
     """
-    made = opened(warehouse).algorithms.add_image(file, parent=algorithm, by=by)
-    return _print_artifact(made, f"image {made.artifact_id}: {made.api_method}", as_json=as_json)
+    added = opened(warehouse).algorithms.add_image(file, parent=algorithm, by=by)
+    return _print_artifact(added, f"image {added.artifact_id}: {added.api_method}", as_json=as_json)
 
 
 @model.command(name="add")
@@ -68,7 +70,7 @@ def add_model(
     *,
     algorithm: Of,
     ground_truth: Annotated[
-        bool, Parameter(negative="", help="It is the truth that a method of evaluation knows.")
+        bool, Parameter(negative="", help="Import the ground truth of an evaluation method.")
     ] = False,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -76,14 +78,14 @@ def add_model(
 ) -> int:
     """Import weights from a `.tar.gz`; an algorithm finds them in `/opt/ml/model`.
 
-    A method of evaluation finds its ground truth in `/opt/ml/input/data/ground_truth`.
+    An evaluation method finds its ground truth in `/opt/ml/input/data/ground_truth`.
 
     Example: `dicom-warehouse model add weights.tar.gz --algorithm lung`
     """
     algorithms = opened(warehouse).algorithms
     add = algorithms.add_ground_truth if ground_truth else algorithms.add_model
-    made = add(file, parent=algorithm, by=by)
-    return _print_artifact(made, f"{made.kind} {made.artifact_id}", as_json=as_json)
+    added = add(file, parent=algorithm, by=by)
+    return _print_artifact(added, f"{added.kind} {added.artifact_id}", as_json=as_json)
 
 
 @image.command(name="list")
@@ -91,7 +93,7 @@ def list_images(
     *, warehouse: Root = DEFAULT_WAREHOUSE, form: Format = None, output: Output = None,
     force: Force = False,
 ) -> int:  # fmt: skip
-    """List images and models with how their import ended.
+    """List images and models, and whether their import succeeded.
 
     Example: `dicom-warehouse image list`
     """
@@ -112,9 +114,9 @@ def desire_image(
 
     Example: `dicom-warehouse image desire 0a1b2c`
     """
-    made = opened(warehouse).algorithms.mark_desired(artifact_id, by=by)
-    text = f"{made.kind} {made.artifact_id} is desired of {made.parent}"
-    return _print_artifact(made, text, as_json=as_json)
+    desired = opened(warehouse).algorithms.mark_desired(artifact_id, by=by)
+    text = f"{desired.artifact_id} is the desired {desired.kind} of {desired.parent}"
+    return _print_artifact(desired, text, as_json=as_json)
 
 
 @image.command(name="remove")
@@ -124,19 +126,19 @@ def remove_image(
 ) -> int:  # fmt: skip
     """Delete the file of an image or model that is not in use; its row stays.
 
-    What can go is listed by the macro artifact_housekeeping().
+    The macro artifact_housekeeping() lists the files that can be deleted.
 
     Example: `dicom-warehouse image remove 0a1b2c`
     """
-    made = opened(warehouse).algorithms.remove_artifact(artifact_id, by=by)
-    text = f"the file of {made.kind} {made.artifact_id} is gone"
-    return _print_artifact(made, text, as_json=as_json)
+    removed = opened(warehouse).algorithms.remove_artifact(artifact_id, by=by)
+    text = f"deleted the file of {removed.kind} {removed.artifact_id}"
+    return _print_artifact(removed, text, as_json=as_json)
 
 
-def _print_artifact(made: Artifact, text: str, *, as_json: bool) -> int:
+def _print_artifact(artifact: Artifact, text: str, *, as_json: bool) -> int:
     if as_json:
         names = ("artifact_id", "kind", "parent", "api_method", "is_marked", "is_removed")
-        send_document({name: getattr(made, name) for name in names})
+        send_document({name: getattr(artifact, name) for name in names})
     else:
         console().print(text, highlight=False)
     return 0
@@ -148,31 +150,34 @@ def create_algorithm(
     /,
     *,
     interface: Annotated[
-        list[Text], Parameter(help="As 'ct, age -> nodules, volume'; may be repeated.")
+        list[Text],
+        Parameter(help="Inputs -> outputs, as 'ct, age -> nodules, volume'; repeatable."),
     ],
     match: Annotated[
         list[Text] | None,
         Parameter(
             negative="",
-            help="For jobs of several series of a study: \"ct: Modality = 'CT'\", SQL over series "
-            "that is true of one of a study; repeatable, outputs are about the first.",
+            help="For jobs of several series of a study: the condition in SQL that one series of "
+            "the study meets, as \"ct: Modality = 'CT'\"; repeatable. Outputs are about the first.",
         ),
     ] = None,
-    image: Annotated[Text | None, Parameter(help="Id of the image; else the desired one.")] = None,
+    image: Annotated[
+        Text | None, Parameter(help="Id of the image; by default the desired one.")
+    ] = None,
     model: Annotated[Text | None, Parameter(help="Id of the weights.")] = None,
     function: Annotated[
         Text | None, Parameter(help="Instead of an image: module:name or file.py:name.")
     ] = None,
     external: Annotated[
-        bool, Parameter(negative="", help="Somebody outside executes it: see job claim.")
+        bool, Parameter(negative="", help="Its jobs are executed elsewhere: see job claim.")
     ] = False,
     evaluation: Annotated[
-        bool, Parameter(negative="", help="It is a method of evaluation.")
+        bool, Parameter(negative="", help="Create an evaluation method.")
     ] = False,
     description: Text = "",
     time_limit: Annotated[int, Parameter(help="Seconds a job may take: 300 to 86400.")] = 3600,
-    gpu: Annotated[Text, Parameter(help="Type of GPU it needs; see the view hardware.")] = "",
-    memory: Annotated[int, Parameter(help="GiB that it needs: 4 to 32.")] = 8,
+    gpu: Annotated[Text, Parameter(help="Required type of GPU; see the view hardware.")] = "",
+    memory: Annotated[int, Parameter(help="Required memory in GiB: 4 to 32.")] = 8,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
@@ -188,7 +193,7 @@ def create_algorithm(
         raise UsageError("a condition is written as 'socket: SQL', such as \"ct: Modality = 'CT'\"")
     if len({slug.strip() for slug, _, _ in pairs}) != len(pairs):
         raise UsageError("each socket has one condition; join several with 'and'")
-    made = opened(warehouse).algorithms.create(
+    created = opened(warehouse).algorithms.create(
         name, *interface, image=image, model=model, function=function,
         matching={slug.strip(): condition.strip() for slug, _, condition in pairs},
         api_method="external" if external else None,
@@ -197,9 +202,9 @@ def create_algorithm(
     )  # fmt: skip
     if as_json:
         names = ("algorithm", "version", "kind", "api_method")
-        send_document({name: getattr(made, name) for name in names})
+        send_document({name: getattr(created, name) for name in names})
         return 0
-    text = f"algorithm {made.algorithm}: version {made.version}, {made.api_method}"
+    text = f"algorithm {created.algorithm}: version {created.version}, {created.api_method}"
     console().print(text, highlight=False)
     return 0
 
@@ -227,24 +232,29 @@ def run(
     /,
     *,
     series: Annotated[
-        list[Text] | None, Parameter(negative="", help="Instead: a series; repeatable.")
+        list[Text] | None, Parameter(negative="", help="A series, instead of a cohort; repeatable.")
     ] = None,
-    of_set: Annotated[Text | None, Parameter(name="--set", help="Instead: items of a set.")] = None,
+    of_set: Annotated[
+        Text | None, Parameter(name="--set", help="Items of a set, instead of a cohort.")
+    ] = None,
     all_series: Annotated[
-        bool, Parameter(name="--all", negative="", help="Instead: every series.")
+        bool, Parameter(name="--all", negative="", help="Every series, instead of a cohort.")
     ] = False,
     waiting: Annotated[
-        bool, Parameter(negative="", help="Instead: jobs that were asked for and wait.")
+        bool, Parameter(negative="", help="Submitted jobs that wait, instead of a cohort.")
     ] = False,
     jobs: Annotated[
-        int | None, Parameter(help="At a time: by default one container, or a function per core.")
+        int | None,
+        Parameter(help="Jobs at a time; by default one container, or a function per core."),
     ] = None,
     runner: Runner = None,
-    scheduler: Annotated[Text | None, Parameter(help="Dask scheduler whose workers run.")] = None,
+    scheduler: Annotated[
+        Text | None, Parameter(help="Run with the workers of the Dask scheduler at this address.")
+    ] = None,
     again: Annotated[
-        bool, Parameter(negative="", help="Try again what failed or was cancelled.")
+        bool, Parameter(negative="", help="Run failed and cancelled jobs again.")
     ] = False,
-    seconds: Annotated[float | None, Parameter(help="Stop each job after so many.")] = None,
+    seconds: Annotated[float | None, Parameter(help="Stop each job after this time.")] = None,
     by: By = "",
     strict: Annotated[bool, Parameter(negative="", help="Exit with 1 if a job failed.")] = False,
     as_json: AsJson = False,
@@ -252,24 +262,24 @@ def run(
 ) -> int:
     """Run an algorithm over a cohort: a job for each case, outputs become rows.
 
-    What is done is not done again, so a run that was stopped goes on. Rows of what was found:
-    `dicom-warehouse sql "from outputs('lung')"`
+    Completed jobs are not repeated, so a stopped run continues. Query the outputs with
+    `dicom-warehouse sql "from outputs('lung')"`.
 
     Example: `dicom-warehouse run lung ct_thin_slice --jobs 2`
 
     Parameters
     ----------
     algorithm
-        Its name; see `dicom-warehouse algorithm list`.
+        Name of the algorithm; see `dicom-warehouse algorithm list`.
     cohort
         A cohort that was run, or one of its runs.
     """
     chosen = [cohort is not None, bool(series), of_set is not None, all_series, waiting]
     if sum(chosen) != 1:
-        raise UsageError("name a cohort, or say one of --series, --set, --all and --waiting")
+        raise UsageError("name a cohort, or use one of --series, --set, --all and --waiting")
     algorithms = opened(warehouse).algorithms
     line = ProgressLine(enabled=not as_json)
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "workers": jobs,
         "runner": runner,
         "scheduler": scheduler,
@@ -277,10 +287,10 @@ def run(
         "by": by,
     }
     if waiting:
-        report = algorithms.run_waiting(algorithm, progress=line, **how)
+        report = algorithms.run_waiting(algorithm, progress=line, **options)
     else:
         report = algorithms.run(
-            algorithm, series or cohort, of_set=of_set, again=again, progress=line, **how
+            algorithm, series or cohort, of_set=of_set, again=again, progress=line, **options
         )
     line.end()
     _print(report, as_json=as_json)
@@ -288,13 +298,13 @@ def run(
 
 
 class ProgressLine:
-    """Shows how far a run is, on a terminal."""
+    """The progress of a run, as one line on a terminal."""
 
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled and sys.stderr.isatty()
 
     def __call__(self, progress: Progress) -> None:
-        """Write one line over the last."""
+        """Overwrite the line."""
         if self._enabled:
             left = "" if progress.seconds_left is None else f", {progress.seconds_left:,.0f} s left"
             text = f"{progress.done:,} of {progress.total:,} jobs, {progress.failed:,} failed{left}"
@@ -302,7 +312,7 @@ class ProgressLine:
             sys.stderr.flush()
 
     def end(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._enabled:
             sys.stderr.write("\r\x1b[K")
 
@@ -320,7 +330,7 @@ def _print(report: Report, *, as_json: bool) -> None:
     screen.print(f"{text}  ({report.seconds:.1f} s)", highlight=False)
     if report.unmatched:
         first = next(iter(report.unmatched.items()))
-        line = f"  {counted(len(report.unmatched), 'member')} that no interface takes: {first[1]}"
+        line = f"  {counted(len(report.unmatched), 'member')} that match no interface: {first[1]}"
         screen.print(printed(line), highlight=False, markup=False, soft_wrap=True)
     for job_id, why in list(report.failures.items())[:5]:
         line = f"  job {job_id[:8]}: {why}"
@@ -334,7 +344,9 @@ def evaluate(
     *,
     truth: Annotated[
         Text | None,
-        Parameter(help="Who said the truth, by the same sockets; else the method has it."),
+        Parameter(
+            help="Author of reference values in the same sockets; by default the method has them."
+        ),
     ] = None,
     runner: Runner = None,
     as_json: AsJson = False,
@@ -348,12 +360,12 @@ def evaluate(
     Parameters
     ----------
     method
-        An algorithm that was made with `--evaluation`.
+        An algorithm that was created with `--evaluation`.
     algorithm
         The algorithm whose outputs are evaluated.
     """
-    found = opened(warehouse).algorithms.evaluate(
+    report = opened(warehouse).algorithms.evaluate(
         method, algorithm, truth=truth, runner=runner, by=by
     )
-    _print(found, as_json=as_json)
-    return 1 if found.failed else 0
+    _print(report, as_json=as_json)
+    return 1 if report.failed else 0

@@ -24,19 +24,21 @@ Format = Annotated[
     Literal["table", "csv", "tsv", "json", "jsonl", "parquet"] | None,
     Parameter(
         name="--format",
-        help="How to write the rows: a table for people, or all of them as csv, tsv, json (one "
-        "array), jsonl or parquet.",
+        help="Format of the output: a table to read, or all rows as csv, tsv, json (one array), "
+        "jsonl or parquet.",
     ),
 ]
 
 ColumnPerLine = Annotated[
     bool,
-    Parameter(name=["--expanded", "-x"], negative="", help="Print one column per line, as psql."),
+    Parameter(
+        name=["--expanded", "-x"], negative="", help="Print a column per line, as psql does."
+    ),
 ]
 
 
 def answer_format(
-    asked: str | None, output: Path | None, *, by_column: bool = False, force: bool = False
+    requested: str | None, output: Path | None, *, by_column: bool = False, force: bool = False
 ) -> str:
     """Return the output format, before the query runs.
 
@@ -46,7 +48,7 @@ def answer_format(
     """
     from warehouse.catalog import answer
 
-    form = format_of(output, asked, answer.SUFFIXES) if output else asked or "table"
+    form = format_of(output, requested, answer.SUFFIXES) if output else requested or "table"
     if output and not is_stream(output):
         refuse_existing(output, force=force)
     if form == "parquet" and not output:
@@ -54,7 +56,7 @@ def answer_format(
     if not by_column:
         return form
     if form != "table":
-        raise UsageError(f"-x is a way to draw a table, and {form} is none; leave one out")
+        raise UsageError(f"-x draws a table, but the format is {form}; leave one out")
     return "expanded"
 
 

@@ -1,4 +1,4 @@
-"""The command itself, and what every subcommand shares."""
+"""The command ``dicom-warehouse``, and the parameters that subcommands share."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 DEFAULT_WAREHOUSE = "warehouse-data"
 
-TAKE_IN = Group("Take in", sort_key=1)
-ASK = Group("Ask", sort_key=2)
+TAKE_IN = Group("Ingest", sort_key=1)
+ASK = Group("Query", sort_key=2)
 SELECT = Group("Select and export", sort_key=3)
-PIXELS = Group("Look at pixels", sort_key=4)
+PIXELS = Group("Pixels", sort_key=4)
 COMPONENTS = Group("Sockets and values", sort_key=5)
 ALGORITHMS = Group("Run algorithms", sort_key=6)
 OPERATE = Group("Operate", sort_key=7)
 SERVE = Group("Serve over the network", sort_key=8)
-"""Commands in ``--help``, by what people do."""
+"""Groups of commands in ``--help``, in this order."""
 
 app = App(
     name="dicom-warehouse",
-    help="A columnar analytics warehouse for DICOM: point it at files, ask in SQL.\n\n"
+    help="A columnar analytics warehouse for DICOM: ingest files, query them in SQL.\n\n"
     "Example: `dicom-warehouse ingest /data/dicom`\n\n"
     'Example: `dicom-warehouse sql "select Modality, PatientID from series"`',
     help_format="markdown",
@@ -71,9 +71,9 @@ COMMANDS = {
 }  # fmt: skip
 """Group → command → module of this package and function, or ``App`` of a group of commands.
 
-A module is imported when its command is named, all of them for the list in ``--help``. They import
-duckdb, pyarrow and what else takes long inside the functions: a text of help needs none of it. A
-line of help does not stand here: for cyclopts it would take the place of the docstring.
+A module is imported when its command is named, all of them for the list in ``--help``. Modules
+import duckdb, pyarrow and other slow packages inside functions, as help needs none of them. There
+is no help text here, as cyclopts would show it instead of the docstring.
 """
 
 for _group, _commands in COMMANDS.items():
@@ -93,7 +93,7 @@ Output = Annotated[
     Path | None,
     Parameter(
         name=["--output", "-o"],
-        help="File to write instead of standard output; its suffix says the format.",
+        help="File to write instead of standard output; its suffix gives the format.",
     ),
 ]
 
@@ -107,8 +107,8 @@ Force = Annotated[bool, Parameter(negative="", help="Replace a file that exists.
 def _text(_kind: Any, tokens: list[Token]) -> str:
     """Decode an argument as UTF-8, whatever the locale.
 
-    Python reads arguments in the encoding of the locale; under LC_ALL=C what is not ASCII comes
-    as surrogates, which DuckDB cannot take.
+    Python decodes arguments with the encoding of the locale; under LC_ALL=C other characters than
+    ASCII become surrogates, which DuckDB does not accept.
     """
     try:
         return os.fsencode(tokens[0].value).decode()
@@ -125,7 +125,7 @@ _opened: list[warehouse.Warehouse] = []
 
 def opened(root: str) -> warehouse.Warehouse:
     """Open the warehouse of a command; a missing one is reported by the first query."""
-    # Before anything makes an array.
+    # Must run before the first array is created.
     do_without_pandas()
     _opened.append(warehouse.open(root, create=True))
     return _opened[-1]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from warehouse.cohorts.definitions import Definition
 
 WIDE = 110
-"""Characters of a terminal from which `tables` shows keys too: below it they narrow the text."""
+"""Width of a terminal, in characters, from which `tables` shows keys too."""
 
 
 def sql(
@@ -50,7 +50,7 @@ def sql(
     ----------
     query
         One statement that returns rows, or - to read it from standard input; `dicom-warehouse
-        tables` lists what can be asked.
+        tables` lists what can be queried.
     file
         Read the statement from this file.
     """
@@ -73,7 +73,7 @@ def _query(query: str | None, file: Path | None) -> str:
             raise UsageError("a query and --file are given; leave one out")
         return read_text(file)
     if query is None:
-        raise UsageError("no query is given; write it behind sql, or - to read standard input")
+        raise UsageError("no query is given; write it after sql, or - to read standard input")
     if query.startswith("-") and len(query.split()) == 1 and query != "-":
         raise UsageError(f"unknown option {query}; try: dicom-warehouse sql --help")
     if query != "-":
@@ -95,7 +95,7 @@ def tables(
     Parameters
     ----------
     count
-        Count the rows of views too, which computes every one of them.
+        Count the rows of views too, which computes every view.
     """
     from warehouse.catalog.data_dictionary import TITLES
     from warehouse.catalog.guide import entries
@@ -118,8 +118,8 @@ def tables(
         if entry.kind not in {"table", "view"}:
             continue
         if count and entry.kind == "view":
-            asked = catalog.connection.execute(f"select count(*) from {entry.name}")
-            rows[entry.name] = asked.fetchall()[0][0]
+            result = catalog.connection.execute(f"select count(*) from {entry.name}")
+            rows[entry.name] = result.fetchall()[0][0]
         number = f"{rows[entry.name]:,}" if entry.name in rows else ""
         cells = (entry.name, number, escape(entry.summary), ", ".join(entry.grain))
         grid.add_row(*cells[: len(grid.columns)])
@@ -153,7 +153,7 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJs
     from warehouse.catalog.guide import find_entry
 
     wh = opened(warehouse)
-    _ = wh.catalog  # a name that is unknown because there is no warehouse is told as that
+    _ = wh.catalog  # if there is no warehouse, raise that error, not that of an unknown name
     entry = find_entry(name, _saved(wh.cohorts().values()))
     if as_json:
         facts = asdict(entry)
@@ -163,7 +163,7 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJs
         })  # fmt: skip
         return 0
     screen = console()
-    # The lines of a header in sql/ are longer than those of many terminals.
+    # Lines of a header in sql/ are too long for many terminals: let the console wrap paragraphs.
     paragraphs = [" ".join(text.split()) for text in entry.description.split("\n\n")]
     screen.print("\n\n".join(paragraphs), highlight=False, markup=False)
     if entry.grain:
@@ -185,7 +185,7 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJs
         for column in entry.columns:
             grid.add_row(*map(escape, (column.name, column.type, column.description)))
         screen.print(grid, highlight=False)
-    # Never wrapped: it is to be copied.
+    # Not wrapped, so that it can be copied.
     lines = [f'dicom-warehouse sql "{entry.example}"'] if entry.example else []
     if entry.kind == "cohort":
         lines.append(f"dicom-warehouse cohort run {entry.name}")
@@ -196,13 +196,13 @@ def describe(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJs
 
 
 def _saved(cohorts: Iterable[Definition]) -> tuple[Entry, ...]:
-    """Return the cohorts that users have saved."""
+    """Return the entries of saved cohorts."""
     from warehouse.catalog.guide import Entry
 
     return tuple(
         Entry(
-            found.name, "cohort", "4_cohorts", found.description, found.description, (), (),
-            found.params, (), "",
+            cohort.name, "cohort", "4_cohorts", cohort.description, cohort.description, (), (),
+            cohort.params, (), "",
         )
-        for found in cohorts if found.kind == "saved"
+        for cohort in cohorts if cohort.kind == "saved"
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""``batch``: plan batches, and read them one at a time."""
+"""``batch``: plan batches and read them one at a time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plan(
     batch_files: int = PLANNED_FILES,
     as_json: AsJson = False,
 ) -> int:
-    """Find new and changed files, store them as batches to be read, and print the keys of these.
+    """Find new and changed files, store them as planned batches, and print the keys of these.
 
     Example: `dicom-warehouse batch plan /data/archive --batch-files 50000`
 
@@ -46,9 +46,9 @@ def plan(
     mode
         Files read less completely than in this mode count as changed.
     pattern
-        Take only files whose name matches this shell pattern; may be repeated.
+        Plan only files whose name matches this shell pattern; may be repeated.
     batch_files
-        Files of one batch, which is committed whole or not at all.
+        Number of files per batch, which is one transaction.
     """
     settings = IngestSettings(
         mode=Mode.parse(mode), patterns=tuple(pattern or ()), batch_files=batch_files,
@@ -65,7 +65,7 @@ def plan(
 
 @batch.command(name="list")
 def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """List the keys of waiting and of stored batches.
+    """List the keys of waiting and stored batches.
 
     Example: `dicom-warehouse batch list`
     """
@@ -74,15 +74,15 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> in
     if as_json:
         send_document(keys)
     else:
-        for state, some in keys.items():
-            for key in some:
+        for state, keys_in_state in keys.items():
+            for key in keys_in_state:
                 print(escaped(f"{key}  {state}"))
     return 0
 
 
 @batch.command
 def run(
-    keys: Annotated[list[str], Parameter(help="Keys of batches; zeros in front may be left out.")],
+    keys: Annotated[list[str], Parameter(help="Keys of batches; leading zeros may be omitted.")],
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -99,7 +99,7 @@ def run(
     Parameters
     ----------
     mode
-        minimal, normal or full; by default as the batch was read before, else full.
+        minimal, normal or full; by default that of the last read of the batch, else full.
     workers
         Processes that read in parallel; by default one per processor.
     scheduler
@@ -110,11 +110,11 @@ def run(
     wh = opened(warehouse)
     done = []
     for key in (key.zfill(6) for key in keys):
-        how = wh.batches.settings(key)
-        how = replace(how, workers=workers, scheduler=scheduler)
-        how = replace(how, mode=Mode.parse(mode)) if mode else how
+        settings = wh.batches.settings(key)
+        settings = replace(settings, workers=workers, scheduler=scheduler)
+        settings = replace(settings, mode=Mode.parse(mode)) if mode else settings
         with Bar(enabled=not quiet) as bar:
-            report = wh.batches.run(key, settings=how, progress=bar)
+            report = wh.batches.run(key, settings=settings, progress=bar)
         if as_json:
             done.append(report_facts(report) | {"batch": key})
         elif not quiet:

@@ -29,7 +29,7 @@ cohort = App(
     "Example: `dicom-warehouse cohort export ct_thin_slice thin.zip`",
 )
 
-Seed = Annotated[int, Parameter(help="Another seed is another draw; the same one always the same.")]
+Seed = Annotated[int, Parameter(help="Seed of the random draw; the same seed gives the same draw.")]
 
 
 cohort.command(export)
@@ -44,25 +44,25 @@ def list_(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> in
     wh = opened(warehouse)
     if as_json:
         listed = [
-            {"name": found.name, "kind": found.kind, "description": found.description,
-             "parameters": {param.name: param.default for param in found.params}}
-            for found in wh.cohorts().values()
+            {"name": known.name, "kind": known.kind, "description": known.description,
+             "parameters": {param.name: param.default for param in known.params}}
+            for known in wh.cohorts().values()
         ]  # fmt: skip
         facts = {"cohorts": listed, "runs": [asdict(run) for run in wh.runs()]}
         send_document(facts)
         return 0
     grid = Table("cohort", "kind", "parameters", "what", box=None, header_style="bold")
-    for found in wh.cohorts().values():
-        given = ", ".join(f"{p.name}={p.default}" for p in found.params)
-        summary = found.description.split("\n\n", 1)[0].replace("\n", " ")
-        grid.add_row(*map(printed, (found.name, found.kind, given, summary)))
+    for known in wh.cohorts().values():
+        parameters = ", ".join(f"{p.name}={p.default}" for p in known.params)
+        summary = known.description.split("\n\n", 1)[0].replace("\n", " ")
+        grid.add_row(*map(printed, (known.name, known.kind, parameters, summary)))
     screen = console()
     screen.print(grid)
-    kept = wh.runs()
-    if kept:
+    runs = wh.runs()
+    if runs:
         names = ("run", "made", "version", "series", "instances", "digest")
         grid = Table(*names, box=None, header_style="bold")
-        for run in kept:
+        for run in runs:
             cells = (
                 run.run, run.made_at, run.warehouse["version"], run.counts["series"],
                 run.counts["instances"], run.digest[:12],
@@ -85,7 +85,8 @@ def run(
 ) -> int:
     """Run a cohort on the newest version and store its members.
 
-    A saved cohort is asked twice, of the same rows in two orders, and refused where answers differ.
+    The query of a saved cohort runs twice, on the same rows in two orders, and is refused if the
+    results differ.
 
     Example: `dicom-warehouse cohort run ct_thin_slice --max_slice_mm 1.0`
 
@@ -96,13 +97,13 @@ def run(
     timeout
         Seconds that the SQL of a saved cohort may take.
     parameters
-        Its parameters by name.
+        Parameters of the cohort, by name.
     """
     from warehouse.cohorts.asking import Limits
 
-    given = {key.replace("-", "_"): value for key, value in parameters.items()}
-    found = opened(warehouse).cohort(name, limits=Limits(seconds=timeout), **given)
-    _report(found, as_json=as_json)
+    arguments = {key.replace("-", "_"): value for key, value in parameters.items()}
+    made = opened(warehouse).cohort(name, limits=Limits(seconds=timeout), **arguments)
+    _report(made, as_json=as_json)
     return 0
 
 
@@ -112,7 +113,7 @@ def save(
 ) -> int:
     """Save a SELECT as a cohort of this warehouse.
 
-    It is one SELECT over the tables of the warehouse that returns `series_key` or another key.
+    It must be one SELECT over the tables of the warehouse that returns `series_key` or another key.
     Parameters are declared in comments at the top:
     `-- param: max_mm | DOUBLE | 1.5 | largest thickness`, and used as `$max_mm`.
 
@@ -143,7 +144,7 @@ def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson =
 
     wh = opened(warehouse)
     try:
-        found = wh.find_run(name)
+        run = wh.find_run(name)
     except errors.UnknownCohort:
         known = definition(wh.root, name)
         if as_json:
@@ -155,9 +156,9 @@ def show(name: str, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson =
             return 0
         print(escaped(known.text, keep="\n\t"), end="")
         return 0
-    _report(found, as_json=as_json)
+    _report(run, as_json=as_json)
     if not as_json:
-        print("\n" + escaped(found.sql, keep="\n\t"))
+        print("\n" + escaped(run.sql, keep="\n\t"))
     return 0
 
 
@@ -258,13 +259,13 @@ def sample(
     source
         Run or cohort.
     name
-        Name of the run that is made.
+        Name of the new run.
     by
-        Columns of series with commas between: the strata.
+        Columns of series that define the strata, separated by commas.
     count
-        Series of each stratum.
+        Number of series per stratum.
     fraction
-        Share of the series, 0 to 1.
+        Fraction of the series, 0 to 1.
     """
     columns = tuple(part.strip() for part in by.split(",") if part.strip())
     made = opened(warehouse).sets.sample(
@@ -282,43 +283,44 @@ def verify(target: Path, /, *, as_json: AsJson = False) -> int:
     """
     from warehouse.cohorts.provenance import verify as verify_export
 
-    found = verify_export(target)
+    checked = verify_export(target)
     if as_json:
-        facts = asdict(found) | {"target": str(target), "is_whole": not found.problems}
+        facts = asdict(checked) | {"target": str(target), "is_whole": not checked.problems}
         send_document(facts)
-        return 1 if found.problems else 0
-    for problem in found.problems:
+        return 1 if checked.problems else 0
+    for problem in checked.problems:
         print(escaped(problem))
-    state = "changed" if found.problems else "unchanged"
-    many = counted(found.files, "file")
-    print(escaped(f"{target}: {state}, {many}, digest {found.digest}"))
-    return 1 if found.problems else 0
+    state = "changed" if checked.problems else "unchanged"
+    many = counted(checked.files, "file")
+    print(escaped(f"{target}: {state}, {many}, digest {checked.digest}"))
+    return 1 if checked.problems else 0
 
 
-def _report(found: Run, *, as_json: bool) -> None:
+def _report(run: Run, *, as_json: bool) -> None:
     if as_json:
-        send_document(asdict(found))
+        send_document(asdict(run))
         return
     from warehouse.cohorts.definitions import call
 
-    counts = ", ".join(counted_level(count, level) for level, count in found.counts.items())
-    given = {name: value for name, value in found.parameters.items() if value is not None}
-    print(escaped(f"{found.run}  {call(found.cohort, given)}"))
+    counts = ", ".join(counted_level(count, level) for level, count in run.counts.items())
+    parameters = {name: value for name, value in run.parameters.items() if value is not None}
+    print(escaped(f"{run.run}  {call(run.cohort, parameters)}"))
     print(escaped(f"  {counts}"))
-    print(escaped(f"  digest {found.digest}"))
+    print(escaped(f"  digest {run.digest}"))
 
 
-def _report_difference(found: Difference, *, as_json: bool) -> None:
+def _report_difference(result: Difference, *, as_json: bool) -> None:
     if as_json:
         facts = {
-            "before": found.before.run, "after": found.after.run, "same": found.same_members,
-            "rows": found.rows.to_pylist(),
+            "before": result.before.run, "after": result.after.run, "same": result.same_members,
+            "rows": result.rows.to_pylist(),
         }  # fmt: skip
         send_document(facts)
         return
-    print(escaped(f"{found.before.run} → {found.after.run}: "), end="")
-    print(escaped(f"same digest {found.after.digest}") if found.same_members else "other members")
-    if not found.before.same_question(found.after):
-        print("  the question or its parameters differ")
-    for change, why, count in found.counts():
+    print(escaped(f"{result.before.run} → {result.after.run}: "), end="")
+    same = f"same digest {result.after.digest}"
+    print(escaped(same) if result.same_members else "different members")
+    if not result.before.same_question(result.after):
+        print("  the query or its parameters differ")
+    for change, why, count in result.counts():
         print(escaped(f"  {change:8} {count:>9,}  {why}"))

@@ -61,42 +61,42 @@ def export(
     target
         File or folder to write; only a file can be replaced, with --force.
     form
-        Follows the ending of the file if it is csv, parquet, arrow, jsonl or zip.
+        Output format; by default that of the suffix csv, parquet, arrow, jsonl or zip.
     rows
-        What a row of csv, parquet, arrow or jsonl is.
+        Entity per row of csv, parquet, arrow or jsonl.
     preset
         series_csv: the fourteen columns of django_dicom.
     spreadsheet
-        CSV with a byte order mark, and an apostrophe before text that would run as a formula.
+        Write CSV with a byte order mark, and an apostrophe before text that would run as a formula.
     source
-        Of s5cmd: OLD=NEW puts a bucket in place of a folder, as /data=s3://bucket/dicom.
+        For s5cmd: OLD=NEW replaces a folder with a bucket, as /data=s3://bucket/dicom.
     template
-        Names of the files of zip, copy, link and documents.
+        Template of file names of zip, copy, link and documents.
     identifiers
-        Of bids: write UIDs, institution, device, age, sex, dates and times.
+        For bids: write UIDs, institution, device, age, sex, dates and times.
     isotropic
-        Of bids: keep diffusion weighted volumes without a direction beside others that have one.
+        For bids: keep diffusion weighted volumes without a direction beside others that have one.
     allow_gaps
-        Of bids: write series in which slices are missing, with zeros; the sidecar says which.
+        For bids: write series with missing slices, filled with zeros; the sidecar lists them.
     resample
-        Of bids: tilt moves slices that are shifted by a tilted gantry; the sidecar says so.
+        For bids: tilt resamples slices that a tilted gantry has shifted; the sidecar states it.
     deidentify
-        Write it without what identifies a person, by this profile of PS3.15: copy, zip, bids, csv,
-        parquet, arrow, jsonl and uids.
+        De-identify by this profile of PS3.15 Annex E: copy, zip, bids, csv, parquet, arrow, jsonl
+        and uids.
     retain
-        Of deidentify, with commas between: uids, device, institution, patient, dates or
+        With --deidentify, separated by commas: uids, device, institution, patient, dates or
         dates-shifted, safe-private.
     clean
-        Of deidentify, with commas between: descriptors, structured, graphics: kept, but cleaned.
+        With --deidentify, separated by commas: descriptors, structured, graphics; kept but cleaned.
     key
-        Of deidentify: file with the secret that makes the new identities; the same key makes the
-        same ones. See `dicom-warehouse deidentify key`.
+        With --deidentify: file with the key that new identifiers are derived from; the same key
+        gives the same ones. See `dicom-warehouse deidentify key`.
     mapping
-        Of deidentify: folder for the tables of old and new identities, encrypted with the key.
+        With --deidentify: folder for the tables of old and new identifiers, encrypted with the key.
     rectangle
-        Of deidentify: column,row,width,height to black out in every frame; may be repeated.
+        With --deidentify: column,row,width,height to black out in every frame; may be repeated.
     accept_burned_in
-        Of deidentify: write pictures too that may have text burned in.
+        With --deidentify: also write images that may have burned-in text.
     """
     from warehouse.bids.export import FORMAT
     from warehouse.cohorts.export_documents import LISTING
@@ -104,13 +104,13 @@ def export(
     from warehouse.cohorts.provenance import DOCUMENTS
     from warehouse.deidentify.options import Deidentify
 
-    # A folder, or a list of UIDs or commands, may have any name.
-    free = form in {"copy", "link", "uids", "s5cmd", "bids", DOCUMENTS}
-    chosen = str(form) if free else format_of(target, form, _SUFFIXES)
+    # The name of a folder, or of a list of UIDs or commands, does not give the format.
+    has_any_name = form in {"copy", "link", "uids", "s5cmd", "bids", DOCUMENTS}
+    chosen = str(form) if has_any_name else format_of(target, form, _SUFFIXES)
     wh = opened(warehouse)
-    found = wh.find_run(name)
+    run = wh.find_run(name)
     if deidentify is not None:
-        asked = Deidentify.from_options(
+        how = Deidentify.from_options(
             deidentify, retain, clean, key, mapping, rectangle, accept_burned_in=accept_burned_in
         )
         options: dict[str, object] = {
@@ -121,69 +121,69 @@ def export(
                 "identifiers": identifiers, "isotropic": isotropic, "allow_gaps": allow_gaps,
                 "resample": resample,
             }  # fmt: skip
-        facts = wh.export(found, target, chosen, deidentify=asked, force=force, **options)
+        facts = wh.export(run, target, chosen, deidentify=how, force=force, **options)
         if as_json:
             made = {name: facts["bids"][name] for name in _OF_BIDS} if "bids" in facts else {}
-            return _send(target, found, chosen, facts["counts"] | made, deidentified=True)
-        _report_deidentified(target, found, facts)
+            return _send(target, run, chosen, facts["counts"] | made, deidentified=True)
+        _report_deidentified(target, run, facts)
         return 0
     if retain or clean or key or mapping or rectangle or accept_burned_in:
         raise errors.UsageError(
-            "retain, clean, key, mapping, rectangle and accept-burned-in belong to --deidentify"
+            "retain, clean, key, mapping, rectangle and accept-burned-in require --deidentify"
         )
     if chosen == FORMAT:
         facts = wh.export(
-            found, target, FORMAT, identifiers=identifiers, isotropic=isotropic,
+            run, target, FORMAT, identifiers=identifiers, isotropic=isotropic,
             allow_gaps=allow_gaps, resample=resample,
         )["bids"]  # fmt: skip
         if as_json:
-            return _send(target, found, chosen, {name: facts[name] for name in _OF_BIDS})
+            return _send(target, run, chosen, {name: facts[name] for name in _OF_BIDS})
         series = counted(facts["series_written"], "series", "series")
-        print(escaped(f"{target}: {found.run}, {series} as {counted(facts['images'], 'image')}"))
+        print(escaped(f"{target}: {run.run}, {series} as {counted(facts['images'], 'image')}"))
         _report_left_out(target, facts)
         return 0
     if chosen == DOCUMENTS:
-        facts = wh.export(found, target, DOCUMENTS, template=template)[DOCUMENTS]
+        facts = wh.export(run, target, DOCUMENTS, template=template)[DOCUMENTS]
         if as_json:
             names = ("documents_written", "documents_missing")
-            return _send(target, found, chosen, {name: facts[name] for name in names})
+            return _send(target, run, chosen, {name: facts[name] for name in names})
         many = counted(facts["documents_written"], "document")
-        print(escaped(f"{target}: {found.run}, {many}, digest {found.digest}"))
+        print(escaped(f"{target}: {run.run}, {many}, digest {run.digest}"))
         if missing := facts["documents_missing"]:
-            print(escaped(f"{counted(missing, 'instance')} without one: {target / LISTING}"))
+            print(escaped(f"{counted(missing, 'instance')} without a document: {target / LISTING}"))
         return 0
     if chosen in FILE_FORMATS:
-        wh.export(found, target, chosen, template=template, force=force)
+        wh.export(run, target, chosen, template=template, force=force)
     else:
         wh.export(
-            found, target, chosen, rows=rows, preset=preset, spreadsheet=spreadsheet,
+            run, target, chosen, rows=rows, preset=preset, spreadsheet=spreadsheet,
             source=source, force=force,
         )  # fmt: skip
     if as_json:
-        return _send(target, found, chosen, found.counts)
-    many = counted(found.counts["instances"], "instance")
-    print(escaped(f"{target}: {found.run}, {many}, digest {found.digest}"))
+        return _send(target, run, chosen, run.counts)
+    many = counted(run.counts["instances"], "instance")
+    print(escaped(f"{target}: {run.run}, {many}, digest {run.digest}"))
     return 0
 
 
 def _send(
-    target: Path, found: Run, form: str, counts: Mapping[str, Any], *, deidentified: bool = False
+    target: Path, run: Run, form: str, counts: Mapping[str, Any], *, deidentified: bool = False
 ) -> int:
     send_document({
-        "target": target, "run": found.run, "digest": found.digest, "format": form,
+        "target": target, "run": run.run, "digest": run.digest, "format": form,
         "is_deidentified": deidentified, "counts": counts,
     })  # fmt: skip
     return 0
 
 
-def _report_deidentified(target: Path, found: Run, facts: dict[str, Any]) -> None:
+def _report_deidentified(target: Path, run: Run, facts: dict[str, Any]) -> None:
     counts = facts["counts"]
     if "changes" not in counts:
-        print(escaped(f"{target}: {found.run}, {counted(counts['rows'], 'row')}, de-identified"))
+        print(escaped(f"{target}: {run.run}, {counted(counts['rows'], 'row')}, de-identified"))
         return
     many = counted(counts["instances"], "instance")
     changes = counted(counts["changes"], "change")
-    print(escaped(f"{target}: {found.run}, {many} de-identified, {changes}"))
+    print(escaped(f"{target}: {run.run}, {many} de-identified, {changes}"))
     if left := counts["left_out"]:
         print(escaped(f"{counted(left, 'instance')} left out: see left_out.csv"))
     if made := facts.get("bids"):

@@ -16,7 +16,7 @@ from warehouse.escape import escaped
 
 deidentify = App(
     name="deidentify",
-    help="Keys, checks and tables of de-identified exports; `cohort export --deidentify` makes "
+    help="Keys, checks and tables of de-identified exports; `cohort export --deidentify` writes "
     "them.\n\nExample: `dicom-warehouse deidentify key study.key`",
 )
 
@@ -25,10 +25,10 @@ _SHOWN = 20
 
 @deidentify.command
 def key(target: Path, /, *, as_json: AsJson = False) -> int:
-    """Write a new key, which only its owner can read.
+    """Write a new key to a file that only its owner can read.
 
-    The same key makes the same new identities in every export; whoever has it can find out to whom
-    a new identity belongs. Keep it apart from what is shared.
+    The same key gives the same new identifiers in every export. It allows to re-identify patients:
+    do not store it with shared data.
 
     Example: `dicom-warehouse deidentify key study.key`
     """
@@ -38,40 +38,40 @@ def key(target: Path, /, *, as_json: AsJson = False) -> int:
     if as_json:
         send_document({"target": target})
         return 0
-    print(escaped(f"{target}: keep it apart from what is shared"))
+    print(escaped(f"{target}: do not store it with shared data"))
     return 0
 
 
 @deidentify.command
 def check(
-    target: Path, /, *, against: Annotated[Path, Parameter(help="The warehouse it came from.")],
+    target: Path, /, *, against: Annotated[Path, Parameter(help="Warehouse that was exported.")],
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Search an export for identifying values of its warehouse; exit with 1 if one is found.
 
-    Every byte is searched, in every encoding of text, UTF-16, Base64, what inflates, and names of
-    files. A value that is found is not shown, only where, and which attribute it has.
+    Every byte is searched, in all text encodings, as UTF-16 and Base64, in compressed data and in
+    names of files. The output has the file and the attribute of a value, but not the value.
 
     Example: `dicom-warehouse deidentify check shared --against my-warehouse`
     """
-    found = opened(str(against)).deidentified.check(target)
+    checked = opened(str(against)).deidentified.check(target)
     if as_json:
         send_document({
-            "target": target, "files": found.files, "bytes": found.bytes, "values": found.values,
-            "passed_over": found.passed_over,
-            "survivors": [one._asdict() for one in found.survivors],
+            "target": target, "files": checked.files, "bytes": checked.bytes,
+            "values": checked.values, "passed_over": checked.passed_over,
+            "survivors": [survivor._asdict() for survivor in checked.survivors],
         })  # fmt: skip
-        return 1 if found.survivors else 0
-    for one in found.survivors[:_SHOWN]:
-        print(escaped(f"{one.file}: {one.attribute} ({one.how})"))
-    if (more := len(found.survivors) - _SHOWN) > 0:
+        return 1 if checked.survivors else 0
+    for survivor in checked.survivors[:_SHOWN]:
+        print(escaped(f"{survivor.file}: {survivor.attribute} ({survivor.how})"))
+    if (more := len(checked.survivors) - _SHOWN) > 0:
         print(f"and {more:,} more")
-    values = counted(found.values, "value")
-    print(escaped(f"{target}: {counted(found.files, 'file')}, {values} searched for"))
-    for reason, count in sorted(found.passed_over.items()):
+    values = counted(checked.values, "value")
+    print(escaped(f"{target}: {counted(checked.files, 'file')}, {values} searched for"))
+    for reason, count in sorted(checked.passed_over.items()):
         print(f"  {count:>9,}  not searched for: {reason}")
-    print(f"{counted(len(found.survivors), 'value')} found")
-    return 1 if found.survivors else 0
+    print(f"{counted(len(checked.survivors), 'value')} found")
+    return 1 if checked.survivors else 0
 
 
 @deidentify.command
@@ -87,10 +87,12 @@ def views(
     ----------
     target
         File to write; its schema is `deidentified`.
-    retain, clean
-        As of `cohort export`.
+    retain
+        As for `cohort export`.
+    clean
+        As for `cohort export`.
     key
-        As of `cohort export`.
+        As for `cohort export`.
     """
     from warehouse.deidentify.options import Deidentify
 

@@ -15,13 +15,13 @@ from warehouse.escape import json_text
 def send_document(facts: object, *, indented: bool = False) -> None:
     r"""Print a report as one strict JSON document: on one line, or indented for people.
 
-    A number that JSON does not have (NaN, infinity) is null, and a byte of a path that is no UTF-8
-    is ``\udcff``, as on a terminal. Nothing in it controls a terminal.
+    Numbers that JSON does not have (NaN, infinity) become null, and a byte of a path that is not
+    UTF-8 becomes ``\udcff``, as on a terminal. Control characters are escaped.
 
     Raises
     ------
     TypeError
-        A value is none of JSON's and no path, date, time or array: a mistake of the command.
+        A value is not of a JSON type, a path, a date, a time or an array: a bug of the command.
     """
     text = json.dumps(
         strict(facts), allow_nan=False, ensure_ascii=False, indent=2 if indented else None
@@ -30,7 +30,7 @@ def send_document(facts: object, *, indented: bool = False) -> None:
 
 
 def strict(value: Any) -> Any:
-    r"""Return a value in the types of JSON.
+    r"""Convert a value to JSON types.
 
     Examples
     --------
@@ -52,4 +52,4 @@ def strict(value: Any) -> Any:
         return value.isoformat()
     if hasattr(value, "tolist"):
         return strict(value.tolist())
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")

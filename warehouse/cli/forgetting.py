@@ -1,4 +1,4 @@
-"""``forget``: a patient, study, series or instance, out of the warehouse and kept away."""
+"""``forget``: erase an entity, and refuse it in later ingests."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def forget(
 ) -> int:
     """Erase a patient, study, series or instance, and refuse it in later ingests.
 
-    Rows, statistics, long values, values that are about it alone, members of runs, kept answers and
-    the files of older versions go: no older version can be opened afterwards. Source files stay,
-    and an ingest that meets them counts them as forgotten. It cannot be undone; asked again after
-    it was stopped, it goes on.
+    This deletes its rows, statistics, blobs, values that are about it alone, its members in runs,
+    materialized views, and the files of older versions: no older version can be opened afterwards.
+    Source files stay; an ingest that finds them counts them as forgotten. It cannot be undone. If
+    it was stopped, run it again to complete it.
 
     Example: `dicom-warehouse forget --patient PAT-001 --yes`
 
@@ -50,22 +50,22 @@ def forget(
     instance
         SOP Instance UID of the instance to forget.
     yes
-        Do so; otherwise it is only counted.
+        Erase it; otherwise its rows are only counted.
     allow
-        Let the next ingest read again what was forgotten by this name.
+        Allow the next ingest to read the entity with this identifier again.
     listed
-        Show the receipts of what was forgotten, which name nobody.
+        List the receipts of forgotten entities, which contain no identifiers.
     as_json
         Print one JSON object, or an array of objects with --list.
     """
     upkeep = opened(warehouse).upkeep
-    given = {"patient": patient, "study": study, "series": series, "instance": instance}
+    identifiers = {"patient": patient, "study": study, "series": series, "instance": instance}
     if listed:
-        if any(given.values()) or yes or allow:
-            raise UsageError("--list goes with none of the other options")
+        if any(identifiers.values()) or yes or allow:
+            raise UsageError("--list cannot be combined with an identifier, --yes or --allow")
         _print_list(upkeep.receipts(), as_json=as_json)
         return 0
-    done = upkeep.allow(**given) if allow else upkeep.forget(**given, delete=yes)
+    done = upkeep.allow(**identifiers) if allow else upkeep.forget(**identifiers, delete=yes)
     if as_json:
         send_document(asdict(done))
     else:
@@ -82,12 +82,12 @@ def _print_receipt(done: Receipt) -> None:
     screen.print(f"{what}; {counted(done.files, 'file')}", highlight=False)
     if done.still_named:
         screen.print(
-            f"{counted(done.still_named, 'value')} in headers of other instances name it, and stay "
-            "with these",
+            f"{counted(done.still_named, 'value')} in headers of other instances refer to it, and "
+            "are kept",
             highlight=False,
         )
     if done.state == "begun":
-        screen.print("say --yes to forget them; older versions of the warehouse go with them")
+        screen.print("use --yes to forget them; this also deletes older versions of the warehouse")
         return
     rows = sum(done.rows.values())
     screen.print(
@@ -99,20 +99,20 @@ def _print_receipt(done: Receipt) -> None:
     if done.runs or done.questions:
         screen.print(
             f"{counted(len(done.runs), 'run')} of cohorts lost members; "
-            f"{counted(done.questions, 'question')} named what was forgotten",
+            f"{counted(done.questions, 'query', 'queries')} contained a forgotten identifier",
             highlight=False,
         )
 
 
-def _print_list(found: list[Receipt], *, as_json: bool) -> None:
+def _print_list(receipts: list[Receipt], *, as_json: bool) -> None:
     if as_json:
-        send_document([asdict(receipt) for receipt in found])
+        send_document([asdict(receipt) for receipt in receipts])
         return
     grid = Table(
         "receipt", "at (UTC)", "level", "state", "instances", "rows", "version", box=None,
         header_style="bold",
     )  # fmt: skip
-    for receipt in found:
+    for receipt in receipts:
         at = (receipt.done_at or receipt.begun_at)[:19].replace("T", " ")
         cells = (
             receipt.number, at, receipt.level, receipt.state,

@@ -37,8 +37,8 @@ def gradients(
 ) -> int:
     """Show b-values and directions of a diffusion series, or write .bval and .bvec for FSL.
 
-    They fit the NIfTI file that `volume --nifti` writes: b-values in s/mm², directions along its
-    axes, the first turned over as FSL has it.
+    They match the NIfTI file that `volume --nifti` writes: b-values in s/mm², directions along its
+    axes in FSL's convention.
 
     Example: `dicom-warehouse gradients 1.2.840.1 -o dwi`
 
@@ -85,17 +85,19 @@ def _facts(made: Gradients) -> dict[str, Any]:
 
 
 def _notes(made: Gradients) -> list[str]:
-    """Return what is not plainly stated by the headers."""
+    """Return notes on what the headers do not state directly."""
     notes = []
     if made.isotropic:
         which = ", ".join(map(str, made.isotropic))
         notes.append(
-            f"left out, weighted without a direction: volume {which}. The NIfTI file has "
-            "them all the same: --isotropic keeps them"
+            f"left out, as weighted without a direction: volume {which}. The NIfTI file has "
+            "them; --isotropic keeps them"
         )
     if made.inferred:
         which = ", ".join(map(str, made.inferred))
-        notes.append(f"no b-value is stated of volume {which}: taken for 0 among weighted ones")
+        notes.append(f"volume {which} has no b-value: 0 is assumed, as others are weighted")
     if made.without_creator:
-        notes.append("read from private elements whose creator is missing, where facts agree")
+        notes.append(
+            "read from private elements without creator; other elements confirm the vendor"
+        )
     return notes

@@ -55,7 +55,7 @@ def header(
     form
         A table for people, the DICOM JSON model (PS3.18 Annex F), or CSV with one line per element.
     full
-        Print long values whole in the table.
+        Do not truncate long values in the table.
     """
     from warehouse.catalog.header_lines import lines
 
@@ -66,21 +66,21 @@ def header(
         from warehouse.catalog.header_rows import header_of_file
         from warehouse.store.dictionary import read_dictionary
 
-        found = header_of_file(uid_or_file, read_dictionary(opened(warehouse).root))
+        elements = header_of_file(uid_or_file, read_dictionary(opened(warehouse).root))
     else:
         try:
-            found = opened(warehouse).header(uid_or_file)
+            elements = opened(warehouse).header(uid_or_file)
         except errors.NotAWarehouse as error:
             raise errors.InstanceNotFound(uid_or_file) from error
     if chosen == "json":
-        send_text(f"{json_text(found.to_json())}\n", output, force=force)
+        send_text(f"{json_text(elements.to_json())}\n", output, force=force)
         return 0
     if chosen == "csv":
-        send_text(found.frame().write_csv(), output, force=force)
+        send_text(elements.frame().write_csv(), output, force=force)
         return 0
     screen = console()
     width = None if full or output else max(80, screen.width)
-    drawn = [(kind, escaped(line)) for kind, line in lines(found, width)]
+    drawn = [(kind, escaped(line)) for kind, line in lines(elements, width)]
     if output:
         send_text("".join(f"{line}\n" for _, line in drawn), output, force=force)
         return 0
@@ -116,12 +116,12 @@ def tags(
     """
     chosen = answer_format(form, output, by_column=by_column, force=force)
     wh = opened(warehouse)
-    found = wh.tags(like=like, private=private)
+    relation = wh.tags(like=like, private=private)
     if chosen == "table":
-        grid = Table(*found.columns, box=None, header_style="bold", pad_edge=False)
+        grid = Table(*relation.columns, box=None, header_style="bold", pad_edge=False)
         for column in grid.columns:
-            column.overflow = "fold"  # a creator that is cut cannot be asked for
-        rows = found.fetchall()
+            column.overflow = "fold"  # a truncated creator cannot be used in a query
+        rows = relation.fetchall()
         for row in rows:
             grid.add_row(*("" if cell is None else escape(printable(cell)) for cell in row))
         if output:
@@ -132,10 +132,10 @@ def tags(
             console().print(grid, highlight=False)
         is_empty = not rows
     else:
-        send_answer(wh.catalog, found, chosen, output, force=force)
-        is_empty = not found.limit(1).fetchall()
+        send_answer(wh.catalog, relation, chosen, output, force=force)
+        is_empty = not relation.limit(1).fetchall()
     if is_empty:
-        _say_why(wh.catalog, like, private=private)
+        _explain_no_tags(wh.catalog, like, private=private)
     return 0
 
 
@@ -146,7 +146,7 @@ def duplicates(
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Compare duplicates with the stored file: true copies, or the same SOPInstanceUID reused.
+    """Compare duplicates with the stored file: true copies, or a reused SOPInstanceUID.
 
     Each duplicate and the file that holds its instance are read again. The verdict is same, same
     header, same pixels, differs, or unknown; then come the attributes that differ.
@@ -156,34 +156,34 @@ def duplicates(
     Parameters
     ----------
     limit
-        Duplicates to look at, in the order of their paths; all of them if left out.
+        Number of duplicates to compare, in the order of their paths; by default all.
     every
-        List true copies too.
+        Also list true copies.
     as_json
         Print one JSON array.
     """
-    found = list(opened(warehouse).duplicates(limit=limit))
-    shown = [one for one in found if every or one.verdict != "same"]
+    compared = list(opened(warehouse).duplicates(limit=limit))
+    shown = [each for each in compared if every or each.verdict != "same"]
     if as_json:
-        send_document([asdict(one) for one in shown])
+        send_document([asdict(each) for each in shown])
         return 0
     screen = console()
-    for one in shown:
-        where = ", ".join(one.differs_in) or one.why_not or ""
-        text = f"{one.verdict}: {one.path}\n  held by {one.held_by}\n  {where}".rstrip()
+    for each in shown:
+        where = ", ".join(each.differs_in) or each.why_not or ""
+        text = f"{each.verdict}: {each.path}\n  held by {each.held_by}\n  {where}".rstrip()
         screen.print(text, markup=False, highlight=False, soft_wrap=True)
-    copies = sum(one.verdict == "same" for one in found)
-    screen.print(f"{len(found):,} duplicates, {copies:,} of them true copies", highlight=False)
+    copies = sum(each.verdict == "same" for each in compared)
+    screen.print(f"{len(compared):,} duplicates, {copies:,} of them true copies", highlight=False)
     return 0
 
 
-def _say_why(catalog: Catalog, like: str, *, private: bool) -> None:
-    """Say where else a name may be found, or why there are no private elements."""
+def _explain_no_tags(catalog: Catalog, like: str, *, private: bool) -> None:
+    """Print where else a name occurs, or why there are no private elements."""
     from warehouse.catalog.unread import vendor_names, why_no_private_elements
 
     if names := vendor_names(catalog, like) if like else []:
         say(
-            f"{', '.join(names)}: no element, but in a vendor payload such as a CSA header; "
+            f"{', '.join(names)}: not an element, but in a vendor payload such as a CSA header; "
             f"dicom-warehouse sql \"from vendor_elements where name = '{names[0]}' limit 5\""
         )
     elif private or not like:
@@ -194,8 +194,8 @@ def _say_why(catalog: Catalog, like: str, *, private: bool) -> None:
 def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Add names of private elements from a CSV or JSON file to the warehouse.
 
-    Fields: creator, tag (such as 0019xx9c, whatever the block) or group and byte, vr, name. They
-    come before pydicom's names in headers, `tags` and the view `private_names`.
+    Fields: creator, tag (such as 0019xx9c, for any block) or group and byte, vr, name. These names
+    take precedence over pydicom's in headers, `tags` and the view `private_names`.
 
     Example: `dicom-warehouse dictionary add vendor.csv`
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 SHOWN = 10
-"""Files that are named on a screen; ``--json`` names all."""
+"""Maximum number of files in each list of the report; ``--json`` has all."""
 
 
 def verify(
@@ -40,20 +40,20 @@ def verify(
     deep
         Read every byte and every page, not only sizes, footers and numbers of rows.
     repair
-        Read the source files of damaged parts again, if all of them are there.
+        Read the source files of damaged parts again, if all of them exist.
     as_json
-        Print one JSON object that names every file.
+        Print one JSON object that lists every file.
     """
     wh = opened(warehouse)
-    found = wh.verify(deep=deep)
-    done = wh.upkeep.repair(found) if repair and not found.is_whole else None
-    after = wh.verify(deep=deep) if done else found
+    state = wh.verify(deep=deep)
+    done = wh.upkeep.repair(state) if repair and not state.is_whole else None
+    after = wh.verify(deep=deep) if done else state
     if as_json:
-        facts = asdict(found) | {"is_whole": found.is_whole, "series": found.series}
+        facts = asdict(state) | {"is_whole": state.is_whole, "series": state.series}
         send_document(facts | ({"repaired": asdict(done)} if done else {}))
         return 0 if after.is_whole else 1
     screen = console()
-    _print_found(found)
+    _print_state(state)
     if done:
         screen.print(
             f"repaired: {counted(done.files, 'file')} read again, {counted(done.parts, 'part')} "
@@ -61,51 +61,51 @@ def verify(
             highlight=False,
         )
         for path in done.missing[:SHOWN]:
-            screen.print(f"  not there: {printed(path)}", highlight=False, soft_wrap=True)
+            screen.print(f"  missing: {printed(path)}", highlight=False, soft_wrap=True)
         if not after.is_whole:
             screen.print(f"still damaged: {len(after.damaged)}", highlight=False)
     return 0 if after.is_whole else 1
 
 
-def _print_found(found: Verified) -> None:
+def _print_state(state: Verified) -> None:
     screen = console()
-    checks = "every byte and page" if found.is_deep else "sizes, footers and rows"
+    checks = "every byte and page" if state.is_deep else "sizes, footers and rows"
     screen.print(
-        f"version {found.version}: {counted(found.parts, 'part')} with {found.rows:,} rows, "
-        f"{size_text(found.size_bytes)}; {checks} in {found.seconds:.1f} s",
+        f"version {state.version}: {counted(state.parts, 'part')} with {state.rows:,} rows, "
+        f"{size_text(state.size_bytes)}; {checks} in {state.seconds:.1f} s",
         highlight=False,
     )
     screen.print(
-        f"versions whole: {found.versions:,}; cleaned away: {len(found.cleaned):,}; "
-        f"runs of cohorts: {found.runs:,}"
-        + (f", {found.runs_forgotten:,} with forgotten members" if found.runs_forgotten else ""),
+        f"complete versions: {state.versions:,}; deleted: {len(state.cleaned):,}; "
+        f"runs of cohorts: {state.runs:,}"
+        + (f", {state.runs_forgotten:,} with forgotten members" if state.runs_forgotten else ""),
         highlight=False,
     )
-    if found.without_digest:
+    if state.without_digest:
         screen.print(
-            f"{counted(found.without_digest, 'part')} of earlier software, without a digest: "
+            f"{counted(state.without_digest, 'part')} of earlier software, without a digest: "
             "readable, but not compared byte by byte",
             highlight=False,
         )
-    if found.is_whole:
+    if state.is_whole:
         screen.print("nothing is damaged")
         return
-    for damage in found.damaged:
+    for damage in state.damaged:
         text = f"damaged: {printed(damage.what)}: {printed(damage.why)}; {printed(damage.mends)}"
         screen.print(text, highlight=False, soft_wrap=True)
     screen.print(
-        f"touched: {counted(len(found.touched), 'source file')}, {len(found.series):,} series",
+        f"affected: {counted(len(state.touched), 'source file')}, {len(state.series):,} series",
         highlight=False,
     )
-    for series in found.series[:SHOWN]:
+    for series in state.series[:SHOWN]:
         screen.print(f"  {printed(series)}", highlight=False, soft_wrap=True)
-    for part in found.unclear[:SHOWN]:
-        screen.print(f"which files it touches is unknown: {printed(part)}", soft_wrap=True)
+    for part in state.unclear[:SHOWN]:
+        screen.print(f"affected files are unknown: {printed(part)}", soft_wrap=True)
 
 
 def relocate(
-    old: Annotated[str, Parameter(help="Folder, archive or s3://bucket/prefix where files lay.")],
-    new: Annotated[str, Parameter(help="Where they lie now.")],
+    old: Annotated[str, Parameter(help="Folder, archive or s3://bucket/prefix before the move.")],
+    new: Annotated[str, Parameter(help="Where its files are now.")],
     /,
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -113,8 +113,8 @@ def relocate(
 ) -> int:
     """Update the paths of source files that were moved; no file is read.
 
-    Members of archives and objects of buckets too. An ingest of the new place finds moved files by
-    itself, but looks at each of them.
+    It applies to archive members and objects of buckets, too. An ingest of the new place detects
+    moved files by itself, but has to check each of them.
 
     Example: `dicom-warehouse relocate /mnt/old-nas/dicom /mnt/new-nas/dicom`
 
@@ -130,7 +130,7 @@ def relocate(
     console().print(f"{counted(done.moved, 'file')} moved, {done.seconds:.1f} s", highlight=False)
     if done.kept:
         console().print(
-            f"{counted(done.kept, 'file')} not: another one is known at the new path",
+            f"{counted(done.kept, 'file')} not moved: another one is known at the new path",
             highlight=False,
         )
     return 0

@@ -48,7 +48,7 @@ def ingest(
     """Read new and changed DICOM files into the warehouse; create it if it does not exist.
 
     Source files are opened read-only. A file that cannot be read becomes a row of `files` with
-    the reason, and the run goes on. Run it again at any time: nothing is read twice.
+    the reason, and the ingest continues. Run it again at any time: no file is read twice.
 
     Example: `dicom-warehouse ingest /data/2026 archive.zip`
 
@@ -58,7 +58,7 @@ def ingest(
     ----------
     mode
         Which elements become rows: full (all), normal (no private elements) or minimal (none,
-        entity tables only). Views report where elements that they need were left out.
+        entity tables only). Views report where elements that they need are missing.
     pattern
         Read only files whose name matches this shell pattern, ignoring case; may be repeated.
     workers
@@ -66,18 +66,18 @@ def ingest(
     scheduler
         Read with the workers of the Dask scheduler at this address, such as tcp://node1:8786.
     batch_files
-        Largest number of files per transaction. It has fewer if reading them would take longer
-        than half a minute.
+        Maximum number of files per transaction; fewer if reading them would take longer than half
+        a minute.
     nice
         Added to the niceness of the process and its workers, 0 to 19 (lowest priority).
     idle
-        Use processor and disk only when they are idle otherwise. Linux only.
+        Use processor and disk only when they are otherwise idle. Linux only.
     blobs
         Store binary values over 256 bytes (never pixel data); otherwise only length and digest.
     limit
         Limit per file, as rows=5000000; may be repeated. By default those in
-        $DICOM_WAREHOUSE_LIMITS, separated by commas. A file beyond a limit is rejected with the
-        number, and read again by the next ingest with a higher limit.
+        $DICOM_WAREHOUSE_LIMITS, separated by commas. A file that exceeds a limit is rejected, and
+        read again by the next ingest with a higher limit.
     today
         Read only today's subfolder YYYY/MM/DD of each source, if there is one.
     strict
@@ -122,7 +122,7 @@ def report_facts(report: IngestReport) -> dict[str, Any]:
 
 
 def print_report(report: IngestReport, root: str) -> None:
-    """Print the counts and the first rejects."""
+    """Print the number of files per outcome, and the first rejects."""
     screen = console()
     kinds = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "forgotten")
     counts = ", ".join(

@@ -23,7 +23,7 @@ job = App(
     "Example: `dicom-warehouse job list --status Failed`",
 )
 
-By = Annotated[Text, Parameter(help="Who does it.")]
+By = Annotated[Text, Parameter(help="Name to record as the author.")]
 
 
 @job.command(name="list")
@@ -31,7 +31,9 @@ def list_jobs(
     algorithm: Text | None = None,
     /,
     *,
-    status: Annotated[Text | None, Parameter(help="Only those in a state, such as Failed.")] = None,
+    status: Annotated[
+        Text | None, Parameter(help="Only jobs in this state, such as Failed.")
+    ] = None,
     warehouse: Root = DEFAULT_WAREHOUSE,
     form: Format = None,
     output: Output = None,
@@ -44,7 +46,7 @@ def list_jobs(
     Parameters
     ----------
     algorithm
-        Those of one algorithm.
+        Only jobs of this algorithm.
     """
     return list_rows(
         opened(warehouse),
@@ -64,36 +66,36 @@ def show(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJso
     Parameters
     ----------
     job_id
-        Its id, or how it begins.
+        Id of the job, or a unique prefix of it.
     """
     from warehouse.components.ledger import dictionaries
 
     wh = opened(warehouse)
-    found = wh.algorithms.job(job_id).job_id
-    ask_ = wh.catalog.connection
+    full_id = wh.algorithms.job(job_id).job_id
+    connection = wh.catalog.connection
     (row,) = dictionaries(
-        ask_, "select * exclude (stdout, stderr) from jobs where job_id = $1", found
+        connection, "select * exclude (stdout, stderr) from jobs where job_id = $1", full_id
     )
     parts = {"inputs": "job_inputs", "outputs": "job_outputs", "states": "job_times"}
     for name, view in parts.items():
         query = f"select * exclude (job_id) from {view} where job_id = $1 order by 1"
-        row[name] = dictionaries(ask_, query, found)
+        row[name] = dictionaries(connection, query, full_id)
     send_document(row, indented=not as_json)
     return 0
 
 
 @job.command
 def logs(job_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
-    """Print the last 500 lines of the standard output of a job, and of its errors to stderr.
+    """Print the last 500 lines that a job wrote to stdout, and those it wrote to stderr to stderr.
 
     Example: `dicom-warehouse job logs 0a1b2c`
     """
     wh = opened(warehouse)
-    found = wh.algorithms.job(job_id).job_id
+    full_id = wh.algorithms.job(job_id).job_id
     query = "select stdout, stderr from jobs where job_id = $1"
-    ((stdout, stderr),) = wh.catalog.connection.execute(query, [found]).fetchall()
+    ((stdout, stderr),) = wh.catalog.connection.execute(query, [full_id]).fetchall()
     if as_json:
-        send_document({"job_id": found, "stdout": stdout, "stderr": stderr})
+        send_document({"job_id": full_id, "stdout": stdout, "stderr": stderr})
         return 0
     for stream, text in ((sys.stdout, stdout), (sys.stderr, stderr)):
         if text:
@@ -135,7 +137,7 @@ def claim(
     *,
     folder: Annotated[
         Path | None,
-        Parameter(help="New or empty: gets input, output and the key, as job report takes them."),
+        Parameter(help="New or empty folder for input, output and key; see job report --folder."),
     ] = None,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -153,7 +155,7 @@ def claim(
         else:
             console().print(text, highlight=False)
         return 0
-    # The key is for a program either way.
+    # Always JSON, as a program uses the key.
     facts = {"job_id": spec.job_id, "signing_key": spec.signing_key}
     send_document(facts, indented=not as_json)
     return 0
@@ -168,10 +170,10 @@ def report(
     *,
     signature: Text | None = None,
     folder: Annotated[
-        Path | None, Parameter(help="Instead of all that: the folder of job claim --folder.")
+        Path | None, Parameter(help="Folder of job claim --folder, instead of other arguments.")
     ] = None,
-    return_code: Annotated[int, Parameter(help="Of a folder: how the algorithm ended.")] = 0,
-    error: Annotated[Text, Parameter(help="Of a folder: why it failed.")] = "",
+    return_code: Annotated[int, Parameter(help="With --folder: exit code of the algorithm.")] = 0,
+    error: Annotated[Text, Parameter(help="With --folder: why the algorithm failed.")] = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
 ) -> int:
@@ -182,18 +184,18 @@ def report(
     Parameters
     ----------
     job_id
-        The job.
+        Id of the job, or a unique prefix of it.
     result
-        JSON with pk (the job), return_code, exec_duration and invoke_duration.
+        JSON file with pk (the job), return_code, exec_duration and invoke_duration.
     outputs
-        Folder with the outputs, as an algorithm leaves them in /output.
+        Folder with the outputs, as an algorithm writes them to /output.
     signature
         HMAC-SHA256 of the result with the key of the job, as hex digits.
     """
     algorithms = opened(warehouse).algorithms
     if folder is not None:
         if job_id or signature:
-            raise UsageError("a folder says which job it is; leave the other arguments out")
+            raise UsageError("--folder names the job; leave out the other arguments")
         algorithms.report_from(folder, return_code=return_code, error=error)
         if as_json:
             send_document({"folder": folder, "done": "reported"})
@@ -201,7 +203,7 @@ def report(
             console().print("reported", highlight=False)
         return 0
     if job_id is None or result is None or outputs is None or signature is None:
-        raise UsageError("say --folder, or the job, its result, its outputs and --signature")
+        raise UsageError("use --folder, or give the job, its result, its outputs and --signature")
     try:
         body = result.read_bytes()
     except OSError:

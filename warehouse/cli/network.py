@@ -1,4 +1,4 @@
-"""``listen`` and ``fetch``: DICOM over the network. pynetdicom is imported when they run."""
+"""``listen`` and ``fetch``: DICOM over the network. They import pynetdicom when they run."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def listen(
 ) -> int:
     """Receive DICOM over the network, ingest it, and answer queries, until stopped.
 
-    What a sender was told to be stored is on disk. It is ingested in batches and stays where it
-    was received: its files are the sources of the warehouse. State: `state.json` of the spool.
+    C-STORE succeeds after the object is on disk. Objects are ingested in batches and stay in the
+    spool: its files are the sources of the warehouse. `state.json` in the spool has the state.
 
     Example: `dicom-warehouse listen --aet ARCHIVE --allow CT1 --allow PACS`
 
     Parameters
     ----------
     port
-        Port to listen on; 0 takes a free one.
+        Port to listen on; 0 selects a free one.
     aet
-        Application entity title of this side.
+        Application entity title of this listener.
     host
-        Address to listen on; by default this machine only can connect.
+        Address to listen on; by default only this machine can connect.
     allow
-        AE title that may call; may be repeated. Without, everybody who reaches the port.
+        AE title that may connect; may be repeated. By default any that reaches the port.
     tls
-        Certificate, key, and certificates of those who sign certificates of peers; `none` as the
-        third asks peers for no certificate.
+        Files: certificate, key, and CA certificates for those of peers; with `none` as the third,
+        peers need no certificate.
     destination
-        Where C-MOVE may send, as AET=host:port; may be repeated.
+        Permitted destination of C-MOVE, as AET=host:port; may be repeated.
     spool
         Folder of received files; by default `<warehouse>-received/<aet>`.
     sop_class
@@ -75,19 +75,21 @@ def listen(
     queries
         Answer C-FIND, C-MOVE and C-GET.
     ingest
-        Ingest what was received; otherwise another job does, as Dagster, from the spool.
+        Ingest received files; otherwise another job must, such as Dagster, from the spool.
     mode
         Which elements become rows: full, normal or minimal.
-    batch_files, batch_seconds
-        Ingest when so many files wait, or the first one has waited so long.
+    batch_files
+        Ingest when this many files wait.
+    batch_seconds
+        Ingest when the first waiting file was received this many seconds ago.
     associations
-        Most associations at once.
+        Maximum number of concurrent associations.
     object_bytes
-        Longest data set to receive.
+        Maximum size of a received data set, in bytes.
     network_seconds
-        How long a peer may be silent.
+        Seconds that a peer may be silent.
     as_json
-        Print where it listens as a JSON object.
+        Print address, port and spool as a JSON object.
     quiet
         Log nothing to stderr.
     """
@@ -117,7 +119,7 @@ def listen(
             )  # fmt: skip
         threading.Event().wait()
     finally:
-        # What waits is ingested by the next listener: a signal gives little time.
+        # The next listener ingests waiting files: there is little time after a signal.
         listener.stop(hand_over=False)
     return 0
 
@@ -142,7 +144,7 @@ def fetch(
 ) -> int:
     """Retrieve studies from another archive and ingest them; exit with 1 if some are missing.
 
-    By C-MOVE: this command listens meanwhile, and the archive has to know its AE title, address
+    It uses C-MOVE: the command listens meanwhile, and the archive must know its AE title, address
     and port.
 
     Example: `dicom-warehouse fetch PACS@10.0.0.5:104 --study 1.2.3 --aet ARCHIVE --host 0.0.0.0`
@@ -154,23 +156,25 @@ def fetch(
     study
         StudyInstanceUID; may be repeated.
     series
-        SeriesInstanceUID, if not all series are wanted; may be repeated.
+        SeriesInstanceUID, if not all series are required; may be repeated.
     aet
-        Application entity title of this side.
-    port, host
-        Where to listen meanwhile.
+        Application entity title of this command.
+    port
+        Port to listen on meanwhile.
+    host
+        Address to listen on meanwhile.
     to
-        Title of a running listener that is to receive instead; it also ingests.
+        AE title of a running listener that receives and ingests instead.
     get
-        Ask by C-GET: over one connection, uncompressed.
+        Use C-GET: over one association, uncompressed.
     tls
-        Certificate, key, and certificates of those who sign certificates of peers.
+        Files: certificate, key, and CA certificates for those of peers.
     spool
         Folder of received files; by default `<warehouse>-received/<aet>`.
     mode
         Which elements become rows: full, normal or minimal.
     seconds
-        How long the archive may take between two answers.
+        Seconds that the archive may take between two responses.
     as_json
         Print one JSON object instead of the report.
     """

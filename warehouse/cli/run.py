@@ -56,19 +56,19 @@ def _report_error(error: Exception) -> int | None:
     """Print an error and return the exit code; None for unexpected errors."""
     match error:
         case CycloptsError():
-            print(f"error: {escaped(_too_many(error) or error)}", file=sys.stderr)
-            asked = " ".join(("dicom-warehouse", *_known(error.command_chain or ())))
-            print(f"try: {asked} --help", file=sys.stderr)
+            print(f"error: {escaped(_message_of_extra_arguments(error) or error)}", file=sys.stderr)
+            command = " ".join(("dicom-warehouse", *_known(error.command_chain or ())))
+            print(f"try: {command} --help", file=sys.stderr)
             return 2
         case errors.WarehouseError() if not isinstance(error, errors.QueryFailed):
             print(f"error: {escaped(error)}", file=sys.stderr)
             return 2 if isinstance(error, USAGE_ERRORS) else 1
         case BrokenPipeError():
-            # The reader of our output has gone, as `head` does; nothing is left to say to it.
+            # The reader of standard output, such as `head`, has closed it.
             _silence()
             return 0
         case OSError():
-            # A file that the caller named, or a disk: no fault of a source, which would be a row.
+            # A file named by the caller, or a disk: a bad source file would be a row.
             where = error.filename or "standard output"
             print(f"error: {escaped(where)}: {errors.cause_of(error)[0]}", file=sys.stderr)
             _silence()
@@ -76,12 +76,12 @@ def _report_error(error: Exception) -> int | None:
     return _report_engine_error(error)
 
 
-def _too_many(error: CycloptsError) -> str:
-    """Return what is said of more words than a command takes: most often a query without quotes."""
+def _message_of_extra_arguments(error: CycloptsError) -> str:
+    """Return the message for too many arguments, most often an unquoted query; else empty."""
     words = getattr(error, "unused_tokens", None)
     if not words:
         return ""
-    return f"too many arguments: {' '.join(words)}; put quotes around what has spaces"
+    return f"too many arguments: {' '.join(words)}; put quotes around text with spaces"
 
 
 def _report_engine_error(error: Exception) -> int | None:
@@ -90,20 +90,20 @@ def _report_engine_error(error: Exception) -> int | None:
     Returns
     -------
     int or None
-        None for an error of something else.
+        None if it is not an error of an engine.
     """
     from warehouse.store.damage import explained, failures
 
     if not isinstance(error, failures()):
         return None
     damage = next(filter(None, (explained(root, error) for root in opened_roots())), None)
-    # An engine points below the word that is wrong.
+    # DuckDB marks the wrong word on a line below it.
     print(escaped(f"error: {damage or error}", keep="\n"), file=sys.stderr)
     return 1
 
 
 def _silence() -> None:
-    """Redirect standard output to nowhere, so that the final flush cannot fail."""
+    """Redirect standard output to /dev/null, so that the final flush cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

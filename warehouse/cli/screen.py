@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     import duckdb
 
 MAX_ROWS = 40
-"""Rows that are drawn; files and the formats for programs have all."""
+"""Maximum number of rows of a table; the other formats have all."""
 
 _ASCII = str.maketrans(
     "┌┬┐├┼┤└┴┘╭╮╰╯─━╸╺│┃…·→" + "".join(map(chr, range(0x2800, 0x2900))),
     "+++++++++++++----||~.>" + "*" * 0x100,
 )
-"""What tables are drawn with, one character each, so that columns stay in line."""
+"""Substitutes for the characters of tables and bars, one each, so that columns stay aligned."""
 
 _WIDEST = 24
-"""Characters of a text on a terminal that is too narrow for all."""
+"""Maximum width of a text column on a terminal, in characters."""
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -49,10 +49,10 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
 def any_locale() -> None:
     """Make standard output escape characters that its encoding lacks.
 
-    Lines of tables have a likeness; other characters are written as Python escapes them.
+    Lines of tables have ASCII substitutes; other characters are written as Python escapes.
     """
     codecs.register_error("dicom-warehouse", _in_ascii)
-    # A shell closes a stream with >&-, and Python then has none.
+    # None if a shell has closed the stream with >&-.
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -61,9 +61,9 @@ def any_locale() -> None:
 
 
 class Bar:
-    """A live bar on standard error; silent when that is no terminal.
+    """A progress bar on standard error; disabled if that is not a terminal.
 
-    What it is told are the steps of a command, and a stopped command takes none.
+    ``listed``, ``planned`` and ``read`` raise KeyboardInterrupt if the command was stopped.
     """
 
     def __init__(self, *, enabled: bool) -> None:
@@ -92,18 +92,18 @@ class Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Rich 14 ends a line even of a bar that it did not draw.
+        # Rich 14 prints a newline even for a disabled bar.
         if not self._progress.disable:
             self._progress.stop()
 
     def listed(self, files: int) -> None:
-        """Show how many files were found so far, until the first are read."""
+        """Show the number of files listed so far, until the first are read."""
         go_on()
         if self._started is None:
             self._progress.update(self._task, completed=files)
 
     def planned(self, files: int) -> None:
-        """Begin to read so many files."""
+        """Set the number of files to read."""
         go_on()
         if self._started is not None:
             self._progress.update(self._task, total=files)
@@ -112,7 +112,7 @@ class Bar:
         self._progress.reset(self._task, total=files, description="reading")
 
     def read(self, files: int, rejected: int) -> None:
-        """Go on by these files, of which so many were rejected."""
+        """Advance by the files read, and count those that were rejected."""
         go_on()
         self._done += files
         self._rejected += rejected
@@ -136,10 +136,10 @@ def boxed(relation: duckdb.DuckDBPyRelation) -> str:
 
 
 def fitting(relation: duckdb.DuckDBPyRelation) -> tuple[duckdb.DuckDBPyRelation, list[str]]:
-    """Choose columns that fit a terminal, the first ones first; return those left out.
+    """Select the columns that fit the terminal, in order; return the names of the others, too.
 
-    UIDs are shown whole or not at all, as they are to be copied; other text may be cut. Off a
-    terminal nothing is left out.
+    UIDs and keys are never truncated, so that they can be copied; other text may be. If standard
+    output is not a terminal, all columns are selected.
     """
     if not sys.stdout.isatty():
         return relation, []
@@ -189,20 +189,20 @@ def _expanded(names: list[str], rows: list[tuple[str | None, ...]]) -> Iterator[
 
 
 def console() -> Console:
-    """Return standard output; off a terminal nothing is wrapped, so that programs can read it."""
+    """Return a console for standard output that wraps lines only on a terminal."""
     return Screen(width=None if sys.stdout.isatty() else 10_000)
 
 
 class Screen(Console):
-    """A terminal whose reader may go, as `head` does."""
+    """A console whose reader may close the pipe, as ``head`` does."""
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the command, which ends quietly; rich would exit with 1."""
+        """Raise, so that the command ends without a message; rich would exit with 1."""
         raise BrokenPipeError
 
 
 def send_text(text: str, output: Path | None = None, *, force: bool = False) -> None:
-    """Write text for programs, to standard output or a file: UTF-8 whatever the locale."""
+    """Write text to standard output or a file, as UTF-8 whatever the locale."""
     content = text.encode("utf-8", "surrogateescape")
     if output:
         write_bytes(content, output, force=force)
@@ -213,24 +213,24 @@ def send_text(text: str, output: Path | None = None, *, force: bool = False) -> 
 
 
 def say(text: str) -> None:
-    """Tell the user something about an answer, if there is anything: not on standard output."""
+    """Print a note on standard error, unless it is empty."""
     if text:
         print(text, file=sys.stderr)
 
 
 def printed(cell: object) -> str:
-    """Return a value for a cell of a table: no control characters, no markup of the console."""
+    """Return the text of a value, with control characters and console markup escaped."""
     return escape(escaped(cell))
 
 
 def printable(cell: object) -> str:
-    """Return a value on one line, cut after 60 characters."""
+    """Return the text of a value on one line, truncated to 60 characters."""
     text = escaped(" ".join(str(cell).split()))
     return text if len(text) <= 60 else text[:59] + "…"
 
 
 def size_text(count: float) -> str:
-    """Return a number of bytes as people read it."""
+    """Format a number of bytes with a binary unit."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

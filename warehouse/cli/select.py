@@ -44,21 +44,22 @@ def select(
         NAME=VALUE, NAME__operator=VALUE, NAME!=VALUE; a name is a column, a keyword or a tag.
         Operators: contains icontains any in existing min max after before during set has null.
     columns
-        Names with commas between, or all. A table shows by default what was asked about, then what
-        identifies a row, as far as the terminal is wide; other formats and -x have all columns.
+        Names separated by commas, or all. By default a table shows the columns of the conditions,
+        then those that identify a row, as far as they fit the terminal; other formats and -x have
+        all columns.
     search
-        Text that some text column contains, whatever the case.
+        Text that any text column contains, ignoring case.
     order
-        Names with commas between; - before one for descending.
+        Names separated by commas; - before a name for descending order.
     limit
-        Rows at most.
+        Maximum number of rows.
     offset
-        Rows to leave out at the beginning.
+        Number of rows to skip.
     """
     from warehouse.cohorts.filters import select as select_rows
     from warehouse.cohorts.telling import telling_columns
 
-    asked = _conditions(conditions)
+    filters = _parse_conditions(conditions)
     chosen = answer_format(form, output, by_column=by_column, force=force)
     catalog = opened(warehouse).catalog
     ordered = _names(order)
@@ -66,9 +67,9 @@ def select(
     model = catalog.model(table)
     is_abridged = not columns and chosen == "table" and output is None
     if is_abridged:
-        shown = telling_columns(model, asked, ordered)
+        shown = telling_columns(model, filters, ordered)
     relation = select_rows(
-        catalog, table, asked, search=search, order=ordered, limit=limit, offset=offset,
+        catalog, table, filters, search=search, order=ordered, limit=limit, offset=offset,
         columns=shown,
     )  # fmt: skip
     note = ""
@@ -79,32 +80,33 @@ def select(
         note = f"{hidden} more columns: -x shows all, --columns NAME,NAME some" if hidden else ""
         note += f"\ntoo wide for this terminal: {', '.join(left_out)}" if left_out else ""
     send_answer(catalog, relation, chosen, output, force=force, note=note)
-    lists = _is_one_text(asked)
-    if lists and not relation.limit(1).fetchall():
-        say(f"{lists[0]} was compared with one text; for one of several: {lists[0]}__in=…")
+    with_commas = _equalities_with_commas(filters)
+    if with_commas and not relation.limit(1).fetchall():
+        name = with_commas[0]
+        say(f"{name} was compared with one text; for one of several: {name}__in=…")
     return 0
 
 
-def _conditions(given: Iterable[str]) -> dict[str, str]:
+def _parse_conditions(conditions: Iterable[str]) -> dict[str, str]:
     """Return the value of each condition by its name."""
-    asked: dict[str, str] = {}
-    for condition in given:
+    filters: dict[str, str] = {}
+    for condition in conditions:
         name, equals, value = condition.partition("=")
         if not equals:
             raise UnknownFilter(f"a condition is NAME=VALUE, not {condition!r}")
         name = f"-{name[:-1]}" if name.endswith("!") else name
-        if name in asked:
+        if name in filters:
             raise UnknownFilter(
-                f"{name} is asked for twice, and all conditions hold at once; for one of several "
+                f"{name} is given twice, but all conditions must hold at once; for one of several "
                 f"values write {name.split('__', maxsplit=1)[0]}__in=VALUE,VALUE"
             )
-        asked[name] = value
-    return asked
+        filters[name] = value
+    return filters
 
 
-def _is_one_text(asked: Mapping[str, str]) -> list[str]:
-    """Return the conditions that compare with one text in which there are commas."""
-    return [name for name, value in asked.items() if "," in value and "__" not in name]
+def _equalities_with_commas(filters: Mapping[str, str]) -> list[str]:
+    """Return the names of the conditions that compare for equality with a text with commas."""
+    return [name for name, value in filters.items() if "," in value and "__" not in name]
 
 
 def _names(text: str) -> list[str]:

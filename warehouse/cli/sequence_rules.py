@@ -27,8 +27,8 @@ def add(file: Path, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson =
 
     Fields: rank, rule, sequence_type, confidence (high, medium or low; high if left out), modality
     (MR if left out), attribute, test, values. An attribute is a DICOM keyword, a tag, or a column
-    of the view `sequence_facts`. Lines with one rule name belong together: all must hold. The first
-    rule that holds, by rank, gives the type of a series. Alternatives are separated by `|`, the
+    of the view `sequence_facts`. All lines with the same rule name must hold. The first rule that
+    holds, by rank, gives the type of a series. Alternatives are separated by `|`, the
     values of one by `\`; tests are is, has, has not, contains, contains not, word, word not, above,
     below. A rule without sequence_type is turned off.
 

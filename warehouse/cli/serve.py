@@ -1,4 +1,4 @@
-"""``serve``, and ``token``: the archive over the network, and who may ask it."""
+"""``serve``, ``token`` and ``viewer``: access to the warehouse over HTTP."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ Tokens = Annotated[
     Path | None,
     Parameter(
         env_var="DICOM_WAREHOUSE_TOKENS",
-        help="File of tokens; beside the folder of the warehouse by default.",
+        help="File of tokens; by default beside the folder of the warehouse.",
     ),
 ]
 Many = Annotated[list[str] | None, Parameter(negative="")]
 
 
-def _file(given: Path | None, warehouse: str) -> Path:
-    """Return the file of tokens of a warehouse."""
+def _tokens_file(named: Path | None, warehouse: str) -> Path:
+    """Return the file of tokens of a warehouse, by default beside its folder."""
     from warehouse.dicom.objects import is_object
 
-    if given is not None:
-        return given.absolute()
+    if named is not None:
+        return named.absolute()
     if is_object(warehouse):
         raise errors.UsageError(
-            "a warehouse in a bucket has no place for tokens: name --tokens FILE"
+            "a warehouse in a bucket has no default file of tokens; name one with --tokens FILE"
         )
     folder = Path(os.path.abspath(warehouse))
     return folder.with_name(f"{folder.name}.tokens.json")
@@ -79,8 +79,8 @@ def serve(
 ) -> int:
     """Serve DICOMweb, a REST interface and a viewer over HTTP, until stopped.
 
-    Without tokens only this machine may ask, and only read. See docs/how-to/serve.md. With
-    `--listen` it receives DICOM, too.
+    Without tokens only this machine has access, and can only read. See docs/how-to/serve.md. With
+    `--listen` it also receives DICOM.
 
     Example: `dicom-warehouse serve -w my-warehouse`
 
@@ -89,41 +89,41 @@ def serve(
     Parameters
     ----------
     host
-        Address to listen at; other machines need a token.
+        Address to listen on; other machines need a token.
     port
-        Port to listen at.
+        Port to listen on.
     received
-        Folder that objects are stored in which clients send (STOW-RS); none are taken by default.
+        Folder for objects that clients store (STOW-RS); by default they are refused.
     viewer
-        Folder of OHIF; by default where `viewer install` puts it, else the built-in page is shown.
+        Folder of OHIF; by default that of `viewer install`, else the built-in viewer is used.
     audit
-        File that says who asked for what; standard error by default.
+        File for the log of requests and users; standard error by default.
     certificate
         PEM file with the certificate, for TLS.
     key
-        PEM file with its key.
+        PEM file with the private key of the certificate.
     public_url
-        What clients call this server, behind a proxy: https://archive.example.org
+        URL of this server for clients, behind a proxy: https://archive.example.org
     timeout
-        Seconds that what one request asks may take, and that a client may stand still.
+        Seconds that the work of a request may take, and that a client may be idle.
     requests
-        Requests that are answered at a time.
+        Maximum number of concurrent requests.
     max_body
-        Bytes of one upload at most.
+        Maximum size of an upload, in bytes.
     without
-        Leave out rest, dicomweb or viewer; may be repeated.
+        Disable rest, dicomweb or viewer; may be repeated.
     listen
         Port of a DICOM listener in the same process, at the same address, with the defaults of
-        the command `listen`, which has more options; 0 takes a free one.
+        the command `listen`, which has more options; 0 selects a free one.
     aet
-        Its application entity title.
+        Application entity title of the listener.
     allow
-        AE title that may call it; may be repeated. Without, everybody who reaches the port.
+        AE title that may connect to it; may be repeated. By default any that reaches the port.
     destination
-        Where its C-MOVE may send, as AET=host:port; may be repeated.
+        Permitted destination of its C-MOVE, as AET=host:port; may be repeated.
     """
     if listen is None and (allow or destination or aet != "WAREHOUSE"):
-        raise errors.UsageError("--aet, --allow and --destination are about --listen PORT")
+        raise errors.UsageError("--aet, --allow and --destination require --listen PORT")
     try:
         from warehouse.server.serve import serve as run
         from warehouse.server.settings import ServerSettings
@@ -135,7 +135,7 @@ def serve(
             f"--tokens {tokens}; or leave out --tokens"
         )
     settings = ServerSettings(
-        host=host, port=port, tokens=_file(tokens, warehouse),
+        host=host, port=port, tokens=_tokens_file(tokens, warehouse),
         received=received and received.absolute(), viewer=viewer,
         audit=audit, certificate=certificate, key=key, public_url=public_url, seconds=timeout,
         requests=requests, body_bytes=max_body, without=frozenset(without or ()),
@@ -147,22 +147,22 @@ def serve(
         send_document({"url": url, "host": host, "port": port})
     else:
         print(escaped(url), file=sys.stderr)
-    held = opened(warehouse)
+    wh = opened(warehouse)
     with contextlib.ExitStack() as stack:
         listeners = []
         if listen is not None:
-            started = _listening(held, host, listen, aet, allow or [], destination or [])
+            started = _listening(wh, host, listen, aet, allow or [], destination or [])
             listeners.append(stack.enter_context(started))
-        run(held, settings, listeners)
+        run(wh, settings, listeners)
     return 0
 
 
 @contextlib.contextmanager
 def _listening(
-    held: Warehouse, host: str, port: int, aet: str, allow: list[str], destination: list[str]
+    wh: Warehouse, host: str, port: int, aet: str, allow: list[str], destination: list[str]
 ) -> Iterator[Listener]:
     """Receive DICOM in threads of this process until the end of the block."""
-    # Slow, and an extra.
+    # Slow to import, and needs an extra.
     from warehouse.cli.network import log_to_stderr, require_pynetdicom
 
     require_pynetdicom()
@@ -175,16 +175,16 @@ def _listening(
         destinations={each.aet: each for each in peers},
     )  # fmt: skip
     log_to_stderr()
-    listener = Listener(held, settings)
+    listener = Listener(wh, settings)
     try:
-        if not (held.root / "warehouse.json").exists():
-            # There is nothing to be asked before something was ingested, be it an empty folder.
+        if not (wh.root / "warehouse.json").exists():
+            # Create the warehouse: requests fail before the first ingest, even of an empty folder.
             listener.hand_over(everything=True)
         where = f"{settings.aet} listens on {host}:{listener.port}"
         print(escaped(f"{where}, receiving into {listener.spool}"), file=sys.stderr)
         yield listener
     finally:
-        # What waits is ingested by the next listener: a signal gives little time.
+        # The next listener ingests waiting files: there is little time after a signal.
         listener.stop(hand_over=False)
 
 
@@ -205,13 +205,13 @@ def add(
     Parameters
     ----------
     name
-        Who has it: stands in the audit log, and is the user of HTTP Basic.
+        Name of its owner, for the audit log and as the user of HTTP Basic.
     role
-        read: everything; write: store too; deidentified: tables without what identifies a person.
+        read: everything; write: also store; deidentified: only tables without identifiers.
     """
     from warehouse.server.access import add_token
 
-    file = _file(tokens, warehouse)
+    file = _tokens_file(tokens, warehouse)
     secret = add_token(file, name, role)
     if as_json:
         send_document({"name": name, "role": role, "secret": secret})
@@ -224,19 +224,19 @@ def add(
 def list_tokens(
     *, warehouse: Root = DEFAULT_WAREHOUSE, tokens: Tokens = None, as_json: AsJson = False
 ) -> int:
-    """Show names and roles.
+    """List tokens with their names and roles.
 
     Example: `dicom-warehouse token list`
     """
     from warehouse.server.access import read_tokens
 
-    found = read_tokens(_file(tokens, warehouse))
+    listed = read_tokens(_tokens_file(tokens, warehouse))
     if as_json:
-        rows = [{"name": t.name, "role": t.role, "created": t.created} for t in found]
+        rows = [{"name": t.name, "role": t.role, "created": t.created} for t in listed]
         send_document({"tokens": rows})
         return 0
-    for one in found:
-        print(escaped(f"{one.name}  {one.role}  {one.created}"))
+    for each in listed:
+        print(escaped(f"{each.name}  {each.role}  {each.created}"))
     return 0
 
 
@@ -252,11 +252,11 @@ def revoke(
     Parameters
     ----------
     name
-        As in `token list`.
+        Name of the token, as in `token list`.
     """
     from warehouse.server.access import revoke_token
 
-    revoke_token(_file(tokens, warehouse), name)
+    revoke_token(_tokens_file(tokens, warehouse), name)
     if as_json:
         send_document({"name": name, "is_revoked": True})
     return 0
@@ -286,14 +286,13 @@ def install(
     from_
         The tarball.
     to
-        Folder to make, for `serve --viewer`; by default one in the cache of the user, which `serve`
-        finds.
+        New folder, for `serve --viewer`; by default one in the user's cache, which `serve` finds.
     """
     from warehouse.server.ohif import install as unpack
 
     cache = user_cache()
     if to is None and cache is None:
-        raise errors.UsageError("there is no folder for caches: name one with --to")
+        raise errors.UsageError("the user has no cache folder; name a folder with --to")
     target = to or cache / "viewer"  # type: ignore[operator]
     size = unpack(from_, target.absolute(), force=force)
     if as_json:

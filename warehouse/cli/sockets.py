@@ -19,9 +19,10 @@ socket = App(
     "Example: `dicom-warehouse socket list`",
 )
 
-By = Annotated[Text, Parameter(help="Who does it, as it shall be written down.")]
+By = Annotated[Text, Parameter(help="Name to record as the author.")]
 SchemaFile = Annotated[
-    Path | None, Parameter(help="File with a JSON Schema (draft 4, 6 or 7) besides the kind.")
+    Path | None,
+    Parameter(help="File with a JSON Schema (draft 4, 6 or 7) in addition to the kind."),
 ]
 DefaultText = Annotated[Text | None, Parameter(name="--default", help="Default value, as JSON.")]
 ExampleText = Annotated[Text | None, Parameter(name="--example", help="A value to copy, as JSON.")]
@@ -36,17 +37,17 @@ TableFile = Annotated[
 ]
 
 
-def _given(
+def _given_fields(
     schema: Path | None, default: str | None, example: str | None, segments: Path | None,
     table: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the fields that were given, from their files and texts."""
+    """Return the fields that were given, parsed from files and texts."""
     from warehouse.components import json_text
 
     files = {"schema": schema, "overlay_segments": segments, "look_up_table": table}
     texts = {"default_value": default, "example_value": example}
-    found = {name: _json_of(path) for name, path in files.items() if path is not None}
-    return found | {
+    fields = {name: _json_of(path) for name, path in files.items() if path is not None}
+    return fields | {
         name: json_text.parse(text.encode()) for name, text in texts.items() if text is not None
     }
 
@@ -64,7 +65,7 @@ def create(
     /,
     *,
     kind: Annotated[Text, Parameter(help="Code or label of its kind: see the view kinds.")],
-    path: Annotated[Text, Parameter(help="Where values lie below /input and /output.")],
+    path: Annotated[Text, Parameter(help="Path of its values below /input and /output.")],
     description: Text = "",
     as_file: Annotated[
         bool, Parameter(negative="", help="Store JSON values as files, not in the table.")
@@ -82,16 +83,16 @@ def create(
 
     Example: `dicom-warehouse socket create Nodules --kind MPOL --path nodules.json`
     """
-    given = _given(schema, default, example, segments, table)
+    fields = _given_fields(schema, default, example, segments, table)
     if as_file:
-        given["store_in_database"] = False
-    made = opened(warehouse).components.create_socket(
-        by=by, title=title, kind=kind, relative_path=path, description=description, **given
+        fields["store_in_database"] = False
+    created = opened(warehouse).components.create_socket(
+        by=by, title=title, kind=kind, relative_path=path, description=description, **fields
     )
     if as_json:
-        send_document({"slug": made.slug, "kind": made.kind, "version": made.version})
+        send_document({"slug": created.slug, "kind": created.kind, "version": created.version})
         return 0
-    console().print(f"socket {made.slug}: {made.of_kind.label}", highlight=False)
+    console().print(f"socket {created.slug}: {created.of_kind.label}", highlight=False)
     return 0
 
 
@@ -100,7 +101,8 @@ def list_sockets(
     *,
     warehouse: Root = DEFAULT_WAREHOUSE,
     for_algorithms: Annotated[
-        bool, Parameter(negative="", help="Those that may be inputs and outputs of algorithms.")
+        bool,
+        Parameter(negative="", help="Only those that can be inputs and outputs of algorithms."),
     ] = False,
     form: Format = None,
     output: Output = None,
@@ -125,12 +127,12 @@ def show(slug: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson 
 
     Example: `dicom-warehouse socket show results-json-file`
     """
-    found = opened(warehouse).components.socket(slug)
-    shown = found.serialized() | {
-        "schema": found.schema, "example_value": found.example, "version": found.version,
-        "is_retired": found.is_retired,
+    shown = opened(warehouse).components.socket(slug)
+    facts = shown.serialized() | {
+        "schema": shown.schema, "example_value": shown.example, "version": shown.version,
+        "is_retired": shown.is_retired,
     }  # fmt: skip
-    send_document(shown, indented=not as_json)
+    send_document(facts, indented=not as_json)
     return 0
 
 
@@ -148,7 +150,7 @@ def edit(
     segments: SegmentsFile = None,
     table: TableFile = None,
     even_if_values_fail: Annotated[
-        bool, Parameter(negative="", help="Although values that exist are not valid by it.")
+        bool, Parameter(negative="", help="Even if existing values become invalid.")
     ] = False,
     by: By = "",
     warehouse: Root = DEFAULT_WAREHOUSE,
@@ -156,20 +158,20 @@ def edit(
 ) -> int:
     """Add a version of a socket, and list the existing values that it would refuse.
 
-    Path and place of storage cannot be changed, nor the kind while there are values.
+    Path and place of storage cannot be changed, nor the kind if there are values.
 
     Example: `dicom-warehouse socket edit lung-nodules --schema stricter.json`
     """
     texts = {"title": title, "kind": kind, "description": description}
-    changes = _given(schema, default, example, segments, table)
+    changes = _given_fields(schema, default, example, segments, table)
     changes |= {name: text for name, text in texts.items() if text is not None}
     done = opened(warehouse).components.edit_socket(
         slug, by=by, even_if_values_fail=even_if_values_fail, **changes
     )
     if as_json:
         failing = [
-            {"value_id": one.value_id, "path": one.path, "why_not": one.why_not}
-            for one in done.failing
+            {"value_id": each.value_id, "path": each.path, "why_not": each.why_not}
+            for each in done.failing
         ]
         facts = {"slug": slug, "version": done.socket.version, "checked": len(done.report)}
         send_document(facts | {"failing": failing})

@@ -1,10 +1,10 @@
 """Turn Ctrl-C and SIGTERM into one line and an exit code.
 
-The first signal raises ``KeyboardInterrupt`` where the program is, so that all is left as after
-any error. Raised while an object is being destroyed it would be lost, and is raised again; where
-other code loses it, a command ends at its next step (``go_on``). Where that does not end the
-process in time, because a library does not come back, it ends as if it had been killed, which
-harms nothing: what was committed stays.
+The first signal raises ``KeyboardInterrupt`` in the main thread, so that cleanup runs as after any
+error. Raised in a destructor the exception is lost, and is raised again; if other code suppresses
+it, the command ends at its next step (``go_on``). If the process does not end in time, because a
+call of a library does not return, it exits as if it had been killed, which is safe: committed data
+are kept.
 """
 
 from __future__ import annotations
@@ -24,62 +24,62 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SECONDS = 1.5
-"""How long the process may take to end by itself."""
+"""Time that the process has to end by itself."""
 
 LOST_SECONDS = 0.01
-"""After how long a lost exception is raised again; the object is destroyed by then, or it is lost
-once more."""
+"""Delay before a lost exception is raised again; if the destructor still runs, it is raised once
+more."""
 
-STOPPED = "stopped; what was committed is kept, run the same command again to go on"
+STOPPED = "stopped; what was committed is kept, run the same command again to continue"
 
 _received: list[int] = []
-"""The signal that ends this process, if one came."""
-_said: list[str] = []
-"""What was said of it."""
+"""The signal that ends this process, if one was received."""
+_printed: list[str] = []
+"""The message, once it is printed."""
 _lost = threading.Event()
-"""The exception that the signal raised ended nothing, and is to be raised again."""
+"""Set if the exception was lost in a destructor, and must be raised again."""
 
 
 def received() -> int | None:
-    """Return the signal that ends this process, if one came."""
+    """Return the signal that ends this process, if one was received."""
     return _received[0] if _received else None
 
 
 def go_on() -> None:
-    """Do nothing, unless a signal came: then it is what ends the step of a command here."""
+    """Raise KeyboardInterrupt if a signal was received; called at each step of a command."""
     if _received:
         raise KeyboardInterrupt
 
 
 def say(error: BaseException) -> int:
-    """Say once what is kept; return the exit code, 128 and the number of the signal."""
-    if not _said:
-        is_ours = isinstance(error, KeyboardInterrupt) and str(error)
-        _said.append(str(error) if is_ours else STOPPED)
-        print(_said[0], file=sys.stderr)
+    """Print once what is kept; return the exit code, 128 plus the number of the signal."""
+    if not _printed:
+        has_message = isinstance(error, KeyboardInterrupt) and str(error)
+        _printed.append(str(error) if has_message else STOPPED)
+        print(_printed[0], file=sys.stderr)
     return 128 + (received() or signal.SIGINT)
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Let both signals end the process with one line, until it has ended.
+    """Handle both signals from now on: print one line and exit.
 
-    For a process that does nothing but run a command. SIGTERM needs a handler to end the first
-    process of a container at all. A signal that is ignored from outside, as ``nohup`` and shells do
-    for what runs in the background, stays ignored.
+    For a process that only runs a command. The first process of a container ignores SIGTERM unless
+    it has a handler. A signal that the parent has set to be ignored, as ``nohup`` and shells do for
+    background jobs, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread receives signals, and it belongs to another program.
         yield
         return
-    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    handled = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    # Written to by the system at once, even if the interpreter does not come to its turn.
+    # The C handler writes to it at once, even if the interpreter is blocked in a library.
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=_exit_after_grace, args=(reader,), daemon=True).start()
     sys.unraisablehook = _unraisable
-    for number in heard:
+    for number in handled:
         signal.signal(number, _stop)
     try:
         yield
@@ -109,18 +109,18 @@ def _exit_after_grace(reader: int) -> None:
     while (left := until - time.monotonic()) > 0:
         if _lost.wait(left):
             time.sleep(LOST_SECONDS)
-            # By the system, which wakes the main thread if it sleeps.
+            # A signal of the system also wakes the main thread if it sleeps.
             signal.pthread_kill(threading.main_thread().ident or 0, numbers[0])
-    if not _said:
+    if not _printed:
         shown = "\x1b[?25h\r\x1b[K" if sys.stderr.isatty() else ""
         os.write(2, f"{shown}{STOPPED}\n".encode())
     os._exit(128 + numbers[0])
 
 
 def _unraisable(event: sys.UnraisableHookArgs) -> None:
-    """Say nothing of an interrupt that came while an object was being destroyed; have it again.
+    """Have an interrupt that was lost in a destructor raised again, without a message.
 
-    The import system, for one, destroys a lock of each module.
+    For example, the import system destroys a lock of each module.
     """
     if isinstance(event.exc_value, KeyboardInterrupt):
         _lost.set()

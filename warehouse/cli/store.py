@@ -74,7 +74,7 @@ def info(
 
 
 def _columns_grid(columns: list[ColumnFacts]) -> Table:
-    """Draw the sizes of columns; of a table, each with its share."""
+    """Return a table of the sizes of columns, with their share of the stored table."""
     totals: Counter[str] = Counter()
     for column in columns:
         totals[column.table] += column.stored_bytes
@@ -110,7 +110,7 @@ def remove(
     """Remove files from the warehouse that no longer exist; without --yes only count them.
 
     Their rows in `files` stay, with the status removed; the rows of their instances are deleted,
-    unless a duplicate exists, which is read instead. No source file is ever touched.
+    unless a duplicate exists, which is read instead. No source file is changed.
 
     Example: `dicom-warehouse remove /data/2026 -w my-warehouse --yes`
 
@@ -119,7 +119,7 @@ def remove(
     yes
         Remove them.
     even_all
-        Do so even if no known file of a source is left, which may mean that a disk is not mounted.
+        Remove them even if no known file of a source exists, as if a disk were not mounted.
     as_json
         Print one JSON object.
     """
@@ -128,9 +128,7 @@ def remove(
         send_document(asdict(done))
         return 0
     screen = console()
-    screen.print(
-        f"{counted(done.known, 'known file')}, {done.vanished:,} no longer there", highlight=False
-    )
+    screen.print(f"{counted(done.known, 'known file')}, {done.vanished:,} missing", highlight=False)
     if yes:
         screen.print(
             f"{counted(done.removed, 'file')} removed with {counted(done.instances, 'instance')}; "
@@ -138,7 +136,7 @@ def remove(
             highlight=False,
         )
     elif done.vanished:
-        screen.print("say --yes to remove them", highlight=False)
+        screen.print("use --yes to remove them", highlight=False)
     return 0
 
 
@@ -150,15 +148,15 @@ def rebuild(
 ) -> int:
     """Derive the table `instances` again from the stored elements, in one transaction.
 
-    To be run after an update that changed what a column means. What is as it would be derived now
-    is left alone.
+    Run it after an update that changed the meaning of a column. Parts that would not change are
+    kept.
 
     Example: `dicom-warehouse rebuild -w my-warehouse`
 
     Parameters
     ----------
     from_sources
-        Read every source file again instead, in the mode of before: a new version may read more.
+        Read every source file again instead, in its last mode: a new version may read more.
     as_json
         Print one JSON object.
     """
@@ -174,7 +172,7 @@ def rebuild(
     else:
         console().print(
             f"{counted(done.instances, 'instance')} derived; "
-            f"{counted(done.parts, 'part')} differed, now replaced",
+            f"{counted(done.parts, 'part')} replaced",
             highlight=False,
         )
     return 0
@@ -183,8 +181,8 @@ def rebuild(
 def compact(*, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False) -> int:
     """Merge the Parquet files of many small ingests into few; no row changes.
 
-    It may run at any time, beside ingests and readers. The old files stay for readers that have
-    them open, until `vacuum`.
+    It may run at any time, also during ingests and queries. The old files stay for readers that
+    have them open, until `vacuum`.
 
     Example: `dicom-warehouse compact -w my-warehouse`
 
@@ -218,7 +216,7 @@ def vacuum(
     """Delete Parquet files that no recent version needs; without --yes only count them.
 
     They are left by commits that replaced or compacted parts, and by writers that were killed. It
-    may run at any time, beside ingests and readers.
+    may run at any time, also during ingests and queries.
 
     Example: `dicom-warehouse vacuum -w my-warehouse --yes`
 
@@ -230,7 +228,7 @@ def vacuum(
     yes
         Delete the files.
     as_json
-        Print one JSON object that names every file.
+        Print one JSON object that lists every file.
     """
     done = opened(warehouse).vacuum(dt.timedelta(days=retention_days), delete=yes)
     if as_json:
@@ -246,7 +244,7 @@ def vacuum(
     )
     if done.in_use:
         screen.print(
-            f"{counted(done.in_use, 'file')} may belong to an ingest that is running: not deleted",
+            f"{counted(done.in_use, 'file')} may belong to a running ingest: not deleted",
             highlight=False,
         )
     return 0

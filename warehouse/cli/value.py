@@ -36,12 +36,20 @@ def add(
     dicom_series: Annotated[
         Text | None, Parameter(help="SeriesInstanceUID of a DICOM image set.")
     ] = None,
-    series: Annotated[Text | None, Parameter(help="The series that it is about.")] = None,
-    instance: Annotated[Text | None, Parameter(help="The instance that it is about.")] = None,
-    study: Annotated[Text | None, Parameter(help="The study that it is about.")] = None,
-    patient: Annotated[Text | None, Parameter(help="The PatientID that it is about.")] = None,
-    by: Annotated[Text, Parameter(help="Who said it.")] = "",
-    tool: Annotated[Text, Parameter(help="Program that made it.")] = "",
+    series: Annotated[
+        Text | None, Parameter(help="SeriesInstanceUID of the series that it is about.")
+    ] = None,
+    instance: Annotated[
+        Text | None, Parameter(help="SOPInstanceUID of the instance that it is about.")
+    ] = None,
+    study: Annotated[
+        Text | None, Parameter(help="StudyInstanceUID of the study that it is about.")
+    ] = None,
+    patient: Annotated[
+        Text | None, Parameter(help="PatientID of the patient that it is about.")
+    ] = None,
+    by: Annotated[Text, Parameter(help="Name to record as the author.")] = "",
+    tool: Annotated[Text, Parameter(help="Program that created it.")] = "",
     tool_version: Text = "",
     null_not_finite: Annotated[
         bool, Parameter(negative="", help="Read NaN and Infinity in JSON files as null.")
@@ -63,16 +71,16 @@ def add(
     Parameters
     ----------
     slug
-        The socket.
+        Socket of the value.
     file
-        A file, also one of JSON.
+        File with the value, of JSON or of another kind.
     """
     from warehouse.components import json_text
     from warehouse.components.values import MISSING
 
-    given: Any = MISSING if json_value is None else json_text.parse(json_value.encode())
+    parsed: Any = MISSING if json_value is None else json_text.parse(json_value.encode())
     done = opened(warehouse).components.add_value(
-        slug, given, file=file, dicom_series=dicom_series, series=series, instance=instance,
+        slug, parsed, file=file, dicom_series=dicom_series, series=series, instance=instance,
         study=study, patient=patient, by=by, tool=tool, tool_version=tool_version,
         null_not_finite=null_not_finite, strict=strict,
     )  # fmt: skip
@@ -103,7 +111,7 @@ def list_values(
     Parameters
     ----------
     slug
-        Those of one socket.
+        Only values of this socket.
     """
     wh = opened(warehouse)
     if slug is not None:
@@ -125,7 +133,7 @@ def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJ
     Parameters
     ----------
     value_id
-        Its id, or how it begins.
+        Id of the value, or a unique prefix of it.
     """
     components = opened(warehouse).components
     if not components.is_json(value_id):
@@ -144,7 +152,7 @@ def show(value_id: Text, /, *, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJ
 def check(
     *slugs: Text, warehouse: Root = DEFAULT_WAREHOUSE, as_json: AsJson = False
 ) -> int:  # fmt: skip
-    """Validate stored values by the newest version of their sockets, and verify their files.
+    """Validate stored values with the newest version of their sockets, and verify their files.
 
     Exits with 1 if one is not valid.
 
@@ -153,7 +161,7 @@ def check(
     Parameters
     ----------
     slugs
-        The sockets; all by default.
+        Sockets to check; all by default.
     """
     components = opened(warehouse).components
     total, failed = 0, list[dict[str, object]]()
@@ -167,8 +175,8 @@ def check(
         send_document({"checked": total, "failing": failed})
         return 1 if failed else 0
     screen = console()
-    for one in failed:
-        line = "{slug}  {value_id}  {path}: {why_not}".format(**one)
+    for failure in failed:
+        line = "{slug}  {value_id}  {path}: {why_not}".format(**failure)
         screen.print(line, highlight=False, markup=False)
     screen.print(f"{counted(total, 'value')} checked, {len(failed)} not valid", highlight=False)
     return 1 if failed else 0
@@ -180,9 +188,9 @@ def import_set(
     /,
     *,
     set_name: SetName,
-    by: Annotated[Text, Parameter(help="Who brings them.")] = "",
+    by: Annotated[Text, Parameter(help="Name to record as the author.")] = "",
     keep_going: Annotated[
-        bool, Parameter(negative="", help="Take what is valid and name the rest.")
+        bool, Parameter(negative="", help="Import the valid values and list the others.")
     ] = False,
     warehouse: Root = DEFAULT_WAREHOUSE,
     as_json: AsJson = False,
@@ -194,16 +202,16 @@ def import_set(
     done = opened(warehouse).components.import_set(
         set_name, source, by=by, keep_going=keep_going
     )  # fmt: skip
-    failed = [one for one in done if one.why_not]
+    failed = [each for each in done if each.why_not]
     if as_json:
-        why = [{"item": one.item, "path": one.path, "why_not": one.why_not} for one in failed]
+        why = [{"item": each.item, "path": each.path, "why_not": each.why_not} for each in failed]
         send_document({"set": set_name, "taken": len(done) - len(failed), "failing": why})
         return 1 if failed else 0
     screen = console()
-    for one in failed:
-        screen.print(f"{one.item}/{one.path}: {one.why_not}", highlight=False, markup=False)
-    taken = len(done) - len(failed)
-    screen.print(f"{counted(taken, 'value')} in set {set_name}, {len(failed)} not taken")
+    for each in failed:
+        screen.print(f"{each.item}/{each.path}: {each.why_not}", highlight=False, markup=False)
+    imported = len(done) - len(failed)
+    screen.print(f"{counted(imported, 'value')} in set {set_name}, {len(failed)} not imported")
     return 1 if failed else 0
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from warehouse.pixels.volume import LazyVolume
 
 _LABELS = 12
-"""Values of a label that are printed."""
+"""Maximum number of values printed per label."""
 
 
 def volume(
@@ -45,9 +45,9 @@ def volume(
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
-    """Show shape, spacing and affine of a series, and write it as picture, NIfTI or NumPy array.
+    """Show shape, spacing and affine of a series, and write it as PNG, NIfTI or NumPy array.
 
-    Without a file to write only the catalog is asked, no pixel is read.
+    Without an output file only the catalog is queried; no pixel data are read.
 
     Example: `dicom-warehouse volume 1.2.840.1 --png middle.png --npy head.npy`
 
@@ -56,33 +56,33 @@ def volume(
     series_uid
         SeriesInstanceUID, as in `dicom-warehouse sql "select SeriesInstanceUID from series"`.
     png
-        Picture of one slice.
+        PNG of one slice.
     montage
-        Picture of up to 20 slices side by side.
+        PNG of up to 20 slices side by side.
     nifti
-        .nii or .nii.gz with the affine: stored values, slope and intercept in the header where
-        these give every slice its numbers, else the numbers; color as RGB.
+        .nii or .nii.gz with the affine: stored values, with slope and intercept in the header if
+        they apply to every slice, else rescaled values; color as RGB.
     npy
-        NumPy array with the axes that are printed: stored values, colors as they are stored.
+        NumPy array with the axes that are printed: stored values, colors as stored.
     references
         Kerchunk JSON of an uncompressed series, which zarr, xarray and dask open without a copy.
     slice_
-        Slice of --png, from 0, negative from the end; the middle one by default.
+        Slice of --png, from 0; negative from the end; by default the middle one.
     lead
-        Of a series of several volumes: which one is shown, from 0.
+        Index of the volume of --png and --montage, from 0, in a series of several volumes.
     window
         Center and width in rescaled values, such as 40 400; by default those of the header.
     rescale
-        Write --npy and --nifti in numbers of the unit that the header states (float64), such as HU
-        or Gy; the unit is printed.
+        Write --npy and --nifti in the unit that the header states (float64), such as HU or Gy; the
+        unit is printed.
     mapping
-        Like --rescale, by the mapping of that label or unit, where there are several.
+        Like --rescale, with the mapping of this label or unit, if there are several.
     color
-        Write --npy in RGB, palettes and YBR too.
+        Write --npy in RGB, also from palettes and YBR.
     stack
-        The frames one by one as stored, in the order of acquisition: for series that are no volume.
+        Use the frames as stored, in the order of acquisition: for series that are not a volume.
     stack_id
-        Which stack, where a multi-frame object has several.
+        StackID of the stack, if a multi-frame object has several.
     """
     from warehouse.pixels import files, pictures
     from warehouse.pixels.values import Values
@@ -95,14 +95,14 @@ def volume(
     }  # fmt: skip
     written = [target for target, _ in targets.values() if target is not None]
     if len({target.absolute() for target in written}) < len(written):
-        raise errors.UsageError("two outputs have one name; name them apart")
+        raise errors.UsageError("two outputs have the same name; use different names")
     for target, suffixes in targets.values():
         if target is not None:
             require_suffix(target, *suffixes)
             refuse_existing(target, force=force)
     if stack and (nifti or references or stack_id is not None):
         raise errors.UsageError(
-            "a stack has no place in space: --stack goes with --png, --montage, --npy"
+            "a stack has no geometry; use --stack with --png, --montage or --npy"
         )
     wh = opened(warehouse)
     values = Values(rescale=mapping or rescale, color=color)
@@ -122,8 +122,8 @@ def volume(
     if npy is not None:
         files.write_npy(shown, npy, force=force)
     if references is not None and isinstance(shown, LazyVolume):
-        made = json.dumps(shown.references(), allow_nan=False)
-        write_bytes(made.encode(), references, force=force)
+        text = json.dumps(shown.references(), allow_nan=False)
+        write_bytes(text.encode(), references, force=force)
     if as_json:
         send_document(_described(shown) | {"files": written})
         return 0
@@ -137,7 +137,7 @@ def volume(
 
 
 def _described(shown: LazyVolume | Stack) -> dict[str, Any]:
-    """Return the same facts for programs; those that a stack does not have are null."""
+    """Return the facts of an array for JSON; those that a stack does not have are None."""
     from warehouse.pixels.stack import Stack
 
     unit = shown.unit if shown.values.rescale else None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Watch(Bar):
-    """A bar that notes how long each step takes, and prints a line per batch if asked to."""
+    """A progress bar that measures each stage and, if enabled, logs a line per batch."""
 
     def __init__(self, *, enabled: bool, log: bool) -> None:
         super().__init__(enabled=enabled)
@@ -35,18 +35,18 @@ class Watch(Bar):
         self.report: IngestReport | None = None
 
     def planned(self, files: int) -> None:
-        """Begin to read so many files."""
+        """Set the number of files to read."""
         super().planned(files)
         self._planned = self._planned or time.monotonic()
         self._say({"event": "planned", "files": files})
 
     def read(self, files: int, rejected: int) -> None:
-        """Go on by these files; after the last ones of a batch it is committed."""
+        """Advance by the files read; the batch is committed after its last ones."""
         super().read(files, rejected)
         self._read = time.monotonic()
 
     def committed(self, batch: str, outcomes: Mapping[str, int]) -> None:
-        """Note a batch."""
+        """Count and log a committed batch."""
         self.batches += 1
         self._committed = time.monotonic()
         self._committing += self._committed - (self._read or self._committed)
@@ -55,8 +55,9 @@ class Watch(Bar):
     def seconds(self) -> dict[str, float]:
         """Return how long each stage took so far.
 
-        ``read`` is what was waited for besides commits, during which workers read on; ``finish``
-        follows the last commit: duplicates are settled, a bucket and kept answers brought up.
+        ``read`` is the time spent waiting for workers, without commits, during which workers read
+        on; ``finish`` follows the last commit: duplicates are resolved, a bucket and materialized
+        views updated.
         """
         now = time.monotonic()
         planned = self._planned or now
@@ -75,7 +76,7 @@ class Watch(Bar):
 
 @contextmanager
 def measured(wh: Warehouse, target: Path | None, watch: Watch) -> Iterator[None]:
-    """Write metrics when the block ends, however it ends."""
+    """Write metrics when the block ends, also by an exception."""
     from warehouse.metrics import Measured, write_metrics
 
     try:
@@ -92,14 +93,14 @@ def measured(wh: Warehouse, target: Path | None, watch: Watch) -> Iterator[None]
 
 
 def _received(root: Path) -> list[Received]:
-    """Return what listeners have received beside a warehouse, as each last said it."""
+    """Return how many received files wait, from the last state file of each listener."""
     from warehouse.listener.state import read_states
     from warehouse.metrics import Received
 
-    found = []
+    received = []
     for state in read_states(root):
-        # A file that is not what a listener writes says nothing.
+        # Ignore a file that no listener has written.
         with suppress(ValueError, TypeError):
             updated = dt.datetime.fromisoformat(state.updated).timestamp()
-            found.append(Received(str(state.aet), int(state.waiting), updated))
-    return found
+            received.append(Received(str(state.aet), int(state.waiting), updated))
+    return received

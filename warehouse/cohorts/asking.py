@@ -98,7 +98,7 @@ def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
     columns = {row[0] for row in described}
     key = next((name for name in KEYS if name in columns), None)
     if key is None:
-        raise MembersUnclear(f"a cohort returns one of the columns {', '.join(KEYS)}")
+        raise MembersUnclear(f"a cohort must return one of the columns {', '.join(KEYS)}")
     return _keys(_naming(connection, sql, key, parameters), key)
 
 
@@ -122,7 +122,7 @@ def _keys(naming: duckdb.DuckDBPyRelation, key: str) -> Picked:
     if len(keys) and not keys[0].is_valid:
         raise MembersUnclear(
             f"the cohort returns rows without {key}; return {KEYS[key]}_key, which is never null "
-            "for an image, or leave these rows out"
+            "for an image, or exclude these rows"
         )
     return Picked(KEYS[key], keys, key)
 
@@ -164,7 +164,7 @@ def pick_apart(
             # A failed allocation inside a library cannot be caught: the process ends.
             raise CohortStopped(
                 f"it needs more than {limits.memory_bytes >> 20:,} MiB of memory, "
-                f"or broke the process that asked (exit code {done.returncode})"
+                f"or crashed the query process (exit code {done.returncode})"
             ) from None
         if "error" in answer:
             raise _ERRORS.get(answer["error"], QueryFailed)(answer["message"])
@@ -205,9 +205,9 @@ def pick_twice(root: Path, sql: str, parameters: Mapping[str, Any], version: int
     else:
         return first
     raise UnsafeCohort(
-        "the cohort has other members when the same rows are stored in another order, so it could "
-        f"not be repeated{named and ': look at '}{named}. Order by a key that is unique, and put "
-        "no condition on an id or a batch"
+        "the cohort has other members if the same rows are stored in another order, so it could "
+        f"not be repeated{named and ': see '}{named}. Order by a unique key, and put no condition "
+        "on an id or a batch"
     )
 
 

@@ -124,7 +124,7 @@ def rerun(root: Path, name: Run | str) -> Difference:
     old = find_run(root, name)
     if old.made_of:
         sources = ", ".join(made["run"] for made in old.made_of)
-        raise UsageError(f"{old.run} was made of {sources}; run that again, then make it again")
+        raise UsageError(f"{old.run} was made from {sources}; rerun these, then make it again")
     new = run_cohort(root, old.cohort, old.parameters)
     return difference(root, old.run, new.run)
 
@@ -139,7 +139,7 @@ def combine(root: Path, operation: str, left: Run | str, right: Run | str, name:
     UsageError, UnknownCohort
     """
     if operation not in _SETS:
-        raise UsageError(f"two runs make one by {', '.join(_SETS)}: not by {operation!r}")
+        raise UsageError(f"the operation must be one of {', '.join(_SETS)}: not {operation!r}")
     a, b = find_run(root, left), find_run(root, right)
     connection = connect()
     _show(connection, root, a=a, b=b)
@@ -179,7 +179,7 @@ def split(
     """
     parts = dict(fractions or SPLIT)
     if any(not 0 <= share <= 1 for share in parts.values()) or abs(sum(parts.values()) - 1) > 1e-9:
-        raise UsageError("the shares of a split lie between 0 and 1 and add up to 1")
+        raise UsageError("the shares of a split must be between 0 and 1 and add up to 1")
     source = find_run(root, name)
     for part in parts:
         valid_name(f"{source.cohort}_{part}")  # before the first part is stored
@@ -189,7 +189,7 @@ def split(
         0
     ][0]
     if lost:
-        raise UsageError(f"{lost} members of {source.run} belong to no patient, as a DICOMDIR does")
+        raise UsageError(f"{lost} members of {source.run} have no patient, such as a DICOMDIR")
     made, lowest = [], 0.0
     for number, (part, share) in enumerate(parts.items(), 1):
         # The last part takes the remainder, so that rounding of the fractions has no effect.
@@ -239,7 +239,7 @@ def sample(
     if (count is None) == (fraction is None):
         raise UsageError("give either a count of series per stratum or a fraction")
     if (count is not None and count < 1) or (fraction is not None and not 0 <= fraction <= 1):
-        raise UsageError("a count is at least 1, a fraction from 0 to 1")
+        raise UsageError("a count must be at least 1, and a fraction from 0 to 1")
     source = find_run(root, name)
     catalog = open_catalog(root)
     known = {column.name for column in catalog.model("series").columns}

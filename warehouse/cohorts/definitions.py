@@ -106,7 +106,7 @@ def valid_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"a cohort is named with lower-case letters, digits and _, from a letter: not {name!r}"
+            f"a cohort name has lower-case letters, digits and _, from a letter: not {name!r}"
         )
     return name
 
@@ -136,7 +136,7 @@ def save(catalog: Catalog, name: str, sql: str) -> Definition:
         catalog.connection.execute(f"describe {asked.sql}", values(catalog, made, {}))
         os.link(draft, target)
     except duckdb.Error as error:
-        raise UnsafeCohort(f"it cannot be asked: {error}") from None
+        raise UnsafeCohort(f"it cannot be run: {error}") from None
     except FileExistsError:
         raise TargetExists(target) from None
     except OSError as error:
@@ -160,7 +160,9 @@ def question(catalog: Catalog, cohort: Definition) -> Question:
     """
     for param in cohort.params:
         if not _TYPE.fullmatch(param.type):
-            raise UnsafeCohort(f"the type of ${param.name} is none of a parameter: {param.type}")
+            raise UnsafeCohort(
+                f"${param.name} has a type that is invalid for parameters: {param.type}"
+            )
     asked = check(catalog, cohort.statement)
     declared = {param.name for param in cohort.params}
     for name in sorted(asked.parameters - declared):
@@ -168,7 +170,7 @@ def question(catalog: Catalog, cohort: Definition) -> Question:
             f"${name} is not declared; write at the top: -- param: {name} | DOUBLE | 1.5 | meaning"
         )
     for name in sorted(declared - asked.parameters):
-        raise UnknownParameter(f"${name} is declared and never used")
+        raise UnknownParameter(f"${name} is declared but never used")
     return asked
 
 

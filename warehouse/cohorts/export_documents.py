@@ -141,8 +141,8 @@ def export_documents(
             if document.name:
                 rows.writerow((document.name, key, document.size_bytes, sha256, ""))
         if not any(one.name for one in written):
-            why = f"{len(written)} members should hold a document, and none does"
-            raise ExportFailed(run.run, why if written else "no member holds a document")
+            why = f"{len(written)} members should have a document, and none does"
+            raise ExportFailed(run.run, why if written else "no member has a document")
         _list(draft / LISTING, written)
         (draft / MANIFEST).write_text(manifest.getvalue(), encoding="utf-8", newline="")
         facts["manifest_sha256"] = sha256_of(draft / MANIFEST)

@@ -165,7 +165,10 @@ class _Folder:
                 return _copy(file, copy, member)
         if source.archive is not None or source.access is not None:
             what = "a member of an archive" if source.archive else "an object in a bucket"
-            raise ExportFailed("a folder of links", f"{member.path} is {what}; export copies")
+            raise ExportFailed(
+                "a folder of links",
+                f"{member.path} is {what}, which cannot be linked; export copies",
+            )
         os.symlink(os.fsencode(local_path(member.path)), os.fsencode(target))
         return ""
 

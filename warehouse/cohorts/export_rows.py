@@ -101,7 +101,7 @@ def _query(rows: str, preset: str | None) -> str:
     if preset not in {None, "series_csv"}:
         raise UsageError(f"unknown preset {preset!r}; there is: series_csv")
     if rows not in ENTITIES:
-        raise UsageError(f"rows are one of: {', '.join(ENTITIES)}")
+        raise UsageError(f"rows must be one of: {', '.join(ENTITIES)}")
     key = _KEYS[rows]
     return (
         statement("series_csv", "runs")
@@ -176,17 +176,18 @@ def _s5cmd(catalog: Catalog, source: str | None) -> Iterator[str]:
     """Yield a copy command per member; archive members have no object, so they are an error."""
     old, _, new = (source or "").partition("=")
     if source and not new:
-        raise UsageError("source is OLD=NEW, as in /data=s3://bucket/dicom")
+        raise UsageError("source must be OLD=NEW, as in /data=s3://bucket/dicom")
     for member in sources(catalog):
         path = member.path
         if "!/" in path or path.startswith("file://") or "\n" in path:
             raise ExportFailed(
                 "an s5cmd manifest",
-                f"{path!r} is a member of an archive or has no plain name; export a zip or a tree",
+                f"{path!r} is a member of an archive or has a special name; use --format zip or "
+                "copy",
             )
         if source:
             if not path.startswith(old.rstrip("/") + "/"):
-                raise ExportFailed("an s5cmd manifest", f"{path} does not lie in {old}")
+                raise ExportFailed("an s5cmd manifest", f"{path} is not in {old}")
             path = new.rstrip("/") + path[len(old.rstrip("/")) :]
         raw = "--raw " if any(c in path for c in "*?[") else ""
         yield f"cp {raw}{shlex.quote(path)} {fill(TEMPLATE, member.names)}\n"

@@ -215,14 +215,14 @@ def _test(
         raise _missing(name)
     if operator == "during":
         if found.type not in {"DATE", "TIMESTAMP"} or found.is_list:
-            raise UnknownFilter(f"{name}: {found.type} is no date")
+            raise UnknownFilter(f"{name}: {found.type} is not a date")
         first, last = _period(str(value), today)
         return f"cast({found.sql} as date) between {query.bind(first)} and {query.bind(last)}"
     whole = found.is_list and operator == "is" and isinstance(value, list | tuple)
     several = operator in _SEVERAL or whole
     if not several and isinstance(value, Collection) and not isinstance(value, str):
         raise UnknownFilter(
-            f"{name}: asks for one value, not for {type(value).__name__}; for one of several write "
+            f"{name}: needs one value, not {type(value).__name__}; for one of several use "
             f"{name.split('__', maxsplit=1)[0]}__in"
         )
     kind = "VARCHAR" if operator in _TEXT else found.type
@@ -243,11 +243,11 @@ def _test(
 def _fits(found: Attribute, name: str, operator: str) -> None:
     """Raise for operators that a type does not support, rather than return no rows."""
     if operator in _TEXT and found.type != "VARCHAR":
-        raise UnknownFilter(f"{name}: {found.type} is no text; ask with =, __min and __max")
+        raise UnknownFilter(f"{name}: {found.type} is not text; use =, __min and __max")
     if operator in {"min", "max"} and found.type in {"VARCHAR", "BOOLEAN", "BLOB"}:
-        raise UnknownFilter(f"{name}: {found.type} has no range; ask with =, __in or __icontains")
+        raise UnknownFilter(f"{name}: {found.type} has no range; use =, __in or __icontains")
     if operator in {"set", "has"} and not found.is_list:
-        raise UnknownFilter(f"{name}: has one value only; ask with = or __in")
+        raise UnknownFilter(f"{name}: has one value only; use = or __in")
 
 
 def _must_exist(query: Query, found: Attribute, name: str, value: object) -> None:
@@ -275,7 +275,7 @@ def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = Fa
         same = False
     if same is False:
         hint = ", as in 2024-12-31 or 20241231" if kind.startswith("DATE") else ""
-        raise UnknownFilter(f"{name}: the value is no {kind}{hint}")
+        raise UnknownFilter(f"{name}: the value is not a valid {kind}{hint}")
     # pandas' missing values are recognized after conversion; NaN sorts above all numbers in DuckDB.
     if cast is None or (isinstance(cast, float) and math.isnan(cast)):
         raise _missing(name)
@@ -284,8 +284,8 @@ def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = Fa
 
 def _missing(name: str) -> UnknownFilter:
     return UnknownFilter(
-        f"{name}: nothing is compared with what is missing or no number; to ask for what is "
-        f"missing, say {name.split('__', maxsplit=1)[0]}__null"
+        f"{name}: a value cannot be compared with None or NaN; for missing values use "
+        f"{name.split('__', maxsplit=1)[0]}__null"
     )
 
 

@@ -106,7 +106,7 @@ def check(catalog: Catalog, sql: str) -> Question:
     except RecursionError:
         # Both parsers recurse as deep as the query is nested, and so does the walk over the tree.
         raise UnsafeCohort(
-            "the question is nested too deep: name its parts with WITH, or use fewer parentheses"
+            "the query is nested too deeply: name its parts with WITH, or use fewer parentheses"
         ) from None
 
 
@@ -130,13 +130,12 @@ def _checked(catalog: Catalog, sql: str) -> Question:
             names.add(str(node.get("identifier")))
     if used := used_ids(tree):
         raise UnsafeCohort(
-            f"{' and '.join(used)} says in which order files came, and is another one where they "
-            "came in another order: put no condition on an id or a batch, "
-            "only join by it or count it"
+            f"{' and '.join(used)} depends on the order in which files were ingested: put no "
+            "condition on an id or a batch, only join by it or count it"
         )
     unnamed = [name for name in names if not _PLAIN.fullmatch(name)]
     if unnamed:
-        raise UnknownParameter("write parameters with names, as in $max_mm, and declare them")
+        raise UnknownParameter("name parameters, as in $max_mm, and declare them")
     again = catalog.connection.execute("select json_deserialize_sql($1)", [json.dumps(tree)])
     return Question(str(again.fetchall()[0][0]), frozenset(names))
 
@@ -267,7 +266,7 @@ class _Rules:
                 self._refuse(names[0])
         if node.get("sample"):
             raise UnsafeCohort(
-                "TABLESAMPLE draws anew each time; use dicom-warehouse cohort sample"
+                "TABLESAMPLE returns other rows each time; use dicom-warehouse cohort sample"
             )
 
     def _cast(self, node: dict[str, Any]) -> None:
@@ -300,14 +299,14 @@ class _Rules:
         if (taken or distinct) and "ORDER_MODIFIER" not in modifiers:
             unordered = "DISTINCT ON" if distinct else "LIMIT or OFFSET"
         if node.get("ref_type") == "POSITIONAL":
-            raise UnsafeCohort("POSITIONAL JOIN pairs rows as the files lie; join on a key")
+            raise UnsafeCohort("POSITIONAL JOIN depends on the order of files; join on a key")
         if unordered:
             raise UnsafeCohort(
-                f"{unordered} without ORDER BY takes the rows that come first, which are others "
-                "when the warehouse is compacted; order by a key"
+                f"{unordered} without ORDER BY returns the first rows, which are others after the "
+                "warehouse is compacted; order by a key"
             )
         if name in _DRAWN:
-            raise UnsafeCohort(f"{name} only estimates; use the exact function")
+            raise UnsafeCohort(f"{name} returns an estimate; use the exact function")
 
     def _table(self, node: dict[str, Any]) -> None:
         name = str(node["table_name"])
@@ -316,7 +315,7 @@ class _Rules:
             raise UnsafeCohort(f"name tables without catalog and schema: {name}")
         if name.lower() not in self.tables | self.ctes:
             if not _PLAIN.fullmatch(name):
-                raise UnsafeCohort("a cohort reads no files; ask the tables of the warehouse")
+                raise UnsafeCohort("a cohort cannot read files; query the tables of the warehouse")
             raise UnknownTable(name, sorted(self.tables | self.ctes))
 
     def _function(self, node: dict[str, Any], allowed: frozenset[str] | None) -> None:
@@ -327,7 +326,8 @@ class _Rules:
             # A call of a table macro is also listed among the functions.
             if name not in allowed:
                 raise UnsafeCohort(
-                    f"{name}() is no table of the warehouse; allowed: {', '.join(sorted(allowed))}"
+                    f"{name}() is not a table of the warehouse; allowed: "
+                    f"{', '.join(sorted(allowed))}"
                 )
         elif name not in self.functions and name not in self.table_functions:
             raise UnsafeCohort(f"there is no function {name}")
@@ -339,6 +339,6 @@ class _Rules:
 
     def _refuse(self, name: str) -> None:
         raise UnsafeCohort(
-            f"{name} has another answer each time, so the cohort could not be repeated; "
+            f"{name} has another result each time, so the cohort could not be repeated; "
             "declare a parameter and give the value when the cohort is run"
         )

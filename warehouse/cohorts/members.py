@@ -51,8 +51,8 @@ def members_of(root: Path, run: Run) -> Catalog:
     if gone:
         raise ExportFailed(
             run.run,
-            f"{gone} of its instances are not in the warehouse any more; "
-            f"dicom-warehouse cohort rerun {run.run} says which",
+            f"{gone} of its instances are no longer in the warehouse; "
+            f"dicom-warehouse cohort rerun {run.run} lists them",
         )
     return catalog
 

@@ -53,7 +53,7 @@ def check_template(template: str) -> str:
             raise UsageError(f"template: unknown field {{{field}}}; known: {', '.join(FIELDS)}")
     parts = template.split("/")
     if any(part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts):
-        raise UsageError("template: a relative path without empty parts, . and ..")
+        raise UsageError("template: must be a relative path without empty parts, . and ..")
     if "{SOPInstanceUID}" not in parts[-1]:
         raise UsageError(
             "template: its last part needs {SOPInstanceUID}, else two files share a name"

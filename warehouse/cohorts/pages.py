@@ -148,13 +148,13 @@ def _cursor(ends: pa.Table, row: int, direction: str) -> str | None:
 def _read(cursor: str, count: int) -> tuple[bool, list[Any]]:
     try:
         if len(cursor) > _LONGEST:
-            raise UsageError("a cursor is not that long")
+            raise UsageError("the cursor is too long")
         padded = cursor + "=" * (-len(cursor) % 4)
-        told = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        direction, *values = told
+        decoded = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        direction, *values = decoded
         known = all(isinstance(v, str | int | float | list | None) for v in values)
     except (binascii.Error, ValueError, TypeError, RecursionError):
-        raise UsageError("the cursor is none of this list; begin without one") from None
+        raise UsageError("the cursor does not belong to this list; begin without one") from None
     if direction not in {"n", "p"} or len(values) != count or not known:
-        raise UsageError("the cursor is none of this list; begin without one")
+        raise UsageError("the cursor does not belong to this list; begin without one")
     return direction == "p", values

@@ -92,7 +92,9 @@ def verify(target: Path) -> Verified:
         digest = facts["digest"]
         wanted = facts["manifest_sha256" if target.is_dir() else "sha256"]
     except (OSError, ValueError, LookupError, TypeError):
-        raise UsageError(f"{target} is no export of a cohort: no readable {about.name}") from None
+        raise UsageError(
+            f"{target} is not an export of a cohort: no readable {about.name}"
+        ) from None
     if target.is_dir():
         # A file of a BIDS data set is not one instance, and not every member has a document.
         of_members = None if facts.get("format") in {"bids", DOCUMENTS} else digest

@@ -62,7 +62,7 @@ class Query:
             if column.name == name and not (of_frames and self.key == "instance_id"):
                 return _attribute(f't."{name}"', column.type)
         if self.key is None:
-            raise UnknownFilter(f"{name!r} is no column of {self.model.name}")
+            raise UnknownFilter(f"{name!r} is not a column of {self.model.name}")
         if of_frames:
             return of_frames
         for column in self.catalog.model("instances").columns:
@@ -71,7 +71,7 @@ class Query:
         tag = element_tag(name)
         if tag is None:
             raise UnknownFilter(
-                f"{name!r} is no column of {self.model.name}, no DICOM keyword and no tag; see: "
+                f"{name!r} is not a column of {self.model.name}, a DICOM keyword or a tag; see: "
                 f"dicom-warehouse describe {self.model.name}, dicom-warehouse tags --like {name}"
             )
         source = f"attributes(['{tag}'])"

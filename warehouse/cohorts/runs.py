@@ -106,7 +106,7 @@ def members_file(root: Path, run: Run) -> Path:
     path = runs_folder(root) / run.run / MEMBERS
     if not path.is_file():
         raise StoreDamaged(
-            root, f"{path.relative_to(root)} is gone",
+            root, f"{path.relative_to(root)} is missing",
             f"restore {path.parent.relative_to(root)} from a backup, or move it away",
         )  # fmt: skip
     return path

@@ -266,5 +266,5 @@ def _obstore() -> Any:
         import obstore  # noqa: PLC0415 - an extra
         import obstore.exceptions  # noqa: PLC0415
     except ImportError:
-        raise UsageError("what is in a bucket needs: pip install 'dicom-warehouse[s3]'") from None
+        raise UsageError("reading from a bucket needs: pip install 'dicom-warehouse[s3]'") from None
     return obstore

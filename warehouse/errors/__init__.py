@@ -1,91 +1,91 @@
 """All exceptions that the library raises on purpose.
 
-Bad data never raises out of an ingest: it becomes a row of ``files`` with a reason. These errors
-are for wrong calls and for a store that is not what its layout promises. No message contains a
-value of a patient's header. Who inherits from whom::
+An ingest does not raise for bad data: the file becomes a row of ``files`` with a reason. These
+errors report wrong calls, and a store that does not conform to its layout. No message contains a
+value of a patient's header. The class hierarchy::
 
     WarehouseError
     ├── SourceError        a file outside the warehouse cannot be used
     │   ├── SourceNotFound     a path given by the caller does not exist
     │   ├── BucketUnreachable  a bucket cannot be listed
-    │   ├── NotAsIngested      a known source is gone or has changed
-    │   └── Rejected           this file cannot become rows (kept as a reason, never fatal)
-    │       ├── TooMuch            it is beyond a limit of the settings
-    │       └── Unreachable        it could not be read this time; the next ingest tries again
-    ├── UsageError         an argument has no meaning here
+    │   ├── NotAsIngested      a known source is missing or has changed
+    │   └── Rejected           a file cannot be parsed (its reason is stored, never fatal)
+    │       ├── TooMuch            the file exceeds a limit of the settings
+    │       └── Unreachable        the file could not be opened or read; the next ingest retries
+    ├── UsageError         an argument is invalid
     │   ├── UnknownMode
-    │   ├── UnknownFilter      a condition names no attribute, or means nothing for its type
-    │   ├── UnknownCohort      no cohort, or no run of one, has that name
+    │   ├── UnknownFilter      a condition has an unknown attribute or unsupported operator
+    │   ├── UnknownCohort      no cohort and no run has that name
     │   ├── UnknownParameter
     │   ├── UnsafeCohort       the SQL of a cohort is not one SELECT over the warehouse
-    │   ├── CohortStopped      the SQL of a cohort took more time or memory than it may
-    │   ├── MembersUnclear     the rows of a cohort do not say which entities are members
-    │   ├── SourcesVanished    all files of a source are gone, as if it were not mounted
-    │   ├── TargetExists       what is written never replaces a file
-    │   ├── NotInstalled       it needs a package of an extra
-    │   ├── AlgorithmError     an artifact, an algorithm or a job is not as it has to be
+    │   ├── CohortStopped      the SQL of a cohort exceeded its limit of time or memory
+    │   ├── MembersUnclear     the rows of a cohort have no key of an entity
+    │   ├── SourcesVanished    no known file of a source exists, as if it were not mounted
+    │   ├── TargetExists       a file or folder of that name exists
+    │   ├── NotInstalled       a package of an extra is not installed
+    │   ├── AlgorithmError     an artifact, an algorithm or a job is invalid
     │   │   ├── UnknownAlgorithm
     │   │   ├── UnknownJob
     │   │   ├── UnknownArtifact
-    │   │   ├── ArchiveRefused     an archive is no image or model that can be run
-    │   │   ├── JobRefused         a job is there already, or there are too many
-    │   │   ├── TransitionRefused  a job is in a state in which that cannot happen
-    │   │   ├── OutputRefused      what an algorithm left is not what its sockets take
-    │   │   ├── EngineMissing      a program that runs containers does not run here
-    │   │   └── RunLocked          somebody else is running jobs of the same algorithm
-    │   └── ComponentError     a socket, a value or a set of values is not as it has to be
+    │   │   ├── ArchiveRefused     an archive is not a valid image or model
+    │   │   ├── JobRefused         a job exists already, or there are too many
+    │   │   ├── TransitionRefused  the state of a job does not allow the event
+    │   │   ├── OutputRefused      outputs of an algorithm are invalid for their sockets
+    │   │   ├── EngineMissing      no container engine is installed, or it does not work
+    │   │   └── RunLocked          another process runs jobs of the same algorithm
+    │   └── ComponentError     a socket, a value or a set of values is invalid
     │       ├── UnknownKind
     │       ├── UnknownSocket
     │       ├── UnknownValue
-    │       ├── SocketRefused      a socket breaks a rule
-    │       ├── SchemaRefused      its JSON Schema is not valid, or reads what is outside of it
-    │       └── ValueRefused       a value is not what its socket takes; says the JSON path
-    │           └── ImageRefused       a file is no image that the socket takes
-    ├── StoreError         the folder is not the store that its layout promises
+    │       ├── SocketRefused      the definition of a socket is invalid
+    │       ├── SchemaRefused      its JSON Schema is invalid, or refers to something outside of it
+    │       └── ValueRefused       a value is invalid for its socket; has the JSON path
+    │           └── ImageRefused       a file is not an image of the kind of its socket
+    ├── StoreError         the store does not conform to its layout
     │   ├── NotAWarehouse
     │   ├── LayoutMismatch
-    │   ├── StoreDamaged       files of the store are gone, cut, garbled or not its own
-    │   ├── UnknownVersion     there is no such version, or no longer
-    │   ├── LockIgnored        two writers committed at once; the second one was refused
+    │   ├── StoreDamaged       files of the store differ from what was committed
+    │   ├── UnknownVersion     the version does not exist, or no longer
+    │   ├── LockIgnored        another writer committed despite the lock
     │   ├── Outrun             another writer published to a bucket at the same time
     │   ├── KeyTaken           rows to append have the key of other rows
-    │   ├── NothingToForget    what is to be forgotten is not known
-    │   ├── WritersRunning     something must be done while nobody writes
-    │   └── WriteFailed        no space, no permission: nothing was committed
-    ├── CatalogError       a model in sql/ or a question asked of the catalog is wrong
+    │   ├── NothingToForget    the entity to forget or allow is unknown
+    │   ├── WritersRunning     an operation needs exclusive access, and a writer is running
+    │   └── WriteFailed        no space or no permission; nothing was committed
+    ├── CatalogError       a model in sql/, or a query, is wrong
     │   ├── ModelError         header and SQL of a model disagree, or models form a cycle
     │   ├── UnknownTable
     │   └── QueryFailed
-    ├── WorkerError        files are read elsewhere, and there is something wrong
+    ├── WorkerError        worker processes cannot read files
     │   ├── SchedulerUnreachable   no Dask scheduler answers at that address
-    │   ├── WorkersLost            a process that read is gone; nothing of its batch was committed
-    │   ├── DeidentifierLost       a process that wrote files of an export is gone
-    │   ├── WrongMachine           a worker sees another folder where the warehouse should be
-    │   └── ReadingFailed          no file can be read here, not even one that is known to be good
-    ├── DerivedError       what a derived object says cannot be had as asked
-    │   ├── WrongObject        a series is not of the kind asked for, or of several objects
-    │   ├── NotInGeometry      an object does not lie on the grid asked for; says how it differs
-    │   ├── SegmentsOverlap    segments share voxels: no label map holds them
-    │   └── UnknownPart        no segment, region or beam of that number
-    ├── NetworkError       a port, or a DICOM application entity elsewhere, cannot be used
-    │   ├── CannotListen       the port is taken, or not allowed
-    │   ├── SpoolInUse         another listener receives into the folder
-    │   └── PeerFailed         it did not answer, refused, or could not
-    ├── ExportFailed       an output cannot be written, or a source of it is not what it was
-    ├── NotDeidentified    an instance cannot be de-identified with certainty, and is left out
-    ├── InstanceNotFound   no instance with that UID
-    ├── SeriesNotFound     no series with that UID
-    ├── ValueNotFound      no bytes with that digest, or the file that had them is gone
-    └── PixelError         pixels cannot be had as asked
+    │   ├── WorkersLost            a process died while reading; its batch was not committed
+    │   ├── DeidentifierLost       a process died while writing files of an export
+    │   ├── WrongMachine           a worker has another folder at the path of the warehouse
+    │   └── ReadingFailed          reading fails for a known good file, too
+    ├── DerivedError       the content of a derived object cannot be returned as requested
+    │   ├── WrongObject        a series is of another kind, or has several objects
+    │   ├── NotInGeometry      an object is not on the requested grid; has the difference
+    │   ├── SegmentsOverlap    segments share voxels, so they are not one label map
+    │   └── UnknownPart        no segment, region or beam has that number
+    ├── NetworkError       a local port or a remote application entity cannot be used
+    │   ├── CannotListen       the port is in use or not permitted
+    │   ├── SpoolInUse         another listener writes to the folder
+    │   └── PeerFailed         it did not answer, refused, or failed
+    ├── ExportFailed       an output cannot be written, or a source file has changed
+    ├── NotDeidentified    an instance cannot be de-identified with certainty; it is left out
+    ├── InstanceNotFound   no instance has that UID, and no file has that path
+    ├── SeriesNotFound     no series has that UID
+    ├── ValueNotFound      no value has that digest, or its source file is missing
+    └── PixelError         pixels cannot be returned as requested
         ├── NoPixels           no instance of the series has pixel data
-        ├── NotAVolume         the frames of a series make no regular grid; says why
-        ├── NoGradients        the volumes of a series have no diffusion weighting that can be told
-        ├── SourceChanged      a file is not what was ingested
-        ├── NotReferable       voxels do not lie in their files as they are
-        ├── PixelsUnreadable   what a file holds cannot be pixels, or is damaged
-        ├── NoSingleUnit       numbers have several units, or several mappings to choose from
-        ├── ArrayTooLarge      there is not enough memory for what was asked for
-        └── NoDecoder          nothing installed decodes the transfer syntax
+        ├── NotAVolume         the frames of a series are not a regular grid; has the reason
+        ├── NoGradients        the diffusion weighting of a series is unknown; has the reason
+        ├── SourceChanged      a source file was moved, truncated or replaced since its ingest
+        ├── NotReferable       voxels cannot be referred to in their source files
+        ├── PixelsUnreadable   the pixel data of a file are damaged, or contradict the header
+        ├── NoSingleUnit       values have no common unit, or several mappings
+        ├── ArrayTooLarge      there is not enough memory for the requested array or frame
+        └── NoDecoder          no installed decoder supports the transfer syntax
 """
 
 from __future__ import annotations

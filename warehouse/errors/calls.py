@@ -21,8 +21,8 @@ class SourceNotFound(SourceError, FileNotFoundError):
     def __init__(self, source: str) -> None:
         self.source = source
         advice = (
-            "; a path is taken as it is written: patterns of file names are --pattern of ingest, "
-            "in Python pattern="
+            "; paths are not expanded: select file names with --pattern of ingest, in Python "
+            "pattern="
         )
         is_pattern = not {"*", "?"}.isdisjoint(source)
         super().__init__(f"no such file or folder: {source}{advice if is_pattern else ''}")
@@ -62,7 +62,7 @@ class Rejected(SourceError):
 
 
 class TooMuch(Rejected):
-    """A source file is beyond a limit of ``warehouse.settings.Limits``."""
+    """A source file exceeds a limit of ``warehouse.settings.Limits``."""
 
     def __init__(self, limit: int, what: str) -> None:
         super().__init__(f"more than {limit} {what}: refused, see Limits of the settings")
@@ -105,10 +105,10 @@ class UnsafeCohort(UsageError):
 
 
 class CohortStopped(UsageError):
-    """The SQL of a cohort took more time or memory than it may."""
+    """The SQL of a cohort exceeded its limit of time or memory."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the cohort was stopped: {why}. Ask a narrower question")
+        super().__init__(f"the cohort was stopped: {why}. Narrow the query")
 
 
 class MembersUnclear(UsageError):
@@ -120,8 +120,8 @@ class SourcesVanished(UsageError):
 
     def __init__(self, source: str, count: int) -> None:
         super().__init__(
-            f"none of the {count:,} known files under {source} is there; is it mounted? "
-            "If they are gone for good, say so with --even-all"
+            f"none of the {count:,} known files under {source} exists; is it mounted? "
+            "If they were deleted on purpose, use --even-all"
         )
 
 

@@ -1,4 +1,4 @@
-"""Errors of sockets, values and annotations. None holds a value, or a part of one."""
+"""Errors of sockets, values and annotations. No message contains a value, or a part of one."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class UnknownKind(ComponentError, LookupError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(
-            f"no kind of socket is called {name!r}; {near(name, known)}. "
-            "The view kinds lists them with their labels"
+            f"no kind of socket is named {name!r}; {near(name, known)}. "
+            "The view kinds lists all with their labels"
         )
 
 

@@ -1,4 +1,4 @@
-"""Errors of de-identification. None holds a value of a header."""
+"""Errors of de-identification. No message contains a value of a header."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class NotDeidentified(WarehouseError):
 
 
 class DeidentifierLost(WorkerError):
-    """A process that wrote files of an export is gone; ``how`` says what became of it."""
+    """A process that wrote files of an export has died; ``how`` says how."""
 
     def __init__(self, how: str) -> None:
         super().__init__(
-            f"a process that wrote files of this export {how}. What is done under a key is kept: "
-            "export again to go on, with fewer workers if memory is short"
+            f"a process that wrote files of this export {how}. Instances written with a key are "
+            "kept: run the export again to continue, with fewer workers if memory is short"
         )

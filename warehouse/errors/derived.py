@@ -19,7 +19,7 @@ class WrongObject(DerivedError, ValueError):
 
     def __init__(self, series_uid: str, kind: str, why: str) -> None:
         self.why = why
-        super().__init__(f"series {series_uid} is no {kind} that can be read: {why}")
+        super().__init__(f"series {series_uid} is not a {kind} that can be read: {why}")
 
 
 class NotInGeometry(DerivedError, ValueError):
@@ -27,7 +27,7 @@ class NotInGeometry(DerivedError, ValueError):
 
     def __init__(self, series_uid: str, why: str, advice: str) -> None:
         self.why = why
-        super().__init__(f"series {series_uid} does not lie on the grid asked for: {why}; {advice}")
+        super().__init__(f"series {series_uid} is not on the requested grid: {why}; {advice}")
 
 
 class SegmentsOverlap(DerivedError, ValueError):
@@ -37,7 +37,7 @@ class SegmentsOverlap(DerivedError, ValueError):
         self.pairs = tuple(pairs)
         named = ", ".join(f"{a} and {b}" for a, b in self.pairs)
         super().__init__(
-            f"segments of series {series_uid} overlap ({named}): take one mask per segment, mask(…)"
+            f"segments of series {series_uid} overlap ({named}): use one mask per segment, mask(…)"
         )
 
 
@@ -45,5 +45,5 @@ class UnknownPart(DerivedError, LookupError):
     """A derived object has no segment, region or beam of that number."""
 
     def __init__(self, what: str, asked: object, known: Iterable[object]) -> None:
-        listed = ", ".join(str(one) for one in known) or "none"
+        listed = ", ".join(map(str, known)) or "none"
         super().__init__(f"no {what} {asked!r}; there are: {listed}")

@@ -1,4 +1,4 @@
-"""Errors of artifacts, algorithms and jobs. None holds a value, or a part of one."""
+"""Errors of artifacts, algorithms and jobs. No message contains a value, or a part of one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UnknownAlgorithm(AlgorithmError, LookupError):
     """No algorithm has that name."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"no algorithm is called {name!r}; {near(name, known)}")
+        super().__init__(f"no algorithm is named {name!r}; {near(name, known)}")
 
 
 class UnknownJob(AlgorithmError, LookupError):

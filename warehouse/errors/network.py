@@ -15,7 +15,7 @@ class NetworkError(WarehouseError):
 
 
 class CannotListen(NetworkError):
-    """The port is in use or not permitted, or the address is not of this machine."""
+    """The port is in use or not permitted, or the address is not one of this machine."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
         self.host, self.port = host, port
@@ -32,7 +32,7 @@ class SpoolInUse(NetworkError):
 
 
 class PeerFailed(NetworkError):
-    """An application entity did not answer, refused, or could not do what was asked."""
+    """An application entity did not answer, refused, or failed."""
 
     def __init__(self, peer: str, why: str) -> None:
         self.peer = peer

@@ -27,7 +27,7 @@ class NotAVolume(PixelError, ValueError):
     def __init__(self, series_uid: str, why: str) -> None:
         self.why = why
         super().__init__(
-            f"series {series_uid} is no volume: {why}; its frames, one by one: wh.stack(...)"
+            f"series {series_uid} is not a volume: {why}; read its frames with wh.stack(...)"
         )
 
 
@@ -37,8 +37,8 @@ class NoGradients(PixelError, ValueError):
     def __init__(self, series_uid: str, why: str) -> None:
         self.why = why
         super().__init__(
-            f"no diffusion gradients of series {series_uid}: {why}; what its frames state is in "
-            "the view diffusion_frames"
+            f"no diffusion gradients of series {series_uid}: {why}; the view diffusion_frames has "
+            "what its frames state"
         )
 
 
@@ -74,7 +74,7 @@ class NoSingleUnit(PixelError, ValueError):
 
     def __init__(self, what: str, why: str) -> None:
         self.why = why
-        super().__init__(f"{what} cannot be given in one unit: {why}")
+        super().__init__(f"{what} cannot be returned in one unit: {why}")
 
 
 class ArrayTooLarge(PixelError, MemoryError):
@@ -82,7 +82,7 @@ class ArrayTooLarge(PixelError, MemoryError):
 
     def __init__(self, what: str, size_bytes: int) -> None:
         super().__init__(
-            f"{what} needs {size_bytes / 2**30:.1f} GiB of memory, which is not there; ask for "
+            f"{what} needs {size_bytes / 2**30:.1f} GiB of memory, more than there is; read "
             "fewer slices at a time"
         )
 
@@ -93,7 +93,7 @@ class NoDecoder(PixelError):
     def __init__(self, uid: str, name: str, missing: Iterable[str]) -> None:
         needs = "; ".join(missing)
         advice = (
-            "install them with: pip install 'dicom-warehouse[pixels]' (pydicom asks for "
+            "install them with: pip install 'dicom-warehouse[pixels]' (pydicom needs "
             f"{needs})" if needs else "pydicom has no decoder for it"
         )  # fmt: skip
         super().__init__(f"no decoder for transfer syntax {name} ({uid}): {advice}")

@@ -44,7 +44,7 @@ class ValueNotFound(WarehouseError, LookupError):
     """No stored value and no source file has bytes with that digest."""
 
     def __init__(self, sha256: str, why: str) -> None:
-        super().__init__(f"the value with the digest {sha256!r} cannot be had: {why}")
+        super().__init__(f"the value with the digest {sha256!r} cannot be read: {why}")
 
 
 class SeriesNotFound(WarehouseError, LookupError):

@@ -18,14 +18,14 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _CAUSES = {
     errno.ENOSPC: ("no space is left on the disk", "free space"),
     errno.EDQUOT: ("the disk quota is used up", "free space"),
-    errno.ENOENT: ("there is no such folder", "make the folder or name another"),
+    errno.ENOENT: ("there is no such folder", "create the folder or name another"),
     errno.ENOTDIR: ("a part of its path is a file, not a folder", "name another place"),
     errno.EISDIR: ("it is a folder", "name a file"),
-    errno.EACCES: ("permission denied", "mend the permissions or name another place"),
-    errno.EPERM: ("permission denied", "mend the permissions or name another place"),
+    errno.EACCES: ("permission denied", "correct the permissions or name another place"),
+    errno.EPERM: ("permission denied", "correct the permissions or name another place"),
     errno.EROFS: ("the file system is read-only", "name another place"),
     errno.ENAMETOOLONG: ("the name is too long", "name a shorter one"),
-    errno.ELOOP: ("a link of its path leads to itself", "mend the link or name another place"),
+    errno.ELOOP: ("its path has a circular link", "correct the link or name another place"),
     errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n)"),
     errno.EIO: ("the disk reports an error", "check the disk"),
 }
@@ -34,17 +34,17 @@ _CAUSES = {
 def cause_of(cause: BaseException) -> tuple[str, str]:
     """Return the meaning of an operating system error, and what to do about it.
 
-    DuckDB and Arrow tell it in the words of the operating system, at the end of a message.
+    DuckDB and Arrow put the text of the operating system at the end of their message.
 
     >>> cause_of(OSError(errno.ENOSPC, "No space left on device"))
     ('no space is left on the disk', 'free space')
     """
-    found = getattr(cause, "errno", None)
+    number = getattr(cause, "errno", None)
     text = str(cause)
     for code, explanation in _CAUSES.items():
-        if code == found or (found is None and os.strerror(code) in text):
+        if code == number or (number is None and os.strerror(code) in text):
             return explanation
-    return text.splitlines()[0] if text else type(cause).__name__, "mend that"
+    return text.splitlines()[0] if text else type(cause).__name__, "correct that"
 
 
 class WarehouseError(Exception):
@@ -53,45 +53,45 @@ class WarehouseError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the message instead of the arguments of the constructor.
 
-        An error that cannot be unpickled is taken for a worker process that was killed.
+        An error of a worker process that cannot be unpickled would be reported as a killed process.
         """
-        return _remade, (type(self), self.args, self.__dict__)
+        return _unpickled, (type(self), self.args, self.__dict__)
 
     def _render_traceback_(self) -> list[str]:
         """Return the message and the calling line, for notebooks.
 
-        Where in this library it was found helps nobody: the error is raised on purpose.
+        Lines of this library are omitted, as the error is raised on purpose.
         """
-        return [f"{type(self).__name__}: {self}", *_asked_at(self.__traceback__)]
+        return [f"{type(self).__name__}: {self}", *_calling_line(self.__traceback__)]
 
 
-def _asked_at(traceback: TracebackType | None) -> list[str]:
+def _calling_line(traceback: TracebackType | None) -> list[str]:
     """Return the line that called this library, if its source is available."""
-    asked = None
+    caller = None
     for frame, number in walk_tb(traceback):
         if frame.f_code.co_filename.startswith(_PACKAGE):
             break
-        asked = frame.f_code.co_filename, number
-    if asked is None:
+        caller = frame.f_code.co_filename, number
+    if caller is None:
         return []
-    file, number = asked
+    file, number = caller
     where = f"line {number} of {file}" if os.path.exists(file) else f"line {number} of the cell"
     line = linecache.getline(file, number).strip()
     return [f"in {where}: {line}"] if line else []
 
 
-def _remade(
+def _unpickled(
     kind: type[WarehouseError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> WarehouseError:
     """Reconstruct a pickled error."""
-    made = kind.__new__(kind)
-    made.args = args
-    made.__dict__.update(state)
-    return made
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Return the names similar to one, else all names."""
+    """Return a text with the known names similar to ``name``, else with all."""
     known = sorted(known)
     similar = get_close_matches(name.lower(), known)
     if similar:

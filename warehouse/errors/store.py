@@ -33,7 +33,7 @@ class LayoutMismatch(StoreError):
 
 
 class StoreDamaged(StoreError):
-    """Files of the store differ from what was committed, so that no query is answered."""
+    """Files of the store differ from what was committed, so queries are refused."""
 
     def __init__(
         self, root: Path, what: str,
@@ -50,9 +50,7 @@ class UnknownVersion(StoreError, LookupError):
     """There is no such version of the warehouse, or no longer."""
 
     def __init__(self, root: Path, version: int) -> None:
-        super().__init__(
-            f"{root} has no version {version}, or no longer: old ones are cleaned away"
-        )
+        super().__init__(f"{root} has no version {version}, or no longer: old versions are deleted")
 
 
 class LockIgnored(StoreError):
@@ -62,7 +60,7 @@ class LockIgnored(StoreError):
         super().__init__(
             f"another writer committed to {root} at the same time. Nothing of this batch was "
             "committed; run the same command again. If it happens again, the file system does not "
-            "keep locks between machines (flock): let one machine write at a time"
+            "support locks between machines (flock): let one machine write at a time"
         )
 
 
@@ -82,7 +80,7 @@ class KeyTaken(StoreError):
     def __init__(self, table: str, key: tuple[str, ...], count: int) -> None:
         super().__init__(
             f"{count:,} rows for {table} have the {', '.join(key)} of a row with other values. "
-            "Nothing was appended; what was appended never changes, so give them keys of their own"
+            "Nothing was appended; appended rows never change, so give the new rows other keys"
         )
 
 
@@ -130,8 +128,8 @@ class WorkersLost(WorkerError):
 def stopped(kept: int, files: int | None) -> KeyboardInterrupt:
     """Return the KeyboardInterrupt of a stopped ingest, with a message.
 
-    Not an error of ours: a shell that runs a script has to see that it was interrupted, and Python
-    sees to that for this very class alone. A notebook shows the message without a traceback.
+    It is not a ``WarehouseError``: only for KeyboardInterrupt itself does Python end by SIGINT,
+    which the shell of a script needs to see. A notebook shows the message without a traceback.
 
     Parameters
     ----------
@@ -145,8 +143,8 @@ def stopped(kept: int, files: int | None) -> KeyboardInterrupt:
         else f"{kept:,} files are in the warehouse, others were still being listed" if kept
         else "files were still being listed, nothing was read"
     )  # fmt: skip
-    error = KeyboardInterrupt(f"stopped: {what}; run the same command again to go on")
-    # What IPython asks an exception for instead of drawing its traceback.
+    error = KeyboardInterrupt(f"stopped: {what}; run the same command again to continue")
+    # IPython calls this instead of rendering a traceback.
     error._render_traceback_ = lambda: [f"KeyboardInterrupt: {error}"]  # type: ignore[attr-defined]
     return error
 
@@ -167,8 +165,8 @@ class ReadingFailed(WorkerError):
 
     def __init__(self, stage: str, kind: str) -> None:
         super().__init__(
-            f"files cannot be read here: {kind} in stage {stage!r}, with a file that is known to "
-            "be good too. Nothing of this batch was committed; check memory, disk and installation "
+            f"files cannot be read here: {kind} in stage {stage!r}, also for a file that is known "
+            "to be good. Nothing of this batch was committed; check memory, disk and installation "
             "and run the same command again"
         )
 
@@ -178,11 +176,11 @@ class NothingToForget(StoreError, LookupError):
 
     def __init__(self, level: str, *, is_to_allow: bool = False) -> None:
         super().__init__(
-            f"no {level} was forgotten by that identifier; what went with its patient, study or "
-            "series is allowed with that: dicom-warehouse forget --list shows what was forgotten"
+            f"no {level} with that identifier was forgotten; if its patient, study or series was, "
+            "allow that: dicom-warehouse forget --list shows what was forgotten"
             if is_to_allow else
-            f"no {level} of that identifier is in the warehouse; "
-            f"dicom-warehouse sql shows the identifiers there are, as PatientID in `patients`"
+            f"no {level} with that identifier is in the warehouse; "
+            "list them with dicom-warehouse sql, such as PatientID of `patients`"
         )  # fmt: skip
 
 
@@ -191,6 +189,6 @@ class WritersRunning(StoreError):
 
     def __init__(self, root: Path) -> None:
         super().__init__(
-            f"a writer of {root} is running, and what it has read and not yet committed could not "
-            "be found; run the same command again when it has ended"
+            f"a writer of {root} is running, and its uncommitted files could not be determined; "
+            "run the same command again when it has ended"
         )

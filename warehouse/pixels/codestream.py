@@ -42,7 +42,7 @@ def describe(frame: bytes) -> list[Codestream]:
     if frame[:4] == _J2K:
         return _jpeg_2000(frame, 0)
     if frame[4:8] == b"jP  ":
-        return [said for at in _codestreams(frame) for said in _jpeg_2000(frame, at)]
+        return [header for at in _codestreams(frame) for header in _jpeg_2000(frame, at)]
     if frame[:2] != b"\xff\xd8":
         return []
     return [

@@ -255,13 +255,15 @@ def _precision(image: Image, encoded: bytes, index: int) -> int | None:
     if image.TransferSyntaxUID in _CODESTREAMS:
         found = describe(encoded)
         if not found:
-            raise PixelsUnreadable(image.path, f"{frame} is no codestream of its transfer syntax")
+            raise PixelsUnreadable(
+                image.path, f"{frame} is not a codestream of its transfer syntax"
+            )
     wanted = (image.Rows, image.Columns, image.SamplesPerPixel)
-    for said in found:
-        if said[:3] != wanted:
+    for codestream in found:
+        if codestream[:3] != wanted:
             raise PixelsUnreadable(
                 image.path,
-                f"{frame} is compressed as {_by(said[:3])}, the header says {_by(wanted)}",
+                f"{frame} is compressed as {_by(codestream[:3])}, the header says {_by(wanted)}",
             )
     if image.is_beyond(len(encoded)):
         raise PixelsUnreadable(image.path, f"{frame} has too few bytes for its size")

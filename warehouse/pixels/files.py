@@ -48,9 +48,11 @@ def nifti(volume: LazyVolume) -> Any:
         raise NotInstalled("NIfTI", "nibabel", "pixels") from None
     ras = volume.affine_ras
     if ras is None:
-        raise UsageError("a film has no place in space: write it with --npy")
+        raise UsageError("a film has no positions in space; write it with --npy")
     if max(volume.shape) > _LONGEST:
-        raise UsageError(f"an axis of more than {_LONGEST} has no place in NIfTI-1: use --npy")
+        raise UsageError(
+            f"an axis of more than {_LONGEST} is too long for NIfTI-1; write it with --npy"
+        )
     is_color = not volume.images[0].is_grayscale
     if is_color and volume.values.overlay is None:
         volume = volume.with_values(replace(volume.values, color=True))
@@ -58,7 +60,7 @@ def nifti(volume: LazyVolume) -> Any:
     if "sample" in volume.dims:
         rgb = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
         if array.dtype != np.uint8:
-            raise UsageError("colors of 16 bits have no place in NIfTI: write them with --npy")
+            raise UsageError("NIfTI has no colors of 16 bits; write them with --npy")
         array = np.ascontiguousarray(array).view(rgb)[..., 0]
     leading = volume.leading
     array = array.reshape(-1, *array.shape[leading:]).transpose(3, 2, 1, 0)

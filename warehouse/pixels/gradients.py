@@ -129,7 +129,7 @@ def along_axes(volume: LazyVolume, directions: np.ndarray) -> np.ndarray:
     (https://fsl.fmrib.ox.ac.uk/fsl/docs/#/diffusion/faq, "What conventions do the bvecs use?").
     """
     if volume.affine is None or volume.orientation is None:
-        raise NoGradients(volume.series_uid, "its frames lie in no space")
+        raise NoGradients(volume.series_uid, "its frames have no positions in space")
     axes = volume.orientation[:, [2, 1, 0]]  # column, row, slice
     vectors: np.ndarray = directions @ axes
     if np.linalg.det(LPS_TO_RAS[:3, :3] @ axes) > 0:
@@ -156,13 +156,13 @@ def _stated(catalog: Catalog, volume: LazyVolume) -> tuple[list[Weighting], set[
         for image, frame in layout.frames[refs[refs >= 0], :2].tolist():
             row = known.get((ids[image], frame + 1))
             if row is None or row[0] is None:
-                raise NoGradients(uid, f"no b-value of volume {number} is stated")
+                raise NoGradients(uid, f"volume {number} has no b-value")
             b_value, direction, is_unplaced, is_inferred, lacks, _ = row
             if is_unplaced and b_value > 0:
                 raise NoGradients(
                     uid,
-                    "directions are along gradient axes, and how these lie in the patient is not "
-                    "stated: that takes PatientPosition HFS and InPlanePhaseEncodingDirection",
+                    "directions are along gradient axes, whose orientation in the patient is known "
+                    "only with PatientPosition HFS and InPlanePhaseEncodingDirection",
                 )
             found.append((b_value, direction and tuple(direction)))
             without_creator |= bool(lacks)

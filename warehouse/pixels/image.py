@@ -116,7 +116,9 @@ class Image(NamedTuple):
             The attributes of the header match no supported type.
         """
         if self.BitsAllocated not in _BITS or self.PixelRepresentation not in {None, 0, 1}:
-            raise PixelsUnreadable(self.path, self._why_unreadable() or "no type holds its values")
+            raise PixelsUnreadable(
+                self.path, self._why_unreadable() or "no type of array fits its values"
+            )
         if self.pixel_keyword != "PixelData":
             return np.dtype(f"f{(self.BitsAllocated or 0) // 8}")
         if self.BitsAllocated == 1:
@@ -173,7 +175,7 @@ class Image(NamedTuple):
             return f"BitsAllocated is {what}; 1, 8, 16, 32 and 64 can be read"
         if self.pixel_keyword == "PixelData":
             if self.PixelRepresentation not in {0, 1}:
-                return "PixelRepresentation does not say whether values have a sign"
+                return "PixelRepresentation does not state whether values are signed"
             if stored is None or not 1 <= stored <= allocated:
                 return "BitsStored is missing or not between 1 and BitsAllocated"
             if not stored <= self.high_bit_of_words + 1 <= allocated:
@@ -190,7 +192,7 @@ class Image(NamedTuple):
             ):
                 return "pixel data are not subsampled although YBR_FULL_422 says so"
         elif self.pixel_length < 8 * (self.frame_count + 1):
-            return f"{self.frame_count} frames cannot lie in {self.pixel_length} bytes"
+            return f"{self.frame_count} frames do not fit into {self.pixel_length} bytes"
         elif self.is_beyond(self.pixel_length):
             return (
                 f"{self.pixel_length} bytes are too few for frames of {self.Rows} x {self.Columns}"

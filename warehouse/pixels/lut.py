@@ -111,7 +111,7 @@ def _descriptor(item: Dataset, tag: int) -> tuple[int, int, int]:
     """Return the number of entries, the first input and the bits of an entry."""
     raw, order = _bytes(item, tag)
     if len(raw) < 6:
-        raise Damaged("the descriptor of a lookup table has no three values")
+        raise Damaged("the descriptor of a lookup table has fewer than three values")
     count, first, bits = np.frombuffer(raw, f"{order}u2", 3).tolist()
     if not 1 <= bits <= 16:
         raise Damaged(f"a lookup table with entries of {bits} bits")
@@ -158,12 +158,12 @@ def _unpacked(stored: list[int], count: int, *, is_wide: bool) -> list[int]:
             target = sum(part << ((16 if is_wide else 8) * n) for n, part in enumerate(words))
             repeats += 1
             if repeats > count or target >= len(stored):
-                raise Damaged("a segmented palette that repeats itself without end")
+                raise Damaged("a segmented palette with an endless or invalid indirect segment")
             waiting += [(at + len(words), left - 1), (target, length)]
             continue
         else:
-            raise Damaged("a segmented palette with a segment that is none")
+            raise Damaged("a segmented palette with an invalid segment")
         waiting.append((at, left - 1))
     if len(entries) < count:
-        raise Damaged(f"a segmented palette of {len(entries)} entries, {count} promised")
+        raise Damaged(f"a segmented palette of {len(entries)} entries, {count} declared")
     return entries[:count]

@@ -162,9 +162,7 @@ def chosen(modality: Mapping, real_world: Sequence[Mapping], asked: bool | str) 
     if modality.unit is not None or not real_world:
         return modality
     if len(real_world) > 1:
-        raise Unclear(
-            f"they can be mapped in several ways, ask for one (rescale='…'): {_names(real_world)}"
-        )
+        raise Unclear(f"they have several mappings, choose one (rescale='…'): {_names(real_world)}")
     return real_world[0]
 
 
@@ -186,9 +184,9 @@ def number(place: Dataset, keyword: str) -> float | None:
             return None
         made = float(value)
     except (ValueError, TypeError, OverflowError):
-        raise Damaged(f"{keyword} is no number") from None
+        raise Damaged(f"{keyword} is not a number") from None
     if not math.isfinite(made):
-        raise Damaged(f"{keyword} is no finite number")
+        raise Damaged(f"{keyword} is not a finite number")
     return made
 
 
@@ -224,7 +222,9 @@ def _real_world(item: Dataset, place: int, is_signed: bool) -> Mapping:
         return Mapping(label, unit, slope, intercept, bounds=(first, last))
     entries = np.atleast_1d(np.array(item.get("RealWorldValueLUTData") or [], np.float64))
     if entries.size != last - first + 1:
-        raise Damaged("a real world value mapping without slope and intercept, or a table as long")
+        raise Damaged(
+            "a real world value mapping without slope and intercept, or a table of its length"
+        )
     return Mapping(label, unit, table=Table(int(first), entries, 64), bounds=(first, last))
 
 

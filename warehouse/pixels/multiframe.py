@@ -93,7 +93,7 @@ def layout_of_frames(
         if _is_film(images, frames, counted):
             return _film(images, frames)
         if len(stacks) > 1 and stack is None:
-            made.append(f"several stacks: {', '.join(sorted(stacks))}; ask for one (stack_id=...)")
+            made.append(f"several stacks: {', '.join(sorted(stacks))}; choose one (stack_id=...)")
         if is_segmentation:  # the view does not handle omitted frames
             raise NotAVolume(series_uid, "; ".join(made))
         asked = statement("why_not_frames", "pixels")
@@ -151,7 +151,7 @@ def _why_not_indices(stated: Stated, keys: Sequence[tuple[Any, ...]], made: Grid
     """Return why dimension indices do not define valid volumes; None if they do."""
     places = {(*key, level) for key, level in zip(keys, made.levels.tolist(), strict=True)}
     if len(places) < len(keys):
-        return "several frames at one place that nothing tells apart"
+        return "several frames at one position that no attribute distinguishes"
     if found := mixed(stated, keys):
         return f"dimension indices mix frames of several {', '.join(found)}"
     return None
@@ -305,7 +305,9 @@ def _fill(
     grid = np.full((*shape, made.count), -1, np.int64)
     for number, (place, level) in enumerate(zip(places, made.levels.tolist(), strict=True)):
         if grid[(*place, level)] >= 0:
-            raise NotAVolume(series_uid, "several frames at one place that nothing tells apart")
+            raise NotAVolume(
+                series_uid, "several frames at one position that no attribute distinguishes"
+            )
         grid[(*place, level)] = number
     if not may_be_empty and (grid < 0).any():
         raise NotAVolume(

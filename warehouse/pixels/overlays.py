@@ -75,11 +75,11 @@ def _embedded(image: Image, index: int, plane: int, position: int) -> np.ndarray
     image = with_high_bit(image)
     highest = image.high_bit_of_words
     if highest - (image.BitsStored or 0) < position <= highest or position < 0:
-        why = f"overlay {plane} should lie in unused bits of the pixels, but bit {position} is used"
+        why = f"overlay {plane} should be in unused bits of the pixels, but bit {position} is used"
         raise PixelsUnreadable(image.path, why)
     words, bits = read_words(image, index)
     if position >= bits or words.ndim > 2:
-        why = f"overlay {plane} lies in bit {position}, which its compressed pixels do not hold"
+        why = f"overlay {plane} is in bit {position}, which its compressed pixels do not have"
         raise PixelsUnreadable(image.path, why)
     mask: np.ndarray = (words >> words.dtype.type(position) & words.dtype.type(1)).astype(np.uint8)
     return mask

@@ -74,7 +74,7 @@ def montage(
     chosen = np.unique(np.linspace(0, len(slices) - 1, min(count, len(slices))).round())
     frames = slices.shown([int(number) for number in chosen], window)
     if len({frame.shape for frame in frames}) > 1:
-        raise UsageError("frames of several shapes make no montage")
+        raise UsageError("frames of several shapes cannot be one montage")
     tiles = np.stack(frames)
     across = math.ceil(math.sqrt(len(tiles)))
     rows, columns = tiles.shape[1:3]

@@ -51,12 +51,12 @@ def references(volume: VolumeLike) -> dict[str, Any]:
     SourceChanged, PixelsUnreadable
     """
     if volume.values != Values():
-        raise UsageError("references lead to stored values: ask for the volume without options")
+        raise UsageError("references have stored values; open the volume without options")
     layout = volume.layout
     if layout.images[0].frame_shape != layout.frame_shape:
         raise NotReferable(volume.series_uid, "its slices are tiles of mosaics")
     if (layout.grid < 0).any():
-        raise NotReferable(volume.series_uid, "its empty frames are left out of the files")
+        raise NotReferable(volume.series_uid, "its files omit empty frames")
     kinds = {_stored_dtype(image) for image in layout.images}
     if len(kinds) > 1:
         raise NotReferable(volume.series_uid, "its images are of several types or byte orders")
@@ -92,7 +92,7 @@ def _voxels(volume: VolumeLike, dtype: np.dtype) -> dict[str, Any]:
             raise NotReferable(volume.series_uid, why)
         with open_pixels(image) as opened:
             if not opened.is_file:
-                raise NotReferable(volume.series_uid, "its files lie in an archive or a bucket")
+                raise NotReferable(volume.series_uid, "its files are in an archive or a bucket")
             opened.read(image.pixel_offset, 1)
             for key, frame in wanted:
                 place = native_frame(image, frame)
@@ -101,8 +101,8 @@ def _voxels(volume: VolumeLike, dtype: np.dtype) -> dict[str, Any]:
                     if not np.array_equal(raw, read_frame(opened, frame, None), equal_nan=True):
                         raise NotReferable(
                             volume.series_uid,
-                            f"frame {frame + 1} of {image.path} has bits that are no part of its "
-                            "values, or bytes in another order",
+                            f"frame {frame + 1} of {image.path} has bits that are not part of "
+                            "its values, or bytes in another order",
                         )
                 refs[key] = [image.path, *place]
     return refs
@@ -116,9 +116,9 @@ def _why_not(image: Image) -> str | None:
     if image.PhotometricInterpretation == "YBR_FULL_422":
         return "its colors are subsampled"
     if (image.PhotometricInterpretation or "").startswith("YBR"):
-        return "its colors are no RGB"
+        return "its colors are not RGB"
     if (image.SamplesPerPixel or 1) > 1 and image.PlanarConfiguration != 0:
-        return "its colors lie plane by plane"
+        return "its colors are stored by plane"
     return None
 
 
@@ -136,9 +136,11 @@ def _facts(volume: VolumeLike) -> dict[str, Any]:
     except NoSingleUnit as error:
         raise NotReferable(volume.series_uid, error.why) from None
     if any(one.table is not None for one in mappings):
-        raise NotReferable(volume.series_uid, "its values are numbers by a lookup table")
+        raise NotReferable(volume.series_uid, "a lookup table maps its values")
     if not all(one.bounds is None or _has_within(volume, one.bounds) for one in mappings):
-        raise NotReferable(volume.series_uid, "some of its stored values stand for no number")
+        raise NotReferable(
+            volume.series_uid, "some of its stored values are outside of its mapping"
+        )
     scales = {
         "RescaleSlope": (1.0, [one.slope for one in mappings]),
         "RescaleIntercept": (0.0, [one.intercept for one in mappings]),

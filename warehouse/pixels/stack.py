@@ -82,7 +82,7 @@ class Stack:
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("frames have to be read: copy=False cannot be had")
+            raise ValueError("frames must be read: copy=False is not possible")
         frames: np.ndarray = self[:]
         return frames if dtype is None else frames.astype(dtype, copy=False)
 

@@ -45,7 +45,7 @@ class UptakeHeaders(Headers):
         )
 
     def of(self, image: Image) -> Facts:
-        """Return what is said of an image, and the mapping to uptake values.
+        """Return the facts of an image, and the mapping to uptake values.
 
         Raises
         ------
@@ -82,7 +82,7 @@ def headers_for(catalog: Catalog, series_uid: str, values: Values | None) -> Hea
     session = session_of(catalog, "series", series_uid)
     found = session.execute(question, [series_uid]).fetchall()
     if not found:
-        return UptakeHeaders(series_uid, values.rescale, None, "it is no PET series")
+        return UptakeHeaders(series_uid, values.rescale, None, "it is not a PET series")
     factor, weight_why, body_why, not_read = found[0]
     why = not_read or weight_why or (None if kind == "BW" else body_why) or "it is not known"
     return UptakeHeaders(series_uid, values.rescale, factor, why)

@@ -61,12 +61,16 @@ class Values:
     def __post_init__(self) -> None:
         """Raise for invalid options, and for options that do not apply to an overlay."""
         if not isinstance(self.rescale, bool | np.bool_ | str):
-            raise UsageError("rescale is True, False, or the label or unit of a mapping, as text")
+            raise UsageError(
+                "rescale must be True, False, or the label or unit of a mapping, as text"
+            )
         if self.overlay is not None:
             if not 0 <= self.overlay < PLANES:
                 raise UsageError(f"overlays have numbers from 0 to {PLANES - 1}")
             if self.rescale or self.window is not None or self.invert or self.color:
-                raise UsageError("an overlay is a mask: no rescale, window or color goes with it")
+                raise UsageError(
+                    "an overlay is a mask: rescale, window, invert and color do not apply to it"
+                )
         if isinstance(self.window, str):
             if self.window != "header":
                 raise UsageError("a window is (center, width) or 'header'")
@@ -75,7 +79,7 @@ class Values:
                 raise UsageError("a window is (center, width) or 'header'")
             center, width = self.window
             if not (width >= 1 and np.isfinite(width) and np.isfinite(center)):
-                raise UsageError("the width of a window is 1 or more (PS3.3 C.11.2.1.2)")
+                raise UsageError("the width of a window must be at least 1 (PS3.3 C.11.2.1.2)")
 
     @property
     def are_stored(self) -> bool:

@@ -81,7 +81,7 @@ def _stated(place: Dataset, values: tuple[float, float]) -> Voi | None:
         return None
     function = str(place.get("VOILUTFunction") or "LINEAR").strip().upper()
     if function not in _FUNCTIONS:
-        raise Damaged("VOILUTFunction is none of LINEAR, LINEAR_EXACT and SIGMOID")
+        raise Damaged("VOILUTFunction is not LINEAR, LINEAR_EXACT or SIGMOID")
     if width < 1 and (function == "LINEAR" or width <= 0):
         raise Damaged("WindowWidth is less than 1")
     return Voi(center, width, function)
@@ -91,7 +91,7 @@ def _first(place: Dataset, keyword: str) -> float | None:
     try:
         value: Any = place.get(keyword)
     except (ValueError, TypeError, OverflowError):
-        raise Damaged(f"{keyword} is no number") from None
+        raise Damaged(f"{keyword} is not a number") from None
     if isinstance(value, str | bytes | float | int) or value is None:
         return number(place, keyword)
     facts = Dataset()

@@ -257,7 +257,7 @@ class LazyVolume:
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("voxels have to be read: copy=False cannot be had")
+            raise ValueError("voxels must be read: copy=False is not possible")
         return self.read().astype(self.dtype if dtype is None else dtype, copy=False)
 
     @checked

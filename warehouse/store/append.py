@@ -99,7 +99,7 @@ def _fitting(name: str, rows: pa.Table) -> pa.Table:
     appended = [table.name for table in tables.REGISTRY if table.is_appended]
     if name not in appended:
         raise UsageError(
-            f"rows cannot be appended to {name}; tables for that: {', '.join(appended) or 'none'}"
+            f"rows cannot be appended to {name}; tables for them: {', '.join(appended) or 'none'}"
         )
     table = tables.named(name)
     schema = table.stored_schema

@@ -73,7 +73,7 @@ def require_parts(root: Path, table: str, parts: Mapping[str, tuple[int, int]]) 
     folder = str(layout.table_folder(root, table))
     for below in {part.split("/", 1)[0] for part in parts}:
         if os.path.islink(f"{folder}/{below}"):
-            raise StoreDamaged(root, f"{table}/{below} is a link, which a warehouse never makes")
+            raise StoreDamaged(root, f"{table}/{below} is a link, which a warehouse never creates")
     for part, (size, _) in parts.items():
         try:
             status = os.lstat(f"{folder}/{part}")
@@ -86,14 +86,14 @@ def require_parts(root: Path, table: str, parts: Mapping[str, tuple[int, int]]) 
     empty = layout.empty_part(root, table)
     if not empty.is_file() or empty.is_symlink():
         raise StoreDamaged(
-            root, f"{empty.relative_to(root)} is gone",
-            "any ingest writes it again: dicom-warehouse ingest SOURCE -w DIR",
+            root, f"{empty.relative_to(root)} is missing",
+            "any ingest creates it again: dicom-warehouse ingest SOURCE -w DIR",
         )  # fmt: skip
 
 
 def _not_as_committed(root: Path, part: str, status: os.stat_result, size: int) -> StoreDamaged:
     if not stat.S_ISREG(status.st_mode):
-        return StoreDamaged(root, f"{part} is a link or no file, which a warehouse never makes")
+        return StoreDamaged(root, f"{part} is a link or not a regular file")
     return StoreDamaged(root, f"{part} has {status.st_size:,} bytes, {size:,} were committed")
 
 
@@ -126,7 +126,7 @@ def _gone(root: Path) -> StoreDamaged | None:
     if os.path.exists(root / layout.MARKER):
         return None
     return StoreDamaged(
-        root, f"{layout.MARKER} is gone",
+        root, f"{layout.MARKER} is missing",
         "if the folder was moved, open it where it is now; else restore it from a backup",
     )  # fmt: skip
 

@@ -305,7 +305,7 @@ def _pins(root: Path, version: int) -> tuple[dict[str, int], Totals]:
             if missing is None:
                 raise UnknownVersion(root, version) from None
             raise StoreDamaged(
-                root, f"no version that is left says which rows of {', '.join(missing)} are its own"
+                root, f"no remaining version records which rows of {', '.join(missing)} it has"
             ) from None
         for action in actions:
             info = action.get("commitInfo", {})

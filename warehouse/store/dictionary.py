@@ -93,7 +93,7 @@ def _entry(row: dict[str, Any], where: str) -> tuple[tuple[str, str], PrivateEnt
     if missing:
         raise UsageError(f"{where}: has no {', '.join(missing)}")
     if not re.fullmatch("[A-Za-z]{2}", given["vr"]):
-        raise UsageError(f"{where}: a VR has two letters")
+        raise UsageError(f"{where}: a VR must have two letters")
     tag = _TAG.fullmatch(given.get("tag", ""))
     group, byte = _GROUP.fullmatch(given.get("group", "")), _BYTE.fullmatch(given.get("byte", ""))
     if tag:

@@ -208,7 +208,7 @@ def open_log(root: Path, table: str, version: int | None = None) -> DeltaTable:
         raise StoreDamaged(root, f"the log {table}/_delta_log {why}") from error
     if version is None and newest > found.version():
         raise StoreDamaged(
-            root, f"entry {newest} of the log {table}/_delta_log, which was committed, is gone"
+            root, f"entry {newest} of the log {table}/_delta_log, which was committed, is missing"
         )
     return found
 
@@ -295,7 +295,7 @@ def log_entry(root: Path, table: str, version: int) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise StoreDamaged(root, f"{path.relative_to(root)} cannot be read") from error
     if not actions or not all(isinstance(action, dict) for action in actions):
-        raise StoreDamaged(root, f"{path.relative_to(root)} is no entry of a log")
+        raise StoreDamaged(root, f"{path.relative_to(root)} is not a log entry")
     return actions
 
 
@@ -327,7 +327,7 @@ def listed_parts(root: Path, table: str, delta: DeltaTable) -> dict[str, tuple[i
     for path in parts:
         if not _PART.fullmatch(path):
             raise StoreDamaged(
-                root, f"the log {table}/_delta_log names a file that is no part of {table}"
+                root, f"the log {table}/_delta_log names a file that is not a part of {table}"
             )
     return parts
 

@@ -30,7 +30,7 @@ def require(root: Path) -> None:
     marker = root / layout.MARKER
     if not os.path.exists(root):
         raise NotAWarehouse(
-            root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR makes one"
+            root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR creates one"
         )
     try:
         found = json.loads(marker.read_text(encoding="utf-8")).get("layout")

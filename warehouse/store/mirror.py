@@ -81,7 +81,7 @@ class Mirror:
         """Raise for sources that contain the warehouse, whose own objects would be ingested."""
         for source in sources:
             if is_object(source) and f"{self.url}/".startswith(f"{str(source).rstrip('/')}/"):
-                raise UsageError(f"{source} holds the warehouse {self.url}; name what is beside it")
+                raise UsageError(f"{source} contains the warehouse {self.url}; name other prefixes")
 
     def close(self) -> None:
         """Release the folder lock."""
@@ -105,7 +105,7 @@ class Mirror:
         }
         foreign = {key.split("/", 1)[0] for key in found} - {*tables.names(), *_OURS}
         if foreign and layout.MARKER not in found:
-            raise NotAWarehouse(self.url, "there are other objects; name another prefix")
+            raise NotAWarehouse(self.url, "the prefix has other objects; name another prefix")
         if not self._is_same_warehouse(found.get(layout.MARKER)):
             # The folder is left from an earlier warehouse, or from an interrupted creation.
             shutil.rmtree(self.root, ignore_errors=True)

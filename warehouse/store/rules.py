@@ -155,7 +155,7 @@ def add_rules(root: Path, source: Path) -> int:
     require(root)
     added = _parse(read_text(source), source, "user")
     if not added:
-        raise UsageError(f"{source}: holds no rule")
+        raise UsageError(f"{source}: has no rule")
     own = {}
     if (root / FILE).exists():
         own = {rule.name: rule for rule in _parse(read_text(root / FILE), root / FILE, "user")}
@@ -217,11 +217,11 @@ def _rule(given: dict[str, str], line: str, source: str) -> Rule:
     except ValueError:
         rank = math.nan
     if not math.isfinite(rank):
-        raise UsageError(f"{line}: rank is a number")
+        raise UsageError(f"{line}: rank must be a number")
     confidence = given["confidence"] or "high"
     if confidence not in CONFIDENCES:
         raise UsageError(
-            f"{line}: {confidence!r} is no confidence; there are {', '.join(CONFIDENCES)}"
+            f"{line}: {confidence!r} is not a confidence; choose one of {', '.join(CONFIDENCES)}"
         )
     conditions = (_condition(given, line),) if given["sequence_type"] else ()
     return Rule(
@@ -245,7 +245,7 @@ def _condition(given: dict[str, str], line: str) -> Condition:
                 f"nor {' or '.join(DERIVED)}"
             )
     if test not in TESTS:
-        raise UsageError(f"{line}: {test!r} is no test; there are {', '.join(TESTS)}")
+        raise UsageError(f"{line}: {test!r} is not a test; choose one of {', '.join(TESTS)}")
     alternatives = tuple(
         tuple(value.strip() for value in text.split("\\")) if text.strip() else ()
         for text in given["values"].split("|")

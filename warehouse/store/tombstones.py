@@ -129,7 +129,7 @@ def warehouse_key(root: Path) -> bytes:
     try:
         if not path.exists():
             if any((root / FOLDER).glob("*.json")):
-                raise StoreDamaged(root, f"{FOLDER}/key is gone", "restore it from a backup")
+                raise StoreDamaged(root, f"{FOLDER}/key is missing", "restore it from a backup")
             (root / FOLDER).mkdir(exist_ok=True)
             draft = path.with_name(f".{uuid.uuid4().hex}")
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -146,7 +146,7 @@ def warehouse_key(root: Path) -> bytes:
     except OSError as error:
         raise WriteFailed(f"the key in {FOLDER}", error) from error
     if len(found) != 32:
-        raise StoreDamaged(root, f"{FOLDER}/key is cut", "restore it from a backup")
+        raise StoreDamaged(root, f"{FOLDER}/key is truncated", "restore it from a backup")
     return found
 
 

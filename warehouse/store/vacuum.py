@@ -94,9 +94,7 @@ def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = Fa
         A part could not be deleted. Parts deleted before were not needed.
     """
     if not dt.timedelta(0) <= retention <= LONGEST:
-        raise UsageError(
-            f"a retention of 0 to {LONGEST.days} days is possible: logs are kept for so long"
-        )
+        raise UsageError(f"the retention must be 0 to {LONGEST.days} days, for which logs are kept")
     require(root)
     cutoff = time.time() - retention.total_seconds()
     with locks.no_writers(root) as alone, locks.locked(root):

@@ -44,7 +44,7 @@ REPAIR = "dicom-warehouse verify --repair reads the files again"
 BACKUP = "restore it from a backup"
 ANEW = "restore it from a backup, or ingest the sources into a new warehouse"
 VACUUM = "no newer version needs it; verify --repair deletes it"
-DELETE = "verify --repair deletes it; it is made again"
+DELETE = "verify --repair deletes it; it is created again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def verify(root: Path, *, deep: bool = False) -> Verified:
         return Verified(is_deep=deep, damaged=found, seconds=_since(started))
     damaged = _damaged_parts(root, facts, deep=deep)
     damaged += [
-        Damage(str(empty.relative_to(root)), why, "any ingest writes it again")
+        Damage(str(empty.relative_to(root)), why, "any ingest creates it again")
         for empty in (layout.empty_part(root, table) for table in facts)
         if (why := _why_unreadable(empty, None, deep=False))
     ]
@@ -196,7 +196,7 @@ def _why_unreadable(
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode) or path.parent.is_symlink():
-            return "it is a link or no file"
+            return "it is a link or not a regular file"
         if fact is not None and status.st_size != fact[0]:
             return f"it has {status.st_size:,} bytes, {fact[0]:,} were committed"
         rows = pq.read_metadata(path).num_rows
@@ -205,7 +205,7 @@ def _why_unreadable(
         if deep:
             return _why_not_as_written(path) or _why_undecodable(path, table)
     except FileNotFoundError:
-        return "it is gone"
+        return "it is missing"
     except OSError as error:
         # Arrow raises OSError for files that are not Parquet.
         return f"it cannot be read{f' ({os.strerror(error.errno)})' if error.errno else ''}"
