@@ -147,8 +147,8 @@ def _advice(name: str, kinds: Sequence[str], value: Any) -> str:
     """Return advice for the error message; empty if there is none."""
     if isinstance(value, str) and any(kind.startswith(("Iterable", "Sequence")) for kind in kinds):
         return f"; for one write [{name}]"
-    is_several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
-    if "str" in kinds and (is_several or name.endswith("uid")):
+    is_several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    if "str" in kinds and is_several:
         return "; for several call it once for each"
     return ""
 
