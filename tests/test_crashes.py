@@ -38,8 +38,9 @@ AT_ONCE = IngestSettings(mode=Mode.FULL, workers=1)
 PROGRAM = """
 import resource, signal, sys
 sys.path.insert(0, sys.argv[1])
-from warehouse.process import do_without_pandas
+from warehouse.process import do_without_pandas, do_without_requests
 do_without_pandas()
+do_without_requests()
 from warehouse.errors import WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode

@@ -164,8 +164,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from warehouse.process import do_without_pandas
+from warehouse.process import do_without_pandas, do_without_requests
 do_without_pandas()
+do_without_requests()
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.store.mirror import open_mirror
