@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,15 @@ from warehouse.workers import WorkerLost, WorkerPool
 
 CHECKOUT = Path(__file__).parents[1]
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=6)
+AT_ONCE = IngestSettings(mode=Mode.FULL, workers=1)
+"""For what is only compared with: its content is the same whatever the batches."""
 
 PROGRAM = """
 import resource, signal, sys
 sys.path.insert(0, sys.argv[1])
-from warehouse.process import do_without_pandas
+from warehouse.process import do_without_pandas, do_without_requests
 do_without_pandas()
+do_without_requests()
 from warehouse.errors import WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode
@@ -83,7 +86,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def clean(source: Path) -> dict[str, Any]:
     """What one undisturbed ingest of it gives."""
-    ingest(source.parent / "clean", [source], SETTINGS)
+    ingest(source.parent / "clean", [source], AT_ONCE)
     return content(source.parent / "clean")
 
 
@@ -248,7 +251,7 @@ def test_killed_between_the_commits_of_two_tables(
     assert delta.snapshot(root).version == version
     assert content(root) == held
     # Whatever the size of a batch: one has less to commit than two.
-    ingest(root, [source], replace(SETTINGS, batch_files=20))
+    ingest(root, [source], AT_ONCE)
     assert content(root) == clean
 
 

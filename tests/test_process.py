@@ -1,4 +1,4 @@
-"""What our own processes do first: they leave pandas to who asks for it."""
+"""What our own processes do first: they leave pandas and requests to who asks for them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,25 @@ def test_our_processes_import_no_more_than_they_need() -> None:
     with WorkerPool(1) as pool:
         loaded = pool.submit(eval, "set(__import__('sys').modules)").result()
     assert "pydicom" in loaded
-    assert not loaded & {"polars", "pandas"}
+    assert not loaded & {"polars", "pandas", "requests"}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("requests") is None, reason="needs requests")
+def test_pydicom_is_imported_without_requests_and_leaves_it_to_others() -> None:
+    program = """
+import sys
+from warehouse.process import do_without_requests
+do_without_requests()
+import pydicom.data.download
+print(pydicom.data.download.HAVE_REQUESTS, "requests" in sys.modules)
+import requests
+print(requests.__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["False", "False", "requests"]
 
 
 @pytest.mark.parametrize("reader", ["fast", "pydicom"])

@@ -38,6 +38,9 @@ import sys
 from warehouse.cli import main
 from warehouse.cli.stopping import stoppable
 with stoppable():
+    from warehouse.process import do_without_pandas, do_without_requests
+    do_without_pandas()
+    do_without_requests()
     import warehouse.ingest
     from dataclasses import replace
     read = warehouse.ingest.ingest
@@ -46,7 +49,10 @@ with stoppable():
     )
     main(sys.argv[1:])
 """
-"""The command with small batches, so that there are moments between them."""
+"""The command with small batches, so that there are moments between them.
+
+It leaves pandas and requests out as the command does, which imports ``warehouse.ingest`` later.
+"""
 
 SHOWN = SLOWLY.replace(
     "    main(",

@@ -24,7 +24,12 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NoReturn
 
 from warehouse.errors import WarehouseError
-from warehouse.process import collector_paused, do_without_pandas, keep_freed_memory
+from warehouse.process import (
+    collector_paused,
+    do_without_pandas,
+    do_without_requests,
+    keep_freed_memory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +50,7 @@ def begin_worker() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     keep_freed_memory()
     do_without_pandas()
+    do_without_requests()
 
 
 def serve(descriptor: int) -> NoReturn:

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -35,6 +36,9 @@ from warehouse.store import delta, tables
 from warehouse.store.compact import compact
 from warehouse.store.duck import connect, set_stored
 
+if TYPE_CHECKING:
+    import duckdb
+
 CHECKOUT = Path(__file__).parents[2]
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=2, chunk_files=1)
 AT_ONCE = IngestSettings(mode=Mode.FULL, workers=1)
@@ -43,8 +47,9 @@ AT_ONCE = IngestSettings(mode=Mode.FULL, workers=1)
 PROGRAM = """
 import pathlib, sys
 sys.path.insert(0, sys.argv[1])
-from warehouse.process import do_without_pandas
+from warehouse.process import do_without_pandas, do_without_requests
 do_without_pandas()
+do_without_requests()
 from warehouse.store.compact import compact
 print("begin", flush=True)
 compact(pathlib.Path(sys.argv[2]))
@@ -106,13 +111,19 @@ def here(place: Place, source: Path) -> Path:
     return place.filled(fill)
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """Return the one database of this module: to open one takes as long as its questions."""
+    return connect(threads=1)
+
+
 def everything(root: Path) -> dict[str, Any]:
     """All rows with ids, and with batches but of long values, which are whose batch came last.
 
     What is equal in this is as sound as the template, of which ``content`` has looked at it.
     """
     snapshot = delta.snapshot(root)
-    connection = connect(threads=1)
+    connection = _database().cursor()
     set_stored(connection, {table: snapshot.paths(table) for table in tables.names()})
     rows = {}
     for table in tables.names():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,15 +15,24 @@ from warehouse.settings import IngestSettings
 from warehouse.store import delta, ledger
 from warehouse.store.duck import connect, view_files
 
+if TYPE_CHECKING:
+    import duckdb
+
 SETTINGS = IngestSettings(workers=1, batch_files=1)
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """Return the one database of this module: to open one takes as long as its questions."""
+    return connect()
 
 
 def rows(root: Path, *, kept: bool) -> list[tuple[object, ...]]:
     parts = delta.snapshot(root).paths("files")
-    with connect() as connection:
-        (ledger.view_ledger if kept else view_files)(connection, parts)
-        described = connection.execute("describe files").fetchall()
-        return described + connection.execute("from files order by all").fetchall()
+    connection = _database().cursor()
+    (ledger.view_ledger if kept else view_files)(connection, parts)
+    described = connection.execute("describe files").fetchall()
+    return described + connection.execute("from files order by all").fetchall()
 
 
 def test_after_every_change_the_rows_are_those_of_the_parts(

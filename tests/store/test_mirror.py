@@ -20,7 +20,7 @@ from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import write
 from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
-from tests.test_crashes import SETTINGS, ten_files
+from tests.test_crashes import AT_ONCE, SETTINGS, ten_files
 from tests.toy_tables import notes, register
 from warehouse.cohorts.runs import run_cohort
 from warehouse.dicom import objects
@@ -78,7 +78,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clean(source: Path) -> dict[str, Any]:
-    ingest(source.parent / "clean", [source], SETTINGS)
+    ingest(source.parent / "clean", [source], AT_ONCE)
     return content(source.parent / "clean")
 
 
@@ -164,8 +164,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from warehouse.process import do_without_pandas
+from warehouse.process import do_without_pandas, do_without_requests
 do_without_pandas()
+do_without_requests()
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings, Mode, S3Access
 from warehouse.store.mirror import open_mirror

@@ -230,8 +230,9 @@ def test_ingests_with_a_vacuum_after_every_moment_equal_one_without(tmp_path: Pa
     ingest(tmp_path / "w", [tmp_path / "in" / "00"], small)
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from warehouse.process import do_without_pandas\n"
+        "from warehouse.process import do_without_pandas, do_without_requests\n"
         "do_without_pandas()\n"
+        "do_without_requests()\n"
         "from warehouse.ingest import ingest\n"
         "from warehouse.settings import IngestSettings, Mode\n"
         "settings = IngestSettings(mode=Mode.FULL, workers=1, batch_files=3, chunk_files=1)\n"

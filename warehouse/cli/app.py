@@ -11,7 +11,7 @@ from cyclopts import App, Group, Parameter
 
 import warehouse
 from warehouse.errors import UsageError
-from warehouse.process import do_without_pandas
+from warehouse.process import do_without_pandas, do_without_requests
 
 if TYPE_CHECKING:
     from cyclopts import Token
@@ -127,6 +127,7 @@ def opened(root: str) -> warehouse.Warehouse:
     """Open the warehouse of a command; a missing one is reported by the first query."""
     # Must run before the first array is created.
     do_without_pandas()
+    do_without_requests()
     _opened.append(warehouse.open(root, create=True))
     return _opened[-1]
 
