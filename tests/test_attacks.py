@@ -98,7 +98,7 @@ def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Pa
     folder, root = tmp_path / "in", tmp_path / "w"
     read_while_written(folder, root, ingests=3)
     ingest(root, [folder], SETTINGS)
-    ingest(tmp_path / "clean", [folder], AT_ONCE)
+    ingest(tmp_path / "clean", [folder], SETTINGS)
     assert content(root) == content(tmp_path / "clean")
 
 
@@ -124,7 +124,7 @@ def test_a_clock_of_the_machine_that_runs_backwards_changes_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = ten_files(tmp_path / "in")
-    ingest(tmp_path / "clean", [source], AT_ONCE)
+    ingest(tmp_path / "clean", [source], SETTINGS)
     now = [time.time_ns()]
 
     def a_day_earlier() -> int:

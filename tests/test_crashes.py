@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,6 @@ from warehouse.workers import WorkerLost, WorkerPool
 
 CHECKOUT = Path(__file__).parents[1]
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=6)
-AT_ONCE = IngestSettings(mode=Mode.FULL, workers=1)
-"""For what is only compared with: its content is the same whatever the batches."""
 
 PROGRAM = """
 import resource, signal, sys
@@ -86,7 +84,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def clean(source: Path) -> dict[str, Any]:
     """What one undisturbed ingest of it gives."""
-    ingest(source.parent / "clean", [source], AT_ONCE)
+    ingest(source.parent / "clean", [source], SETTINGS)
     return content(source.parent / "clean")
 
 
@@ -251,7 +249,7 @@ def test_killed_between_the_commits_of_two_tables(
     assert delta.snapshot(root).version == version
     assert content(root) == held
     # Whatever the size of a batch: one has less to commit than two.
-    ingest(root, [source], AT_ONCE)
+    ingest(root, [source], replace(SETTINGS, batch_files=20))
     assert content(root) == clean
 
 

@@ -24,8 +24,6 @@ from warehouse.store import commit, delta
 from warehouse.store.compact import compact
 
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=3)
-AT_ONCE = IngestSettings(mode=Mode.FULL, workers=1)
-"""For what is only compared with: its content is the same whatever the batches."""
 
 
 def fill(folder: Path) -> None:
@@ -90,7 +88,7 @@ def test_the_warehouse_is_as_if_the_files_had_never_been(
         "/1": ("ingested", None), "/2": ("ingested", None), "/copy": ("ingested", None),
         **dict.fromkeys(["/0", "/3", "/4", "/broken", "/zcopy"], ("removed", "no longer there")),
     }  # fmt: skip
-    ingest(tmp_path / "clean", [source], AT_ONCE)
+    ingest(tmp_path / "clean", [source], SETTINGS)
     assert without_removed(content(root)) == content(tmp_path / "clean")
     again = remove(root, [source], SETTINGS, delete=True)
     assert (again.known, again.vanished) == (3, 0)
@@ -102,7 +100,7 @@ def test_so_it_is_after_a_compaction(root: Path, source: Path, tmp_path: Path) -
     for name in ("0", "2", "4"):
         (source / name).unlink()
     remove(root, [source], SETTINGS, delete=True)
-    ingest(tmp_path / "clean", [source], AT_ONCE)
+    ingest(tmp_path / "clean", [source], SETTINGS)
     assert without_removed(content(root)) == content(tmp_path / "clean")
 
 
@@ -122,7 +120,7 @@ def test_a_file_that_comes_back_is_ingested(root: Path, source: Path, tmp_path: 
     shutil.move(tmp_path / "aside3", source / "3")
     report = ingest(root, [source], SETTINGS)
     assert (report.created, report.replaced) == (1, 0)
-    ingest(tmp_path / "clean", [source], AT_ONCE)
+    ingest(tmp_path / "clean", [source], SETTINGS)
     assert content(root) == content(tmp_path / "clean")
 
 
@@ -207,7 +205,7 @@ def test_a_file_that_was_read_anew_meanwhile_stays(
 
     monkeypatch.setattr("warehouse.removal.commit_removal", commit_late)
     assert remove(root, [source], SETTINGS, delete=True).removed == 0
-    ingest(tmp_path / "clean", [source], AT_ONCE)
+    ingest(tmp_path / "clean", [source], SETTINGS)
     assert content(root) == content(tmp_path / "clean")
 
 

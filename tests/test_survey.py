@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("created", "replaced", "existing", "duplicate", "rejected", "moved", "files")
 SETTINGS = IngestSettings(workers=1, chunk_files=2, batch_files=5)
-AT_ONCE = IngestSettings(workers=1)
-"""For what is only compared with: its content is the same whatever the batches."""
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def both(tmp_path: Path, *sources: Path) -> tuple[int, ...]:
     """Ingest in portions and at once; hold the warehouses equal; return what became of the files."""
     with ThreadPoolExecutor(1) as pool:
         portions = ingest(tmp_path / "portions", sources, SETTINGS, executor=pool)
-    whole = ingest(tmp_path / "whole", sources, AT_ONCE)
+    whole = ingest(tmp_path / "whole", sources, SETTINGS)
     assert content(tmp_path / "portions") == content(tmp_path / "whole")
     found, expected = ([getattr(one, name) for name in OUTCOMES] for one in (portions, whole))
     assert found == expected
@@ -145,5 +143,5 @@ def test_what_is_committed_stays_when_the_rest_cannot_be_listed(
     kept = len(content(tmp_path / "w")["instances"])
     assert 0 < kept < 9
     assert ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS).created == 10 - kept
-    ingest(tmp_path / "clean", [tmp_path / "in"], AT_ONCE)
+    ingest(tmp_path / "clean", [tmp_path / "in"], SETTINGS)
     assert content(tmp_path / "w") == content(tmp_path / "clean")

@@ -20,7 +20,7 @@ from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import write
 from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
-from tests.test_crashes import AT_ONCE, SETTINGS, ten_files
+from tests.test_crashes import SETTINGS, ten_files
 from tests.toy_tables import notes, register
 from warehouse.cohorts.runs import run_cohort
 from warehouse.dicom import objects
@@ -78,7 +78,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clean(source: Path) -> dict[str, Any]:
-    ingest(source.parent / "clean", [source], AT_ONCE)
+    ingest(source.parent / "clean", [source], SETTINGS)
     return content(source.parent / "clean")
 
 
