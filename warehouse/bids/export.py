@@ -155,7 +155,9 @@ def write_data_set(
         # These tables replace the views for this connection, as they are queried repeatedly.
         weighted = statement("diffusion_frames", "bids")
         catalog.connection.execute(f"create temp table diffusion_frames as {weighted}")
-        for view in ("sequence_facts", "sequence_types"):
+        # Materialized series are read from their files at once.
+        views = ("sequence_facts", "sequence_types", *(() if catalog.is_kept else ("series",)))
+        for view in views:
             catalog.connection.execute(f"create temp table {view} as from {view}")
         series = _query_rows(catalog, "series")
         refused = account.refused if account else {}
