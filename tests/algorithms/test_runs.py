@@ -9,6 +9,7 @@ import pytest
 
 import warehouse
 from tests.algorithms.conftest import CT, CT2, DX, MR, function, voxels
+from tests.algorithms.running import ends, modes
 from warehouse.algorithms import jobs
 from warehouse.algorithms.runs import alone
 from warehouse.components.sets import put_items
@@ -226,3 +227,18 @@ def test_the_workers_of_dask_run_the_same_jobs(wh: warehouse.Warehouse) -> None:
     assert (report.succeeded, report.failed) == (3, 1)
     means = [float(voxels(key).mean()) - 1000 * (key != MR) for key in (CT, CT2, MR)]
     assert sorted(wh.outputs("measure").collect()["mean_value"].drop_nulls()) == sorted(means)
+
+
+def test_a_file_with_half_a_surrogate_pair_fails_its_case_alone(wh: warehouse.Warehouse) -> None:
+    wh.components.create_socket(
+        title="Spot file", kind="MPOI", relative_path="spot-file.json", store_in_database=False
+    )
+    wh.algorithms.create("name", "mode -> spot-file", function=function("named_spot"))
+    modes(wh, "s", "whole", "half", "other")
+    report = wh.run_algorithm("name", of_set="s", workers=0)
+    assert (report.succeeded, report.failed) == (2, 1)
+    (why,) = report.failures.values()
+    assert "lone surrogate" in why
+    assert {mode: end[0] for mode, end in ends(wh).items()} == {
+        "whole": "Succeeded", "half": "Failed", "other": "Succeeded",
+    }  # fmt: skip

@@ -320,6 +320,7 @@ def _event_row(event: Event, before: State | None) -> dict[str, Any]:
     transition = step(event.what, status, attempt)
     fields = dict(event.fields)
     message = str(fields.pop("error_message", "")).replace("\0", "")
+    message = message.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored
     details = fields.pop("detailed_error_message", None)
     return {
         **_NO_FIELDS,
