@@ -26,6 +26,7 @@ value of a patient's header. Who inherits from whom::
     │   ├── AlgorithmError     an artifact, an algorithm or a job is not as it has to be
     │   │   ├── UnknownAlgorithm
     │   │   ├── UnknownJob
+    │   │   ├── UnknownJobState
     │   │   ├── UnknownArtifact
     │   │   ├── ArchiveRefused     an archive is no image or model that can be run
     │   │   ├── JobRefused         a job is there already, or there are too many
@@ -139,6 +140,7 @@ from warehouse.errors.jobs import (
     UnknownAlgorithm,
     UnknownArtifact,
     UnknownJob,
+    UnknownJobState,
 )
 from warehouse.errors.network import (
     CannotListen,
@@ -255,6 +257,7 @@ __all__ = [
     "UnknownCohort",
     "UnknownFilter",
     "UnknownJob",
+    "UnknownJobState",
     "UnknownKind",
     "UnknownMode",
     "UnknownParameter",
