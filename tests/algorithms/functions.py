@@ -40,6 +40,10 @@ def count(case: Any) -> dict[str, Any]:
     return {"voxel-count": len(case.series("scan"))}
 
 
+def count_aged(case: Any) -> dict[str, Any]:
+    return {"voxel-count": len(case.series("scan")) + case["age"]}
+
+
 def by_age(case: Any) -> dict[str, Any]:
     return {"voxel-count": case["age"] + 1}
 

@@ -49,7 +49,8 @@ class Input:
     value_id: str | None = None
     series_key: str | None = None
     state: str = ""
-    """Of a series: a digest of its instances; if it changes, so does the id of the job."""
+    """Of a series, or of a value that names one: a digest of its files; if it changes, so does the
+    id of the job."""
     prefix: str = ""
     """Folder below ``/input``, with a trailing slash."""
 
