@@ -1,6 +1,6 @@
 -- Artifacts that may be deleted, and why: `from artifact_housekeeping()`.
 --
--- Those in use by active jobs are not among them. Ages are those of Grand Challenge: images that never
+-- Those of jobs that have not ended are not among them. Ages are those of Grand Challenge: images that never
 -- succeeded go after three months, those of algorithms that were not used for a year as well.
 --
 -- depends: artifacts, jobs
@@ -9,13 +9,15 @@ create or replace macro artifact_housekeeping(as_of := cast(now() as timestamp))
     with
     uses as (
         select
-            image_id as artifact_id,
-            count(*) filter (where is_active) as active,
+            artifact_id,
+            count(*) filter (where not is_final) as unfinished,
             count(*) filter (where status = 4) as succeeded,
             max(changed_at) as used_at
-        from jobs
-        where image_id is not null
-        group by image_id
+        from (
+            select unnest([image_id, model_id]) as artifact_id, is_final, status, changed_at from jobs
+        )
+        where artifact_id is not null
+        group by artifact_id
     )
     select
         artifacts.artifact_id,
@@ -36,5 +38,5 @@ create or replace macro artifact_housekeeping(as_of := cast(now() as timestamp))
         end as reason
     from artifacts
     left join uses on artifacts.artifact_id = uses.artifact_id
-    where not artifacts.is_removed and coalesce(uses.active, 0) = 0 and reason is not null
+    where not artifacts.is_removed and coalesce(uses.unfinished, 0) = 0 and reason is not null
     order by artifacts.artifact_id;

@@ -8,7 +8,7 @@
 -- column:  failed | BIGINT | jobs that failed
 -- column:  mean_exec_seconds | DOUBLE | mean of the executions longer than 0 of jobs that succeeded, seconds; null without any
 -- column:  mean_invoke_seconds | DOUBLE | the same of invocations, seconds
--- column:  compute_cost_euro_millicents | BIGINT | cost of all jobs, 1000th of a euro cent
+-- column:  compute_cost_euro_millicents | BIGINT | cost of all jobs that have ended, with all their attempts, 1000th of a euro cent
 create or replace view algorithm_averages as
 select
     algorithm,

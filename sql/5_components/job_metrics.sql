@@ -14,12 +14,16 @@ every as (
     select
         job_id,
         attempt,
-        happened_at,
         unnest(metric_names) as metric,
         unnest(metric_seconds) as seconds,
         unnest(metric_values) as measured
     from job_events
     where metric_names is not null
+),
+starts as (
+    select job_id, attempt, max(happened_at) as started_at from job_events
+    where what = 'started'
+    group by job_id, attempt
 ),
 counts as (
     select job_id, attempt, max(measured) as cpu_count from every
@@ -30,8 +34,9 @@ select
     every.job_id,
     every.attempt,
     every.metric,
-    every.happened_at + to_microseconds(cast(every.seconds * 1e6 as bigint)) as measured_at,
+    starts.started_at + to_microseconds(cast(every.seconds * 1e6 as bigint)) as measured_at,
     every.measured as "value",
     if(every.metric = 'cpu_percent', every.measured / (counts.cpu_count * 100), null) as cpu_fraction
 from every
+inner join starts on every.job_id = starts.job_id and every.attempt = starts.attempt
 left join counts on every.job_id = counts.job_id and every.attempt = counts.attempt;

@@ -30,8 +30,8 @@
 -- column:  exit_code | BIGINT | of the algorithm; null if it did not end by itself
 -- column:  exec_seconds | DOUBLE | execution with loading of the model and of data, seconds; null before
 -- column:  invoke_seconds | DOUBLE | the invocation alone, seconds; null before
--- column:  utilization_seconds | DOUBLE | how long the machine was taken for it, seconds; null before
--- column:  compute_cost_euro_millicents | BIGINT | its cost on `instance`, 1000th of a euro cent, rounded up; null before the job has ended
+-- column:  utilization_seconds | DOUBLE | how long the machine was taken for the newest attempt, seconds; null before
+-- column:  compute_cost_euro_millicents | BIGINT | cost of all attempts that were measured on `instance`, 1000th of a euro cent, rounded up; null before the job has ended
 -- column:  instance | VARCHAR | cheapest machine of `hardware` that meets the request; null if none does
 -- column:  time_limit_s | BIGINT | how long it may execute, seconds
 -- column:  requires_gpu_type | VARCHAR | GPU that it asks for; empty for none
@@ -45,7 +45,9 @@ with
 newest as (
     select
         *,
-        count(*) over (partition by job_id) as event_count
+        count(*) over (partition by job_id) as event_count,
+        -- Of all attempts, as each takes a machine; an interrupted one was not measured.
+        sum(utilization_seconds) over (partition by job_id) as all_utilization_seconds
     from job_events
     qualify row_number() over (partition by job_id order by event desc) = 1
 ),
@@ -113,7 +115,9 @@ select
     attempts.exec_seconds,
     attempts.invoke_seconds,
     attempts.utilization_seconds,
-    job_cost(attempts.utilization_seconds, machines.usd_cents_per_hour) as compute_cost_euro_millicents,
+    if(
+        job_statuses.is_final, job_cost(newest.all_utilization_seconds, machines.usd_cents_per_hour), null
+    ) as compute_cost_euro_millicents,
     machines.instance,
     job_specs.time_limit_s,
     job_specs.requires_gpu_type,

@@ -7,7 +7,7 @@
 -- column:  started_at | TIMESTAMP | when the newest attempt began to execute, UTC; null before
 -- column:  completed_at | TIMESTAMP | when the job ended, UTC; null before
 -- column:  duration_seconds | DOUBLE | from one to the other
--- column:  compute_cost_euro_millicents | BIGINT | its cost on that machine, 1000th of a euro cent; null before the job has ended
+-- column:  compute_cost_euro_millicents | BIGINT | as in `jobs`, 1000th of a euro cent; null before the job has ended
 create or replace view jobs_legacy as
 with
 starts as (

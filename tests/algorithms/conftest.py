@@ -28,9 +28,11 @@ def voxels(series: str) -> np.ndarray:
     return np.arange(60, dtype=np.int16).reshape(3, 4, 5) + 10 * int(series[-2])
 
 
-def put_volume(folder: Path, modality: str, series: str, study: str, **attributes: Any) -> None:
+def put_volume(
+    folder: Path, modality: str, series: str, study: str, *, plus: int = 0, **attributes: Any
+) -> None:
     """Write the three files of a volume; the patient is that of the study."""
-    for n, frame in enumerate(voxels(series)):
+    for n, frame in enumerate(voxels(series) + np.int16(plus)):
         made = image(
             f"{series}.{n}", Modality=modality, SeriesInstanceUID=series, PatientID=f"P{study[-1]}",
             StudyInstanceUID=study, FrameOfReferenceUID="1.9",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -36,6 +38,10 @@ def where(case: Any) -> dict[str, Any]:
 def count(case: Any) -> dict[str, Any]:
     """Without pixels: what a run costs besides the function."""
     return {"voxel-count": len(case.series("scan"))}
+
+
+def count_aged(case: Any) -> dict[str, Any]:
+    return {"voxel-count": len(case.series("scan")) + case["age"]}
 
 
 def by_age(case: Any) -> dict[str, Any]:
@@ -75,6 +81,15 @@ def spots(case: Any) -> dict[str, Any]:
     return {
         "spots": {"type": "Multiple points", "version": {"major": 1, "minor": 0}, "points": shapes}
     }
+
+
+def named_spot(case: Any) -> dict[str, Any]:
+    """Write a file; the name of its point is half of a surrogate pair if the mode is `half`."""
+    name = r"\ud800" if case["mode"] == "half" else r"\ud83d\ude00"
+    path = Path(tempfile.mkdtemp()) / "spots.json"
+    head = '"type": "Multiple points", "version": {"major": 1, "minor": 0}'
+    path.write_text(f'{{{head}, "points": [{{"point": [1, 2, 3], "name": "{name}"}}]}}')
+    return {"spot-file": path}
 
 
 def slowly(case: Any) -> dict[str, Any]:

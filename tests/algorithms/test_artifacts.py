@@ -206,8 +206,14 @@ def test_what_can_go(wh: warehouse.Warehouse, tmp_path: Path) -> None:
         reasons.format("as_of := cast(now() + interval 92 days as timestamp)")
     ).fetchall()
     assert dict(later)[new.artifact_id] == "no job succeeded with it for three months"
+    weights = parts.add_model(model(tmp_path / "1.tar.gz"), parent="grow")
+    parts.mark_desired(parts.add_model(model(tmp_path / "2.tar.gz"), parent="grow").artifact_id)
+    wh.refresh()
+    assert weights.artifact_id in dict(wh.sql(reasons.format("")).fetchall())
     # One that an active job needs is not among them, and cannot be taken away.
-    parts.create("grow", "age -> voxel-count", image=old.artifact_id)
+    parts.create(
+        "grow", "age -> voxel-count", image=old.artifact_id, model=weights.artifact_id
+    )  # fmt: skip
     from warehouse.algorithms.jobs import Case, Input, spec_of
     from warehouse.algorithms.registry import find_algorithm
 
@@ -216,7 +222,8 @@ def test_what_can_go(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     spec = spec_of(algorithm, Case(algorithm.interfaces[0], (Input("age", value),)))
     jobs.add_jobs(wh.root, [spec])
     wh.refresh()
-    assert old.artifact_id not in dict(wh.sql(reasons.format("")).fetchall())
+    proposed = dict(wh.sql(reasons.format("")).fetchall())
+    assert not {old.artifact_id, weights.artifact_id} & set(proposed)
     with pytest.raises(AlgorithmError, match="active jobs use it"):
         parts.remove_artifact(old.artifact_id)
 

@@ -77,6 +77,11 @@ def test_the_life_of_a_job_by_command(wh: warehouse.Warehouse, tmp_path: Path) -
         refused.returncode,
         "a job in state Succeeded cannot be 'cancelled'" in refused.stderr,
     ) == (2, True)
+    assert json.loads(run("job", "list", "measure@1", "--format", "json", *w).stdout)
+    misspelt = run("job", "list", "--status", "succeded", *w)
+    assert (misspelt.returncode, "Succeeded, Cancelled" in misspelt.stderr) == (2, True)
+    unknown = run("job", "list", "measures", *w)
+    assert (unknown.returncode, "similar: measure" in unknown.stderr) == (2, True)
     assert "queued again" in run("job", "retry", failed[0]["job_id"], *w).stdout
     cancelled = json.loads(run("job", "cancel", failed[0]["job_id"], "--json", *w).stdout)
     assert unlike_the_page("job cancel", cancelled) == []

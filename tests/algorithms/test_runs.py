@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import warehouse
-from tests.algorithms.conftest import CT, CT2, DX, MR, function, voxels
+from tests.algorithms.conftest import CT, CT2, DX, MR, function, put_volume, voxels
+from tests.algorithms.running import ends, modes
+from tests.dicom_files import image, write
 from warehouse.algorithms import jobs
 from warehouse.algorithms.runs import alone
 from warehouse.components.sets import put_items
 from warehouse.components.values import Given
-from warehouse.errors import AlgorithmError, RunLocked, UnknownAlgorithm
+from warehouse.errors import AlgorithmError, JobRefused, RunLocked, UnknownAlgorithm
 
 
 def rows(wh: warehouse.Warehouse, name: str) -> list[tuple]:
@@ -108,6 +111,56 @@ def test_items_of_a_set_that_match_exactly(wh: warehouse.Warehouse) -> None:
         select count(*) from (select item from value_sets group by item having list(slug) = ['age'])
     """).fetchall()
     assert wh.sql("select count(*) from jobs").fetchall() == brute
+
+
+def test_a_series_whose_files_changed_is_another_job(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    put_volume(tmp_path / "in", "MR", "1.2.50", "1.1.5")
+    wh.ingest(tmp_path / "in", workers=1)
+    wh.algorithms.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+
+    def counts() -> tuple[int, int]:
+        report = wh.run_algorithm("measure", ["1.2.50"], workers=0)
+        return report.succeeded, report.done_before
+
+    assert counts() == (1, 0)
+    # Neither a move of the files nor other files of the same instances change the series.
+    (tmp_path / "in").rename(tmp_path / "moved")
+    wh.upkeep.relocate(tmp_path / "in", tmp_path / "moved")
+    shutil.copytree(tmp_path / "moved", tmp_path / "other", copy_function=shutil.copyfile)
+    assert wh.ingest(tmp_path / "other", workers=1).duplicate == 3
+    assert counts() == (0, 1)
+    # Other voxels in files of the same size; the source of their mean: numpy.
+    put_volume(tmp_path / "moved", "MR", "1.2.50", "1.1.5", plus=600)
+    wh.ingest(tmp_path / "moved", workers=1)
+    assert counts() == (1, 0)
+    assert wh.outputs("measure").collect()["mean_value"].to_list() == [
+        voxels("1.2.50").mean() + 600
+    ]
+
+
+def test_an_image_set_that_changed_is_another_job(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    parts = wh.algorithms
+    parts.create("count", "scan -> voxel-count", function=function("count"))
+    parts.create("count-aged", "scan, age -> voxel-count", function=function("count_aged"))
+    scan = wh.components.add_value("scan", dicom_series=MR, series=MR).value_id
+    wh.components.add_value("age", 3, series=MR)
+    wh.components.put("s", "one", {"scan": scan})
+    for again in (False, True):
+        # In an item of a set, as a value about a series, and in a job of a user.
+        for name, given in (("count", {"of_set": "s"}), ("count-aged", {"cohort": [MR]})):
+            report = parts.run(name, workers=0, **given)
+            assert (report.succeeded, report.done_before) == (1, 0), (name, again)
+            assert parts.run(name, workers=0, **given).done_before == 1
+        with pytest.raises(JobRefused, match="same algorithm and inputs"):
+            parts.submit("count", {"scan": scan})
+        made = image(
+            f"{MR}.9", Modality="MR", SeriesInstanceUID=MR, PatientID="P3", StudyInstanceUID="1.1.3",
+            PixelData=bytes(2),
+        )  # fmt: skip
+        write(tmp_path / "new" / "a", made)
+        wh.ingest(tmp_path / "new", workers=1)
 
 
 def test_what_goes_wrong_in_a_function_is_a_row(wh: warehouse.Warehouse) -> None:
@@ -226,3 +279,18 @@ def test_the_workers_of_dask_run_the_same_jobs(wh: warehouse.Warehouse) -> None:
     assert (report.succeeded, report.failed) == (3, 1)
     means = [float(voxels(key).mean()) - 1000 * (key != MR) for key in (CT, CT2, MR)]
     assert sorted(wh.outputs("measure").collect()["mean_value"].drop_nulls()) == sorted(means)
+
+
+def test_a_file_with_half_a_surrogate_pair_fails_its_case_alone(wh: warehouse.Warehouse) -> None:
+    wh.components.create_socket(
+        title="Spot file", kind="MPOI", relative_path="spot-file.json", store_in_database=False
+    )
+    wh.algorithms.create("name", "mode -> spot-file", function=function("named_spot"))
+    modes(wh, "s", "whole", "half", "other")
+    report = wh.run_algorithm("name", of_set="s", workers=0)
+    assert (report.succeeded, report.failed) == (2, 1)
+    (why,) = report.failures.values()
+    assert "lone surrogate" in why
+    assert {mode: end[0] for mode, end in ends(wh).items()} == {
+        "whole": "Succeeded", "half": "Failed", "other": "Succeeded",
+    }  # fmt: skip

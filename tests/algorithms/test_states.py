@@ -237,10 +237,38 @@ def test_measurements_are_a_time_series(queued: tuple[warehouse.Warehouse, str])
         "metric_names": ["cpu_count", "cpu_percent", "cpu_percent", "memory_bytes"],
         "metric_seconds": [0.0, 1.0, 2.0, 1.0], "metric_values": [4.0, 200.0, 400.0, 1e6],
     }  # fmt: skip
-    happened(wh, job_id, ("provisioned", 0), ("started", 0), ("executed", 3, metrics))
-    rows = wh.sql(
-        "select metric, value, cpu_fraction from job_metrics order by metric, measured_at"
-    ).fetchall()
+    # Times count from the last start of the attempt, not from its end.
+    happened(
+        wh, job_id, ("provisioned", 0), ("started", 1), ("capacity", 2), ("started", 10),
+        ("executed", 13, metrics),
+    )  # fmt: skip
+    rows = wh.sql("""
+        select metric, value, cpu_fraction, epoch(measured_at - $1) from job_metrics
+        order by metric, measured_at
+    """, [START + dt.timedelta(days=9999)]).fetchall()  # fmt: skip
     assert rows == [
-        ("cpu_count", 4.0, None), ("cpu_percent", 200.0, 0.5), ("cpu_percent", 400.0, 1.0), ("memory_bytes", 1e6, None),
+        ("cpu_count", 4.0, None, 10.0), ("cpu_percent", 200.0, 0.5, 11.0),
+        ("cpu_percent", 400.0, 1.0, 12.0), ("memory_bytes", 1e6, None, 11.0),
     ]  # fmt: skip
+
+
+def test_the_cost_is_that_of_all_attempts_when_the_job_has_ended(
+    queued: tuple[warehouse.Warehouse, str],
+) -> None:
+    wh, job_id = queued
+    query = "select utilization_seconds, compute_cost_euro_millicents from jobs"
+    begin = ("provisioned", 0), ("started", 0)
+    happened(wh, job_id, *begin, ("failed", 1, {"utilization_seconds": 36000.0}))
+    # By hand: as in test_durations_averages_and_cost, for 10 hours, and then for 10 seconds more.
+    first, both = (
+        math.ceil(s / 3600 * 12.1 * 1.21 * 1000 * 0.92472705) for s in (36000.0, 36010.0)
+    )
+    assert wh.sql(query).fetchall() == [(36000.0, first)]
+    happened(
+        wh, job_id, ("requeued", 2), *begin, ("executed", 9, {"utilization_seconds": 10.0})
+    )  # fmt: skip
+    assert wh.sql(query).fetchall() == [(10.0, None)]
+    happened(wh, job_id, ("parsed", 10))
+    assert wh.sql(query).fetchall() == [(10.0, both)]
+    averages = "select compute_cost_euro_millicents from algorithm_averages"
+    assert wh.sql(averages).fetchall() == [(both,)]

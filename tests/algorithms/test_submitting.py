@@ -151,9 +151,11 @@ def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path:
     ).fetchall() == [(7,)]
     # An output that is missing leaves the job as it is; a failure needs no outputs.
     failed = parts.claim(made[1])
-    body = json.dumps({"pk": made[1], "return_code": 3, "error_message": "no GPU"}).encode()
+    body = json.dumps({"pk": made[1], "return_code": 3, "error_message": "no \ud800"}).encode()
     parts.report(made[1], body, signature_of(body, failed.signing_key), tmp_path)
     assert label(wh, made[1]) == "Failed"
+    query = "select error_message from jobs where job_id = $1"
+    assert wh.sql(query, [made[1]]).fetchall() == [("no ?",)], "half a surrogate pair is replaced"
     # Nobody reports in a day: the clock is moved, and a late report is refused.
     late = parts.claim(made[2])
     assert expire(wh.root, now() + dt.timedelta(seconds=REPORT_SECONDS - 60)) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import math
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,26 @@ def test_nifti_as_nibabel_writes_it(tmp_path: Path, name: str, kind: Any) -> Non
     array = RNG.integers(-5, 300, (5, 4, 3)).astype(np.int16)
     kind(array, np.eye(4)).to_filename(tmp_path / name)
     assert np.array_equal(voxels(tmp_path / name), array.T)
+
+
+@pytest.mark.parametrize(("kind", "at", "form"), [
+    (nibabel.Nifti1Image, 112, "<2f"), (nibabel.Nifti2Image, 176, "<2d"),
+])  # fmt: skip
+def test_a_slope_that_is_zero_or_not_finite_is_no_scaling(
+    tmp_path: Path, kind: Any, at: int, form: str
+) -> None:
+    path = tmp_path / "a.nii"
+    kind(np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4)).to_filename(path)
+    content = bytearray(path.read_bytes())
+    for slope, intercept in ((0, 5), (math.nan, math.nan), (math.inf, 0), (1, 0)):
+        struct.pack_into(form, content, at, slope, intercept)
+        path.write_bytes(bytes(content))
+        assert np.array_equal(voxels(path), nibabel.load(path).get_fdata().T), slope
+    for slope, intercept in ((2, 0), (1, 5), (1, math.nan)):
+        struct.pack_into(form, content, at, slope, intercept)
+        path.write_bytes(bytes(content))
+        with pytest.raises(ImageRefused, match="a slope or an intercept"):
+            read_image(path)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -157,7 +157,8 @@ HEAD = '"version": {"major": 1, "minor": 0}, "type": "Multiple points"'
         (f'{{{HEAD}, "points": [{{"point": [1, 2', "$", "not JSON"), ("", "$", "cut off"), ("[]", "$", "cut off"),
         (f'{{{HEAD}, "points": [{POINT}]}} x', "$", "follows"), (f"\ufeff{{{HEAD}}}", "$", "byte order"),
         (f'{{{HEAD}, "points": [{"[" * 5000}', "$", "nested"), (f'{{{HEAD}, "points": [{POINT},]}}', "$", "not JSON"),
-        (f"{{{HEAD}, 3: 4}}", "$", "key"),
+        (f"{{{HEAD}, 3: 4}}", "$", "key"), (f'{{{HEAD}, "name": "\\ud800"}}', "$", "surrogate"),
+        (f'{{{HEAD}, "points": [{{"point": [1, 2, 3], "name": "\\ud800"}}]}}', "$", "surrogate"),
     ],
 )  # fmt: skip
 def test_streams_refuse_what_the_whole_would(text: str, path: str, why: str) -> None:

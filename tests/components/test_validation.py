@@ -249,9 +249,16 @@ def test_text_that_is_refused(text: bytes, why: str) -> None:
         json_text.parse(text)
 
 
-def test_half_a_surrogate_pair_is_no_text() -> None:
+@pytest.mark.parametrize("text", [rb'"\ud800"', rb'{"\uDFFF": 1}', rb'["\ude00\ud83d"]'])
+def test_half_a_surrogate_pair_is_no_text(text: bytes) -> None:
     with pytest.raises(ValueRefused, match="surrogate"):
-        json_text.canonical(json_text.parse(b'"\\ud800"'))
+        json_text.parse(text)
+    with pytest.raises(ValueRefused, match="surrogate"):
+        json_text.canonical(json.loads(text))
+
+
+def test_a_whole_surrogate_pair_and_an_escaped_backslash_are_text() -> None:
+    assert json_text.parse(rb'["\ud83d\ude00", "\\ud800"]') == ["\U0001f600", "\\ud800"]
 
 
 def doubling(levels: int) -> dict[str, Any]:

@@ -394,3 +394,13 @@ def test_duckdb_reads_nothing_of_a_value(parts: Any) -> None:
         slug = max(parts.sockets().values(), key=lambda s: s.pk).slug
         assert parts.value(parts.add_value(slug, text).value_id) == text
     assert duckdb
+
+
+def test_the_name_of_a_file_need_not_be_text(
+    parts: Any, wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9.json")
+    file.write_text("3")
+    added = parts.add_value("number", file=file)
+    query = "select file_name from value_uses where use_id = $1"
+    assert wh.sql(query, [added.use_id]).fetchall() == [("caf\ufffd.json",)]

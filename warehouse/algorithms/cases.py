@@ -9,7 +9,7 @@ an interface, except for at most one image socket, which takes the series.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from warehouse.algorithms.jobs import Case, Input
@@ -60,13 +60,38 @@ def cases_of_series(
             )
         else:
             found.cases.append(case)
+    found.cases[:] = with_states(catalog, found.cases)
     return found
 
 
 def series_states(catalog: Catalog, keys: Sequence[str]) -> dict[str, str]:
-    """Return series key → digest of its instances, for the series that are in the warehouse."""
+    """Return series key → digest of its files, for the series that are in the warehouse."""
     rows = catalog.connection.execute(statement("case_series", "components"), [list(keys)])
     return dict(rows.fetchall())
+
+
+def with_states(catalog: Catalog, cases: Sequence[Case]) -> list[Case]:
+    """Return cases whose inputs that are DICOM image sets have the states of their series.
+
+    Such a value names a series, so that its id stays the same when the series changes.
+    """
+    value_ids = {i.value_id for case in cases for i in case.inputs if i.value_id}
+    if not value_ids:
+        return list(cases)
+    rows = catalog.connection.execute(
+        "select value_id, series_key from socket_values "
+        "where form = 'series' and value_id in (select unnest($1))", [sorted(value_ids)],
+    )  # fmt: skip
+    series_of_value: dict[str | None, str] = dict(rows.fetchall())
+    if not series_of_value:
+        return list(cases)
+    states = series_states(catalog, sorted(set(series_of_value.values())))
+
+    def with_state(given: Input) -> Input:
+        series = series_of_value.get(given.value_id)
+        return given if series is None else replace(given, state=states.get(series, ""))
+
+    return [replace(case, inputs=tuple(map(with_state, case.inputs))) for case in cases]
 
 
 def newest_values(
@@ -106,7 +131,7 @@ def _case(
     return None
 
 
-def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
+def cases_of_set(catalog: Catalog, root: Path, algorithm: Algorithm, set_name: str) -> Found:
     """Return the cases among the items of a set.
 
     Raises
@@ -135,6 +160,7 @@ def cases_of_set(root: Path, algorithm: Algorithm, set_name: str) -> Found:
             interface.interface_id, tuple(inputs.values()), series_uid, f"{set_name}/{item}"
         )
         found.cases.append(case)
+    found.cases[:] = with_states(catalog, found.cases)
     return found
 
 

@@ -167,7 +167,7 @@ class Algorithms:
         )
         asked_for: str | None
         if of_set is not None:
-            found, asked_for = cases.cases_of_set(self._root, algorithm, of_set), of_set
+            found, asked_for = cases.cases_of_set(catalog, self._root, algorithm, of_set), of_set
         else:
             keys, asked_for = self._series_keys(catalog, cohort)
             found = self._cases_of(catalog, algorithm, keys)

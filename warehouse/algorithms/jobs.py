@@ -49,7 +49,8 @@ class Input:
     value_id: str | None = None
     series_key: str | None = None
     state: str = ""
-    """Of a series: a digest of its instances; if it changes, so does the id of the job."""
+    """Of a series, or of a value that names one: a digest of its files; if it changes, so does the
+    id of the job."""
     prefix: str = ""
     """Folder below ``/input``, with a trailing slash."""
 
@@ -320,6 +321,7 @@ def _event_row(event: Event, before: State | None) -> dict[str, Any]:
     transition = step(event.what, status, attempt)
     fields = dict(event.fields)
     message = str(fields.pop("error_message", "")).replace("\0", "")
+    message = message.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored
     details = fields.pop("detailed_error_message", None)
     return {
         **_NO_FIELDS,

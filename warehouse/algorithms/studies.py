@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from warehouse.algorithms.cases import Found, newest_values, series_states
+from warehouse.algorithms.cases import Found, newest_values, series_states, with_states
 from warehouse.algorithms.jobs import Case, Input
 from warehouse.algorithms.matching import series_by_slug
 from warehouse.algorithms.registry import interfaces_of
@@ -69,6 +69,7 @@ def cases_of_studies(
         inputs = [Input(slug, series_key=key, state=states[key]) for slug, key in chosen.items()]
         inputs += [Input(slug, values[slug]) for slug in possible[0].inputs - set(matching)]
         found.cases.append(Case(possible[0].interface_id, tuple(inputs), chosen[first_slug]))
+    found.cases[:] = with_states(catalog, found.cases)
     return found
 
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms import jobs
-from warehouse.algorithms.cases import require_complete, series_states
+from warehouse.algorithms.cases import require_complete, series_states, with_states
 from warehouse.algorithms.jobs import Case, Event, Input, Spec, record, spec_of
 from warehouse.algorithms.output_folder import collected
 from warehouse.algorithms.registry import interfaces_of, known_algorithms
@@ -77,7 +77,9 @@ def submit(
     require_complete(interface, sockets, provided | dict.fromkeys(series_by_slug, True))
     inputs = [Input(slug, value) for slug, value in values.items() if value is not None]
     keys = list(series_by_slug.values())
-    states = series_states(open_catalog(root), keys) if keys else {}
+    reads_series = keys or any(sockets[slug].kind == "DCMIS" for slug in values)
+    catalog = open_catalog(root) if reads_series else None
+    states = series_states(catalog, keys) if catalog else {}
     inputs += [
         Input(slug, series_key=key, state=states.get(key, ""))
         for slug, key in series_by_slug.items()
@@ -86,6 +88,8 @@ def submit(
     if algorithm.matching:
         about_series = series_by_slug.get(algorithm.matching[0][0])
     case = Case(interface.interface_id, tuple(inputs), about_series)
+    if catalog:
+        (case,) = with_states(catalog, [case])
     (spec,) = jobs.add_jobs(root, [spec_of(algorithm, case, by=by)], as_system=False)
     details = _input_errors(root, spec, states)
     fields: dict[str, Any] = {}

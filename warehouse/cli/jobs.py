@@ -12,7 +12,7 @@ from warehouse.cli.answers import Format, list_rows
 from warehouse.cli.app import DEFAULT_WAREHOUSE, AsJson, Force, Output, Root, Text, opened
 from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, printed
-from warehouse.errors import UsageError
+from warehouse.errors import UnknownJobState, UsageError
 
 if TYPE_CHECKING:
     from warehouse.algorithms.facade import Algorithms
@@ -46,14 +46,22 @@ def list_jobs(
     Parameters
     ----------
     algorithm
-        Only jobs of this algorithm.
+        Only jobs of this algorithm, or of one version of it: NAME@VERSION.
     """
+    from warehouse.algorithms.states import statuses
+    from warehouse.sqlfiles import statement
+
+    wh = opened(warehouse)
+    labels = [state.label for state in statuses().values()]
+    if status is not None and status not in labels:
+        raise UnknownJobState(status, labels)
+    found = wh.algorithms.find(algorithm) if algorithm is not None else None
+    version = found.version if found and "@" in str(algorithm) else None
     return list_rows(
-        opened(warehouse),
-        "select job_id, algorithm, series_key, item, label, attempt, exec_seconds, error_message "
-        "from jobs where algorithm = coalesce($1, algorithm) and label = coalesce($2, label) "
-        "order by created_at, job_id",
-        form, output, force=force, values=[algorithm, status],
+        wh,
+        statement("listed_jobs", "components"),
+        form, output, force=force,
+        values=[found and found.algorithm, version, status],
     )  # fmt: skip
 
 

@@ -175,7 +175,9 @@ def _read_nifti(path: Path, head: bytes, *, is_compressed: bool) -> Image:
     sizes = dims[1 : dims[0] + 1]
     if min(sizes) < 1 or not math.isfinite(offset) or not 0 <= offset < 1 << 20:
         raise ImageRefused("it must have two to four dimensions, each of at least one voxel")
-    if scaling[0] not in {0.0, 1.0} or (scaling[0] == 1.0 and scaling[1] != 0.0):
+    # A slope of 0 states no scaling (NIfTI-1), and so does one that is not finite, as in nibabel.
+    slope, intercept = scaling
+    if slope != 0 and math.isfinite(slope) and (slope != 1 or intercept != 0):
         raise ImageRefused("its voxels have a slope or an intercept; save the scaled values")
     while len(sizes) > 2 and sizes[-1] == 1:
         sizes = sizes[:-1]

@@ -2,20 +2,24 @@
 
 In: untrusted bytes. Out: Python values, or ``ValueRefused``. Text that JSON parsers read
 differently is refused: NaN and Infinity, numbers beyond float64, duplicate keys, a byte order mark,
-text that is not UTF-8, and nesting beyond ``MAX_NESTING``. The canonical form has sorted keys and
-no spaces, so that equal values have one digest.
+text that is not UTF-8, lone surrogates, and nesting beyond ``MAX_NESTING``. The canonical form has
+sorted keys and no spaces, so that equal values have one digest.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 from typing import Any
 
 from warehouse.errors import ValueRefused
 
 MAX_NESTING = 200
 """Levels of lists and objects; the deepest documented kind has 6, a chart some 20."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -58,8 +62,9 @@ def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
         return number
 
     try:
+        text = content.decode()
         value = json.loads(
-            content.decode(), parse_constant=constant, parse_float=real,
+            text, parse_constant=constant, parse_float=real,
             object_pairs_hook=_without_duplicates,
         )  # fmt: skip
     except ValueRefused:
@@ -75,6 +80,7 @@ def parse(content: bytes, *, null_not_finite: bool = False) -> Any:
     except ValueError:  # an integer of thousands of digits
         raise ValueRefused("it contains an integer with too many digits") from None
     require_nesting(value)
+    require_characters(value, text)
     return value
 
 
@@ -83,6 +89,22 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(unique) != len(pairs):
         raise ValueRefused("an object has the same key twice")
     return unique
+
+
+def require_characters(value: Any, text: str, begin: int = 0, end: int = sys.maxsize) -> None:
+    r"""Check that a value, parsed from a part of a JSON text, contains no lone surrogate.
+
+    Raises
+    ------
+    ValueRefused
+
+    Examples
+    --------
+    >>> require_characters("\U0001f600", r'"\ud83d\ude00"')
+    """
+    # Only an escape sequence can yield one: the text itself was UTF-8.
+    if _SURROGATE.search(text, begin, end):
+        canonical(value)
 
 
 def _too_deep() -> str:

@@ -2,7 +2,7 @@
 
 In: a file. Out: blocks of shapes that are valid by the schema of their kind, and finally the head.
 Python's JSON decoder parses one shape at a time from a window of text, so that memory is bounded by
-a block of shapes. As in ``json_text``, duplicate keys and NaN are refused.
+a block of shapes. As in ``json_text``, duplicate keys, NaN and lone surrogates are refused.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class _Window:
             else:
                 # A number at the end of the window may continue after it.
                 if end < len(self.text) or self.is_at_end:
+                    json_text.require_characters(value, self.text, self.at, end)
                     self.at = end
                     return value
             if len(self.text) - self.at > MAX_SHAPE_CHARACTERS:

@@ -334,6 +334,11 @@ def _use_row(prepared: Prepared, added_at: Any) -> dict[str, Any]:
         "added_by": given.added_by,
         "tool": given.tool,
         "tool_version": given.tool_version,
-        "file_name": None if given.file is None else os.path.basename(given.file),
+        "file_name": None if given.file is None else _file_name(given.file),
         "added_at": added_at,
     }
+
+
+def _file_name(file: Path) -> str:
+    """Return the name of a file as text, with replacement characters if it is not UTF-8."""
+    return os.fsencode(os.path.basename(file)).decode("utf-8", "replace")

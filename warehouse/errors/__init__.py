@@ -26,6 +26,7 @@ value of a patient's header. The class hierarchy::
     │   ├── AlgorithmError     an artifact, an algorithm or a job is invalid
     │   │   ├── UnknownAlgorithm
     │   │   ├── UnknownJob
+    │   │   ├── UnknownJobState
     │   │   ├── UnknownArtifact
     │   │   ├── ArchiveRefused     an archive is not a valid image or model
     │   │   ├── JobRefused         a job exists already, or there are too many
@@ -139,6 +140,7 @@ from warehouse.errors.jobs import (
     UnknownAlgorithm,
     UnknownArtifact,
     UnknownJob,
+    UnknownJobState,
 )
 from warehouse.errors.network import (
     CannotListen,
@@ -255,6 +257,7 @@ __all__ = [
     "UnknownCohort",
     "UnknownFilter",
     "UnknownJob",
+    "UnknownJobState",
     "UnknownKind",
     "UnknownMode",
     "UnknownParameter",

@@ -26,6 +26,13 @@ class UnknownJob(AlgorithmError, LookupError):
     """No job, or more than one, has an id with this prefix."""
 
 
+class UnknownJobState(AlgorithmError, LookupError):
+    """No state of a job has that label."""
+
+    def __init__(self, label: str, known: Iterable[str]) -> None:
+        super().__init__(f"no state of a job is called {label!r}; known: {', '.join(known)}")
+
+
 class UnknownArtifact(AlgorithmError, LookupError):
     """No image or model, or more than one, has an id with this prefix."""
 
