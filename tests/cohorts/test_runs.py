@@ -170,6 +170,15 @@ def test_a_saved_cohort_has_typed_parameters(shared: warehouse.Warehouse) -> Non
     assert shared.cohort("made_by", after="20200101").parameters["after"] == "2020-01-01"
     with pytest.raises(UnknownParameter, match="no parameter 'whom'; it has: who, after"):
         shared.cohort("made_by", whom="ACME")
+    save(shared, "of_one", """
+        -- Series of a manufacturer.
+        -- param: who | VARCHAR | null | Manufacturer
+        -- param: but_not | VARCHAR | Other | Manufacturer
+        select series_key from series
+        where ($who is null or Manufacturer = $who) and Manufacturer != $but_not
+        ;""".replace("\n        ", "\n").strip())  # fmt: skip
+    assert shared.cohort("of_one", who="null").counts["series"] == 3, "as the default is shown"
+    assert shared.cohort("of_one", but_not="null").parameters["but_not"] == "null"
 
 
 @pytest.mark.parametrize(
