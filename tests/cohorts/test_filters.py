@@ -414,6 +414,23 @@ def test_what_occurs_only_in_sequences_is_refused_rather_than_missing(tmp_path: 
     assert wh.select("series", {f"{dose}__min": 1}, columns="series_key").fetchall() == [("1.9",)]
 
 
+def test_a_name_is_found_as_the_file_writes_it(tmp_path: Path) -> None:
+    # Spaces around components are insignificant (PS3.5 6.2); entities have the name without them.
+    doctors = ["Roe ^ Ann", "Poe^Al "]
+    path = write(tmp_path / "in/a.dcm", PatientName="DOE ^JOHN = X ", OperatorsName=doctors)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    written = str(pydicom.dcmread(path).PatientName)
+    assert wh.select("patients", columns="PatientName").fetchall() == [("DOE^JOHN=X",)]
+    for condition in (
+        {"PatientName": written}, {"PatientName__in": ["A", written]}, {"(0010,0010)": written},
+        {"PatientName__existing": written}, {"OperatorsName": doctors},
+        {"OperatorsName__has": doctors}, {"OperatorsName": "Roe ^ Ann"},
+    ):  # fmt: skip
+        assert len(wh.select("patients", condition).fetchall()) == 1, condition
+    assert wh.select("patients", {"-PatientName": written}).fetchall() == []
+
+
 def test_wrong_calls_say_what_is_wrong(sample: warehouse.Warehouse) -> None:
     with pytest.raises(UnknownTable, match="similar: series"):
         sample.select("serie")
