@@ -434,6 +434,36 @@ def test_a_fraction_draws_each_series_on_its_own(shared: warehouse.Warehouse) ->
     assert 0 < more.counts["series"] < 6
 
 
+def test_a_sample_leaves_out_no_series_that_has_gone(
+    changing: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    run = changing.cohort("ct_thin_slice", max_slice_mm=99)
+    before = compare.sample(changing.root, run, as_name="drawn", by="Manufacturer", count=1)
+    half = compare.sample(changing.root, run, as_name="half", fraction=0.5, seed=1)
+    make(tmp_path / "in", 3, 1, Manufacturer="Other")
+    make(tmp_path / "in", 3, 2, Manufacturer="Other")
+    changing.ingest(tmp_path / "in", workers=1)
+    after = compare.sample(changing.root, run, as_name="drawn", by="Manufacturer", count=1)
+    assert after.run != before.run, "other strata"
+    assert [drawn.parameters["strata_version"] for drawn in (before, after)] == [1, 2]
+    for number in (1, 2):
+        (tmp_path / f"in/p3_{number}.dcm").unlink()
+    changing.remove(tmp_path / "in", delete=True)
+    every = compare.sample(changing.root, run, as_name="every", fraction=1.0)
+    assert (every.digest, every.counts["series"]) == (run.digest, 3)
+    assert compare.sample(changing.root, run, as_name="half", fraction=0.5, seed=1) == half
+    with pytest.raises(UsageError, match="2 members of ct_thin_slice-0001 are of series that the"):
+        compare.sample(changing.root, run, as_name="drawn", by="Manufacturer", count=1)
+
+
+def test_a_sample_takes_no_members_without_a_series(sample: warehouse.Warehouse) -> None:
+    question = "select instance_key from instances where series_key is null or Modality = 'PT'"
+    save(sample, "directories", question)
+    run = sample.cohort("directories")
+    with pytest.raises(UsageError, match="members of directories-0001 belong to no series"):
+        compare.sample(sample.root, run, as_name="one", fraction=1.0)
+
+
 @pytest.mark.parametrize(
     "wrong", [{}, {"count": 1, "fraction": 0.5}, {"count": 0}, {"fraction": 2}, {"count": 1, "by": ("x",)}]
 )  # fmt: skip
