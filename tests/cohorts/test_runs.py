@@ -181,6 +181,16 @@ def test_a_saved_cohort_has_typed_parameters(shared: warehouse.Warehouse) -> Non
     assert shared.cohort("of_one", but_not="null").parameters["but_not"] == "null"
 
 
+def test_one_thick_slice_makes_no_thin_series(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        make(tmp_path / "in", 1, number, SliceThickness="1" if number == 1 else "10")
+        make(tmp_path / "in", 2, number, SliceThickness="1" if number == 1 else "1.25")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    thin = wh.cohort("ct_thin_slice", max_slice_mm=1.5)
+    assert set(wh.members(thin).collect()["series_key"]) == {"1.2.1"}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("max_slice_mm", "nan"), ("max_slice_mm", float("inf")), ("min_instances", "1.6")],
