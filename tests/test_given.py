@@ -384,7 +384,7 @@ def test_a_time_limit_can_be_waited_for(tmp_path: Path, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"port": 99999}, {"port": -1}, {"requests": 0}, {"body_bytes": -1}]
+    "wrong", [{"port": 99999}, {"port": -1}, {"requests": -1}, {"body_bytes": -1}]
 )
 def test_a_server_cannot_run_with_these(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError):

@@ -61,8 +61,8 @@ class ServerSettings:
         if not 0 <= self.port < 65536:
             raise UsageError(f"{self.port} is not a port: 0 to 65535")
         for name in ("requests", "body_bytes"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be more than 0")
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0")
 
     @property
     def is_loopback(self) -> bool:
