@@ -10,6 +10,7 @@ import pickle
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ import warehouse
 from tests.command_line import run
 from tests.dicom_files import write
 from warehouse.algorithms.facade import Algorithms
+from warehouse.algorithms.runs import run_waiting
 from warehouse.api import Warehouse
 from warehouse.batches import Batches
+from warehouse.cohorts import asking
 from warehouse.components.facade import Components
 from warehouse.deidentify.facade import Deidentified
 from warehouse.errors import (
@@ -38,6 +41,9 @@ from warehouse.errors import (
     WarehouseError,
 )
 from warehouse.given import checked
+from warehouse.listener.fetching import fetch
+from warehouse.listener.settings import ListenerSettings, Peer
+from warehouse.server.settings import ServerSettings
 from warehouse.sets import Sets
 from warehouse.settings import IngestSettings, Limits
 from warehouse.upkeep import Upkeep
@@ -359,3 +365,27 @@ def test_truth_values_of_numpy_become_those_of_python_and_none_stays() -> None:
 
     assert [given(value) for value in (np.True_, False, None)] == [True, False, None]
     assert type(given(np.True_)) is bool
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 1e12])
+def test_a_time_limit_can_be_waited_for(tmp_path: Path, seconds: float) -> None:
+    wh = warehouse.open(tmp_path / "w", create=True)
+    peer = Peer("A", "localhost", 104)
+    for ask in (
+        lambda: asking.Limits(seconds=seconds),
+        lambda: ListenerSettings(batch_seconds=seconds),
+        lambda: ListenerSettings(network_seconds=seconds),
+        lambda: ServerSettings(seconds=seconds),
+        lambda: fetch(wh, peer, ["1.2"], settings=ListenerSettings(), seconds=seconds),
+        lambda: run_waiting(None, wh.root, "any", nullcontext, seconds=seconds),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(UsageError, match="more than 0 and at most 2,000,000"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"port": 99999}, {"port": -1}, {"requests": -1}, {"body_bytes": -1}]
+)
+def test_a_server_cannot_run_with_these(wrong: dict[str, int]) -> None:
+    with pytest.raises(UsageError):
+        ServerSettings(**wrong)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Check user input: text files (SQL, rules, dictionaries), row limits and UIDs."""
+"""Check user input: text files (SQL, rules, dictionaries), limits of rows and time, UIDs."""
 
 from __future__ import annotations
 
@@ -28,6 +28,24 @@ def read_text(source: Path) -> str:
     except OSError as error:
         wrong, advice = cause_of(error)
         raise UsageError(f"{source} cannot be read: {wrong}; {advice}") from None
+
+
+LONGEST_SECONDS = 2_000_000.0
+"""Longest time limit: operating systems wait at most 2^31 milliseconds."""
+
+
+def require_seconds(name: str, seconds: float) -> None:
+    """Raise for a time limit that is not positive, no number, or longer than a system can wait.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise UsageError(
+            f"{name} is {seconds:g} seconds; it must be more than 0 and at most "
+            f"{LONGEST_SECONDS:,.0f}"
+        )
 
 
 def require_limit(*given: int | None) -> None:

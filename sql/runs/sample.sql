@@ -1,6 +1,6 @@
 -- Members of a sample: of each stratum the series with the smallest sha256('SEED:SERIES_KEY').
 --
--- Reads `strata`, the stratum of every series as text. With the variable `count_per_stratum` that
+-- Reads `strata`, the stratum of every series of `members`, and maybe of others, as text. With the variable `count_per_stratum` that
 -- many of each stratum; with `fraction` those whose first 52 bits of the digest fall below it.
 with drawn as (
     select

@@ -54,6 +54,37 @@ def test_a_cohort_from_question_to_verified_export(command, tmp_path: Path) -> N
     assert (code, out.splitlines()[0]) == (1, "a.zip: other content than was written")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("csv", "--no-identifiers"), "takes no 'identifiers'"),
+        (("csv", "--template", "{SOPInstanceUID}"), "takes no 'template'"),
+        (("csv", "--source", "a=b"), "option of s5cmd"),
+        (("csv", "--preset", "series_csv", "--rows", "patients"), "leave out rows"),
+        (("uids", "--rows", "patients"), "takes no rows"),
+        (("uids", "--preset", "series_csv"), "takes no rows and no preset"),
+        (("s5cmd", "--template", "{SOPInstanceUID}"), "takes no 'template'"),
+        (("zip", "--isotropic"), "takes no 'isotropic'"),
+        (("zip", "--rows", "patients"), "takes no 'rows'"),
+        (("bids", "--template", "{SOPInstanceUID}"), "takes no 'template'"),
+        (("documents", "--allow-gaps"), "takes no 'allow_gaps'"),
+        (("csv", "--no-identifiers", "--deidentify", "basic"), "takes no identifiers"),
+        (("csv", "--template", "{SOPInstanceUID}", "--deidentify", "basic"), "takes no template"),
+        (("uids", "--rows", "patients", "--deidentify", "basic"), "takes no rows"),
+        (("copy", "--rows", "patients", "--deidentify", "basic"), "takes no rows"),
+        (("bids", "--source", "a=b", "--deidentify", "basic"), "takes no 'source'"),
+    ],
+)
+def test_an_option_of_another_format_is_refused(command, tmp_path: Path, arguments, says) -> None:
+    assert command("cohort", "run", "ct_thin_slice", "--max_slice_mm", "2")[0] == 0
+    form, *options = arguments
+    code, _, err = command(
+        "cohort", "export", "ct_thin_slice", tmp_path / "a", "--format", form, *options
+    )
+    assert (code, list(tmp_path.iterdir())) == (2, [])
+    assert says in err
+
+
 @pytest.mark.usefixtures("asked_here")
 def test_sets_differences_and_lists(command, tmp_path: Path) -> None:
     (tmp_path / "q.sql").write_text("select series_key from series where Manufacturer = 'ACME'")
@@ -106,6 +137,11 @@ def test_select(command, tmp_path: Path) -> None:
             ("cohort", "run", "ct_thin_slice", "--max_slice_mm", "thin"),
             "is DOUBLE; the value given is not",
         ),
+        (("cohort", "run", "ct_thin_slice", "--timeout", "inf"), "time limit is inf seconds"),
+        (("cohort", "run", "ct_thin_slice", "--timeout", "nan"), "more than 0 and at most"),
+        (("cohort", "run", "ct_thin_slice", "--timeout", "-1"), "more than 0 and at most"),
+        (("vacuum", "--retention-days", "nan"), "not a number of days"),
+        (("vacuum", "--retention-days", "1e15"), "not a number of days"),
         (("cohort", "save", "mine", "--sql", "/no/such/file.sql"), "no such file"),
         (("cohort", "show", "nothing_like_it_xyz"), "no cohort named"),
         (("cohort", "diff", "nothing_like_it_xyz", "y"), "no run of a cohort named"),

@@ -10,16 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import warehouse
+from tests.dicom_files import dataset, write
 from tests.small_tables import View
 from warehouse.catalog.connect import Catalog, Sessions
 from warehouse.cohorts.filters import select, values
+from warehouse.cohorts.pages import page
 from warehouse.errors import UnknownFilter, UnknownTable, UsageError
 from warehouse.sqlfiles import by_name, read_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import warehouse
+    from pathlib import Path
 
 # -- the loop: what each operator means, in Python -------------------------------------------------
 
@@ -387,6 +389,46 @@ def test_a_value_may_be_written_as_in_dicom(
     found = sample.select("studies", written).fetchall()
     assert found == sample.select("studies", meant).fetchall()
     assert found
+
+
+def test_what_occurs_only_in_sequences_is_refused_rather_than_missing(tmp_path: Path) -> None:
+    item = dataset(RadionuclideTotalDose=3.7e8)
+    write(tmp_path / "in/pt.dcm", Modality="PT", RadiopharmaceuticalInformationSequence=[item])
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    dose = "RadionuclideTotalDose"
+    for ask in (
+        lambda: wh.select("series", {f"{dose}__min": 1}),
+        lambda: wh.select("instances", {f"{dose}__null": True}),
+        lambda: wh.select("patients", {"-(0018,1074)": 1}),
+        lambda: wh.select("series", order=dose),
+        lambda: wh.select("series", columns=[dose]),
+        lambda: wh.values("series", dose),
+        lambda: page(wh.catalog, "studies", {}, order=f"-{dose}"),
+    ):
+        with pytest.raises(UnknownFilter, match="sequence_items.'RadiopharmaceuticalInformationS"):
+            ask()
+    assert wh.select("series", TriggerTime__null=True).fetchall(), "is nowhere, so it is missing"
+    write(tmp_path / "in/top.dcm", uid="1.2", SeriesInstanceUID="1.9", RadionuclideTotalDose=1e8)
+    wh.ingest(tmp_path / "in", workers=1)
+    assert wh.select("series", {f"{dose}__min": 1}, columns="series_key").fetchall() == [("1.9",)]
+
+
+def test_a_name_is_found_as_the_file_writes_it(tmp_path: Path) -> None:
+    # Spaces around components are insignificant (PS3.5 6.2); entities have the name without them.
+    doctors = ["Roe ^ Ann", "Poe^Al "]
+    path = write(tmp_path / "in/a.dcm", PatientName="DOE ^JOHN = X ", OperatorsName=doctors)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    written = str(pydicom.dcmread(path).PatientName)
+    assert wh.select("patients", columns="PatientName").fetchall() == [("DOE^JOHN=X",)]
+    for condition in (
+        {"PatientName": written}, {"PatientName__in": ["A", written]}, {"(0010,0010)": written},
+        {"PatientName__existing": written}, {"OperatorsName": doctors},
+        {"OperatorsName__has": doctors}, {"OperatorsName": "Roe ^ Ann"},
+    ):  # fmt: skip
+        assert len(wh.select("patients", condition).fetchall()) == 1, condition
+    assert wh.select("patients", {"-PatientName": written}).fetchall() == []
 
 
 def test_wrong_calls_say_what_is_wrong(sample: warehouse.Warehouse) -> None:

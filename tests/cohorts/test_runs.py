@@ -170,6 +170,25 @@ def test_a_saved_cohort_has_typed_parameters(shared: warehouse.Warehouse) -> Non
     assert shared.cohort("made_by", after="20200101").parameters["after"] == "2020-01-01"
     with pytest.raises(UnknownParameter, match="no parameter 'whom'; it has: who, after"):
         shared.cohort("made_by", whom="ACME")
+    save(shared, "of_one", """
+        -- Series of a manufacturer.
+        -- param: who | VARCHAR | null | Manufacturer
+        -- param: but_not | VARCHAR | Other | Manufacturer
+        select series_key from series
+        where ($who is null or Manufacturer = $who) and Manufacturer != $but_not
+        ;""".replace("\n        ", "\n").strip())  # fmt: skip
+    assert shared.cohort("of_one", who="null").counts["series"] == 3, "as the default is shown"
+    assert shared.cohort("of_one", but_not="null").parameters["but_not"] == "null"
+
+
+def test_one_thick_slice_makes_no_thin_series(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        make(tmp_path / "in", 1, number, SliceThickness="1" if number == 1 else "10")
+        make(tmp_path / "in", 2, number, SliceThickness="1" if number == 1 else "1.25")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    thin = wh.cohort("ct_thin_slice", max_slice_mm=1.5)
+    assert set(wh.members(thin).collect()["series_key"]) == {"1.2.1"}
 
 
 @pytest.mark.parametrize(
@@ -423,6 +442,36 @@ def test_a_fraction_draws_each_series_on_its_own(shared: warehouse.Warehouse) ->
     few_keys, more_keys = keys(shared, few), keys(shared, more)
     assert [key for key in more_keys if int(key.split(".")[1]) <= 3] == few_keys
     assert 0 < more.counts["series"] < 6
+
+
+def test_a_sample_leaves_out_no_series_that_has_gone(
+    changing: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    run = changing.cohort("ct_thin_slice", max_slice_mm=99)
+    before = compare.sample(changing.root, run, as_name="drawn", by="Manufacturer", count=1)
+    half = compare.sample(changing.root, run, as_name="half", fraction=0.5, seed=1)
+    make(tmp_path / "in", 3, 1, Manufacturer="Other")
+    make(tmp_path / "in", 3, 2, Manufacturer="Other")
+    changing.ingest(tmp_path / "in", workers=1)
+    after = compare.sample(changing.root, run, as_name="drawn", by="Manufacturer", count=1)
+    assert after.run != before.run, "other strata"
+    assert [drawn.parameters["strata_version"] for drawn in (before, after)] == [1, 2]
+    for number in (1, 2):
+        (tmp_path / f"in/p3_{number}.dcm").unlink()
+    changing.remove(tmp_path / "in", delete=True)
+    every = compare.sample(changing.root, run, as_name="every", fraction=1.0)
+    assert (every.digest, every.counts["series"]) == (run.digest, 3)
+    assert compare.sample(changing.root, run, as_name="half", fraction=0.5, seed=1) == half
+    with pytest.raises(UsageError, match="2 members of ct_thin_slice-0001 are of series that the"):
+        compare.sample(changing.root, run, as_name="drawn", by="Manufacturer", count=1)
+
+
+def test_a_sample_takes_no_members_without_a_series(sample: warehouse.Warehouse) -> None:
+    question = "select instance_key from instances where series_key is null or Modality = 'PT'"
+    save(sample, "directories", question)
+    run = sample.cohort("directories")
+    with pytest.raises(UsageError, match="members of directories-0001 belong to no series"):
+        compare.sample(sample.root, run, as_name="one", fraction=1.0)
 
 
 @pytest.mark.parametrize(

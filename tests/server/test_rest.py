@@ -98,6 +98,21 @@ def test_any_order_pages_as_it_selects(
     assert seen == [row[0] for row in wanted]
 
 
+# Each is no column of its table: a list, its elements numbers, or bytes that all instances share.
+@pytest.mark.parametrize(
+    ("table", "order"),
+    [("studies", "ImageType"), ("patients", "-WindowCenter"), ("patients", "FileMetaInformationVersion")],
+)  # fmt: skip
+def test_pages_in_the_order_of_what_instances_state(
+    client: Client, sample: warehouse.Warehouse, table: str, order: str
+) -> None:
+    key = {"studies": "study_key", "patients": "patient_key"}[table]
+    wanted = sample.select(table, order=order, columns=[key]).fetchall()
+    found = every(client, f"/api/v1/{table}?limit=20&order={order}&columns={key}")
+    assert len(found) > 20
+    assert [row[key] for row in found] == [row[0] for row in wanted]
+
+
 CONDITIONS = {
     "Modality=MR": {"Modality": "MR"},
     "Modality!=MR": {"-Modality": "MR"},

@@ -47,6 +47,54 @@ def test_ct_thin_slice(view: View) -> None:
     assert keys(view, "ct_thin_slice(max_slice_mm := 1.6)") == {"thin", "few", "thick"}
 
 
+def test_a_series_is_judged_by_all_its_instances(view: View) -> None:
+    # Each has a first value that meets the condition; `series` has no other.
+    view.given("series", """
+        series_key | study_key | Modality | SliceThickness | instance_count | ScanningSequence | MRAcquisitionType | FrameOfReferenceUID | frames_differ
+        thin       | one       | CT       | 1              | 2              |                  |                   | 1.1                 |
+        thick      | one       | CT       | 1              | 2              |                  |                   | 1.1                 |
+        scout      | one       | CT       | 1              | 2              |                  |                   | 1.1                 |
+        frames     | one       | CT       | 1              | 1              |                  |                   | 1.1                 |
+        pt         | one       | PT       |                |                |                  |                   | 1.1                 |
+        se         | two       | MR       |                | 2              | [SE]             | 2D                |                     |
+        mixed      | two       | MR       |                | 2              | [SE]             | 2D                |                     |
+        2d_3d      | two       | MR       |                | 2              | [SE]             | 2D                |                     |
+        differ     | two       | MR       |                | 1              | [SE]             | 2D                |                     | [ScanningSequence]
+    """)  # fmt: skip
+    view.given("instances", """
+        instance_id | series_key | SliceThickness | ImageType            | ScanningSequence | MRAcquisitionType
+        1           | thin       | 1              |                      |                  |
+        2           | thin       |                |                      |                  |
+        3           | thick      | 1              |                      |                  |
+        4           | thick      | 10             |                      |                  |
+        5           | scout      | 1              | [ORIGINAL]           |                  |
+        6           | scout      | 1              | [ORIGINAL, LOCALIZER] |                 |
+        7           | frames     |                |                      |                  |
+        8           | se         |                |                      | [SE]             | 2D
+        9           | se         |                |                      |                  |
+        10          | mixed      |                |                      | [SE]             | 2D
+        11          | mixed      |                |                      | [GR]             | 2D
+        12          | 2d_3d      |                |                      | [SE]             | 2D
+        13          | 2d_3d      |                |                      | [SE]             | 3D
+        14          | differ     |                |                      |                  |
+    """)  # fmt: skip
+    view.given("frame_values", """
+        instance_id | SliceThickness | ScanningSequence | frames_differ
+        7           | 1              |                  | [SliceThickness]
+        14          |                | [SE]             | [ScanningSequence]
+    """)  # fmt: skip
+    view.given("group_elements", """
+        instance_id | item | sequence              | tag      | index | real
+        7           | 0    | PixelMeasuresSequence | 00180050 | 0     | 1
+        7           | 1    | PixelMeasuresSequence | 00180050 | 0     | 10
+    """)  # fmt: skip
+    assert keys(view, "ct_thin_slice()") == {"thin"}
+    assert keys(view, "ct_thin_slice(max_slice_mm := 10)") == {"thin", "thick", "frames"}
+    assert keys(view, "mr_by_sequence()") == {"se", "2d_3d"}
+    assert keys(view, "mr_by_sequence(acquisition_type := '2D')") == {"se"}
+    assert keys(view, "pt_ct_pairs()") == {"pt", "thin", "thick", "frames"}
+
+
 def test_mr_by_sequence_compares_sets(view: View) -> None:
     view.given("series", """
         series_key | Modality | ScanningSequence | MRAcquisitionType

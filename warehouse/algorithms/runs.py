@@ -41,6 +41,7 @@ from warehouse.components.checking import now
 from warehouse.components.interfaces import known_interfaces
 from warehouse.components.socket_store import known_sockets
 from warehouse.errors import OutputRefused, WarehouseError
+from warehouse.inputs import require_seconds
 from warehouse.store import locks
 
 if TYPE_CHECKING:
@@ -140,7 +141,11 @@ def run_cases(
     ------
     RunLocked
         Another process runs jobs of this algorithm.
+    UsageError
+        ``seconds`` cannot be waited for.
     """
+    if seconds is not None:
+        require_seconds("seconds", seconds)
     began = time.monotonic()
     with alone(root, algorithm.algorithm):
         specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
@@ -187,7 +192,11 @@ def run_waiting(
     Raises
     ------
     RunLocked
+    UsageError
+        ``seconds`` cannot be waited for.
     """
+    if seconds is not None:
+        require_seconds("seconds", seconds)
     began = time.monotonic()
     with alone(root, algorithm.algorithm):
         rows = catalog.connection.execute(

@@ -22,7 +22,8 @@ _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _DATE_TIME = re.compile(r"\d{4}(?:\d\d){0,5}(?:\.\d{1,6})?", re.ASCII)
 _MICRO = dt.timedelta(microseconds=1)
-_AROUND_COMPONENTS = re.compile(r" *([\^=]) *")
+AROUND_COMPONENTS = re.compile(r" *([\^=]) *")
+"""Delimiters of a person's name with the insignificant spaces around them; group 1 is without."""
 _WORDS = re.compile(r"[\s^,=*?\\.-]+")
 
 
@@ -121,7 +122,7 @@ def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
 def _name(c: str, value: str, binder: Binder, *, fuzzy: bool) -> str:
     # Match the whole name or one of its component groups. Trailing delimiters are insignificant
     # (PS3.5, 6.2.1.1), and so are spaces around components; names are stored without these spaces.
-    asked = _AROUND_COMPONENTS.sub(r"\1", value).rstrip("^=").lower()
+    asked = AROUND_COMPONENTS.sub(r"\1", value).rstrip("^=").lower()
     test = _text("rtrim(g, '^= ')", asked, binder, folded=False)
     groups = f"list_append(string_split(lower({c}), '='), lower({c}))"
     found = f"len(list_filter({groups}, lambda g: {test})) > 0"

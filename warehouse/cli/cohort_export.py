@@ -100,7 +100,6 @@ def export(
     """
     from warehouse.bids.export import FORMAT
     from warehouse.cohorts.export_documents import LISTING
-    from warehouse.cohorts.export_files import FILE_FORMATS
     from warehouse.cohorts.provenance import DOCUMENTS
     from warehouse.deidentify.options import Deidentify
 
@@ -109,18 +108,21 @@ def export(
     chosen = str(form) if has_any_name else format_of(target, form, _SUFFIXES)
     wh = opened(warehouse)
     run = wh.find_run(name)
+    # An option that was given is passed on to every format: those that lack it refuse it.
+    options: dict[str, Any] = {
+        name: value
+        for name, value, default in (
+            ("rows", rows, "series"), ("preset", preset, None), ("spreadsheet", spreadsheet, False),
+            ("source", source, None), ("template", template, TEMPLATE),
+            ("identifiers", identifiers, True), ("isotropic", isotropic, False),
+            ("allow_gaps", allow_gaps, False), ("resample", resample, None),
+        )
+        if value != default
+    }  # fmt: skip
     if deidentify is not None:
         how = Deidentify.from_options(
             deidentify, retain, clean, key, mapping, rectangle, accept_burned_in=accept_burned_in
         )
-        options: dict[str, object] = {
-            "template": template, "rows": rows, "preset": preset, "spreadsheet": spreadsheet
-        }  # fmt: skip
-        if chosen == FORMAT:
-            options |= {
-                "identifiers": identifiers, "isotropic": isotropic, "allow_gaps": allow_gaps,
-                "resample": resample,
-            }  # fmt: skip
         facts = wh.export(run, target, chosen, deidentify=how, force=force, **options)
         if as_json:
             made = {name: facts["bids"][name] for name in _OF_BIDS} if "bids" in facts else {}
@@ -132,10 +134,7 @@ def export(
             "retain, clean, key, mapping, rectangle and accept-burned-in require --deidentify"
         )
     if chosen == FORMAT:
-        facts = wh.export(
-            run, target, FORMAT, identifiers=identifiers, isotropic=isotropic,
-            allow_gaps=allow_gaps, resample=resample,
-        )["bids"]  # fmt: skip
+        facts = wh.export(run, target, FORMAT, **options)["bids"]
         if as_json:
             return _send(target, run, chosen, {name: facts[name] for name in _OF_BIDS})
         series = counted(facts["series_written"], "series", "series")
@@ -143,7 +142,7 @@ def export(
         _report_left_out(target, facts)
         return 0
     if chosen == DOCUMENTS:
-        facts = wh.export(run, target, DOCUMENTS, template=template)[DOCUMENTS]
+        facts = wh.export(run, target, DOCUMENTS, **options)[DOCUMENTS]
         if as_json:
             names = ("documents_written", "documents_missing")
             return _send(target, run, chosen, {name: facts[name] for name in names})
@@ -152,13 +151,7 @@ def export(
         if missing := facts["documents_missing"]:
             print(escaped(f"{counted(missing, 'instance')} without a document: {target / LISTING}"))
         return 0
-    if chosen in FILE_FORMATS:
-        wh.export(run, target, chosen, template=template, force=force)
-    else:
-        wh.export(
-            run, target, chosen, rows=rows, preset=preset, spreadsheet=spreadsheet,
-            source=source, force=force,
-        )  # fmt: skip
+    wh.export(run, target, chosen, force=force, **options)
     if as_json:
         return _send(target, run, chosen, run.counts)
     many = counted(run.counts["instances"], "instance")

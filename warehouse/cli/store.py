@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
+from warehouse import errors
 from warehouse.cli.app import DEFAULT_WAREHOUSE, Root, opened
 from warehouse.cli.document import send_document
 from warehouse.cli.screen import console, printed, size_text
@@ -230,7 +231,13 @@ def vacuum(
     as_json
         Print one JSON object that lists every file.
     """
-    done = opened(warehouse).vacuum(dt.timedelta(days=retention_days), delete=yes)
+    try:
+        retention = dt.timedelta(days=retention_days)
+    except (ValueError, OverflowError):
+        raise errors.UsageError(
+            f"{retention_days:g} is not a number of days from 0 to 30"
+        ) from None
+    done = opened(warehouse).vacuum(retention, delete=yes)
     if as_json:
         send_document(asdict(done) | {"size_bytes": done.size_bytes})
         return 0

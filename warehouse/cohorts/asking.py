@@ -35,6 +35,7 @@ from warehouse.errors import (
     UnsafeCohort,
     WarehouseError,
 )
+from warehouse.inputs import require_seconds
 from warehouse.process import do_without_pandas
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class Limits:
     """Time limit for both executions together."""
     memory_bytes: int = 4 << 30
     """Memory limit of the process; DuckDB spills to disk long before."""
+
+    def __post_init__(self) -> None:
+        """Refuse a time that cannot be waited for."""
+        require_seconds("the time limit", self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

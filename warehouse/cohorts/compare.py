@@ -185,11 +185,9 @@ def split(
         valid_name(f"{source.cohort}_{part}")  # before the first part is stored
     connection = connect()
     _show(connection, root, members=source)
-    lost = connection.execute("select count(*) from members where patient_key is null").fetchall()[
-        0
-    ][0]
-    if lost:
-        raise UsageError(f"{lost} members of {source.run} have no patient, such as a DICOMDIR")
+    _require_none(
+        connection, source, "where patient_key is null", "have no patient, such as a DICOMDIR"
+    )
     made, lowest = [], 0.0
     for number, (part, share) in enumerate(parts.items(), 1):
         # The last part takes the remainder, so that rounding of the fractions has no effect.
@@ -213,9 +211,9 @@ def sample(
 ) -> Run:  # fmt: skip
     """Draw a stratified sample of the series of a run: ``count`` per stratum, or a ``fraction``.
 
-    Series are drawn by a digest of seed and key. With a fraction, each series is decided
-    independently. With a count, the series with the smallest digests are drawn, so that a new
-    series replaces at most one.
+    Series are drawn by a digest of seed and key, also those that have left the warehouse since.
+    With a fraction, each series is decided independently. With a count, the series with the
+    smallest digests are drawn, so that a new series replaces at most one.
 
     Parameters
     ----------
@@ -226,7 +224,8 @@ def sample(
     as_name
         Name of the new run.
     by
-        Columns of `series` whose values define the strata; without any there is one stratum.
+        Columns of `series` whose values define the strata; without any there is one stratum. They
+        are those of the newest version, which ``strata_version`` of the parameters states.
     count, fraction
         Exactly one of them must be given.
     seed
@@ -234,7 +233,9 @@ def sample(
 
     Raises
     ------
-    UsageError, UnknownFilter
+    UsageError
+        The arguments are invalid, a member belongs to no series, or ``by`` asks for the values of a
+        series that is not in the warehouse any more.
     """
     if (count is None) == (fraction is None):
         raise UsageError("give either a count of series per stratum or a fraction")
@@ -251,16 +252,33 @@ def sample(
             )
     connection = catalog.connection
     _show(connection, root, members=source)
-    texts = ", ".join(f'cast("{column}" as varchar)' for column in by)
-    strata = f"select series_key, to_json([{texts}]) as stratum from series"
+    _require_none(
+        connection, source, "where series_key is null", "belong to no series, as a DICOMDIR"
+    )
+    parameters = {"seed": seed, "by": list(by), "count": count, "fraction": fraction}
+    strata = "select distinct series_key, '' as stratum from members"
+    if by:
+        gone = "anti join series using (series_key)"
+        _require_none(connection, source, gone, "are of series that the warehouse has no more")
+        texts = ", ".join(f'cast("{column}" as varchar)' for column in by)
+        strata = f"select series_key, to_json([{texts}]) as stratum from series"
+        parameters["strata_version"] = catalog.snapshot.version
     connection.execute(f"create view strata as {strata}")
     _set(connection, seed=str(seed), count_per_stratum=count, fraction=fraction)
     return keep(
         root, connection.sql(statement("sample", "runs")).to_arrow_reader(), cohort=as_name,
         kind="sample", sql=f"sample of {source.run}",
-        parameters={"seed": seed, "by": list(by), "count": count, "fraction": fraction},
-        level="series", made_of=[source], warehouse=source.warehouse,
+        parameters=parameters, level="series", made_of=[source], warehouse=source.warehouse,
     )  # fmt: skip
+
+
+def _require_none(
+    connection: duckdb.DuckDBPyConnection, run: Run, condition: str, what: str
+) -> None:
+    """Raise if members of a run meet a condition, rather than leave them out."""
+    lost = connection.execute(f"select count(*) from members {condition}").fetchall()[0][0]
+    if lost:
+        raise UsageError(f"{lost} members of {run.run} {what}")
 
 
 def _show(connection: duckdb.DuckDBPyConnection, root: Path, **shown: Run) -> None:

@@ -191,7 +191,9 @@ def values(catalog: Catalog, cohort: Definition, given: Mapping[str, Any]) -> di
     for name, param in params.items():
         default = None if param.default == "null" else param.default
         value = given.get(name, default)
-        if isinstance(value, str) and value == "null" and param.type != "VARCHAR":
+        # Of a text whose default is a value, null may be meant as text.
+        may_be_null = param.type != "VARCHAR" or default is None
+        if isinstance(value, str) and value == "null" and may_be_null:
             value = None
         if isinstance(value, str) and param.type.endswith("[]") and not value.startswith("["):
             value = [part.strip() for part in value.split(",")]

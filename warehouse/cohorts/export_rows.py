@@ -80,8 +80,7 @@ def export_rows(
     """
     if form not in ROW_FORMATS:
         raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(ROW_FORMATS)}")
-    if spreadsheet and form != "csv":
-        raise UsageError("spreadsheet is an option of CSV")
+    check_options(form, rows, preset, source, spreadsheet=spreadsheet)
     refuse_export(target, force=force)
     catalog = members_of(root, run)
     facts = provenance(run, form, catalog.snapshot.version)
@@ -97,11 +96,30 @@ def export_rows(
     return facts
 
 
-def _query(rows: str, preset: str | None) -> str:
+def check_options(
+    form: str, rows: str, preset: str | None, source: str | None = None, *, spreadsheet: bool
+) -> None:
+    """Raise for options that a format of rows does not have, rather than ignore them.
+
+    Raises
+    ------
+    UsageError
+    """
     if preset not in {None, "series_csv"}:
         raise UsageError(f"unknown preset {preset!r}; there is: series_csv")
     if rows not in ENTITIES:
         raise UsageError(f"rows must be one of: {', '.join(ENTITIES)}")
+    if form in {"uids", "s5cmd"} and (preset or rows not in {"series", "instances"}):
+        raise UsageError(f"an export as {form} takes no rows and no preset: it lists instances")
+    if preset and rows != "series":
+        raise UsageError(f"the preset {preset} has a row per series; leave out rows")
+    if spreadsheet and form != "csv":
+        raise UsageError("spreadsheet is an option of CSV")
+    if source is not None and form != "s5cmd":
+        raise UsageError("source is an option of s5cmd")
+
+
+def _query(rows: str, preset: str | None) -> str:
     key = _KEYS[rows]
     return (
         statement("series_csv", "runs")

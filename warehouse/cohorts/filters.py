@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from warehouse.catalog.matching import AROUND_COMPONENTS
 from warehouse.cohorts.query import Attribute, Query, element_tag
 from warehouse.dicom.dictionary import LEADING_SPACES, elements, keyword_tags
 from warehouse.errors import QueryFailed, UnknownFilter
@@ -228,7 +229,7 @@ def _test(
     kind = "VARCHAR" if operator in _TEXT else found.type
     _fits(found, name, operator)
     given = _listed(value) if several else value
-    exact = operator not in _TEXT and not _spaces_matter(name)
+    exact = operator not in _TEXT and _vr(name) not in LEADING_SPACES
     bound = _cast(query, name, given, f"{kind}[]" if several else kind, exact=exact)
     if operator == "existing":
         _must_exist(query, found, name, bound)
@@ -265,7 +266,7 @@ def _cast(query: Query, name: str, value: object, kind: str, *, exact: bool = Fa
     """
     given = _dates(value) if kind.startswith("DATE") else value
     if exact:
-        given = _without_spaces(given)
+        given = _without_spaces(given, is_name=_vr(name) == "PN")
     # DuckDB would round 1.6 to 2 and so change the query.
     wider = kind.replace("BIGINT", "DOUBLE")
     sql = f"select cast($1 as {kind}) as typed, cast($1 as {wider}) = typed"
@@ -289,19 +290,22 @@ def _missing(name: str) -> UnknownFilter:
     )
 
 
-def _spaces_matter(name: str) -> bool:
-    """Return whether leading spaces are significant in an attribute (PS3.5 6.2)."""
+def _vr(name: str) -> str | None:
+    """Return the VR of the attribute of a condition in the dictionary."""
     match = _NAME.fullmatch(name)
     tag = keyword_tags().get(match[2]) or element_tag(match[2]) if match else None
     number = int(tag, 16) if isinstance(tag, str) else tag
     known = None if number is None else elements().get(number)
-    return known is not None and known[0] in LEADING_SPACES
+    return None if known is None else known[0]
 
 
-def _without_spaces(value: Any) -> Any:
+def _without_spaces(value: Any, *, is_name: bool) -> Any:
+    """Return text without insignificant spaces (PS3.5 6.2), in a name around each component."""
     if isinstance(value, list):
-        return [_without_spaces(each) for each in value]
-    return value.strip(" ") if isinstance(value, str) else value
+        return [_without_spaces(each, is_name=is_name) for each in value]
+    if not isinstance(value, str):
+        return value
+    return AROUND_COMPONENTS.sub(r"\1", value.strip(" ")) if is_name else value.strip(" ")
 
 
 def _dates(value: Any) -> Any:

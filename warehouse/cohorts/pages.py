@@ -108,7 +108,7 @@ class _Sort:
         plain = name.removeprefix("-")
         self.sql = query.value(plain)
         found = query.attribute(plain)
-        self.type = f"{found.type}[]" if found.is_list and not found.source else found.type
+        self.type = f"{found.type}[]" if found.is_list else found.type
 
     def order(self, *, backwards: bool) -> str:
         """Return the ORDER BY term."""
@@ -141,8 +141,13 @@ def _cursor(ends: pa.Table, row: int, direction: str) -> str | None:
     if not ends.num_rows:
         return None
     values = [column[row].as_py() for column in ends.columns]
-    text = json.dumps([direction, *values], default=str)
+    text = json.dumps([direction, *values], default=_text)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _text(value: object) -> str:
+    """Return a value as text that DuckDB casts back to its type."""
+    return "".join(f"\\x{b:02X}" for b in value) if isinstance(value, bytes) else str(value)
 
 
 def _read(cursor: str, count: int) -> tuple[bool, list[Any]]:

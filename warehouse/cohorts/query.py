@@ -1,9 +1,9 @@
 """Build a SELECT on one entity table from names of attributes.
 
 An attribute name is resolved in this order: a column of the table; a column of ``instances`` (for
-images with functional groups, of ``frame_values``); any element, by keyword or tag. An attribute
-that is not a column of the table has one value per instance, and is joined as an aggregate over the
-instances of a row.
+images with functional groups, of ``frame_values``); any element at top level, by keyword or tag. An
+attribute that is not a column of the table has one value per instance, and is joined as an
+aggregate over the instances of a row.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Query:
         Raises
         ------
         UnknownFilter
+            There is no such attribute, or it occurs only in sequences.
         """
         of_frames = self._of_frames(name)
         for column in self.model.columns:
@@ -74,11 +75,28 @@ class Query:
                 f"{name!r} is not a column of {self.model.name}, a DICOM keyword or a tag; see: "
                 f"dicom-warehouse describe {self.model.name}, dicom-warehouse tags --like {name}"
             )
+        self._require_top_level(name, tag)
         source = f"attributes(['{tag}'])"
         described = self.catalog.connection.execute(f"describe from {source}").fetchall()
         return _attribute(
             f'"{tag}"', str(described[1][1]), f"{source} join instances using (instance_id)"
         )
+
+    def _require_top_level(self, name: str, tag: str) -> None:
+        """Raise for an element that occurs only in sequences, rather than call it missing."""
+        number = keyword_tags().get(tag)
+        of_tag = [tag if number is None else f"{number:08X}"]
+        run = self.catalog.connection.execute
+        # At once for most elements: the rows of a tag are sorted by path.
+        if run("from elements where tag = $1 and path = '' limit 1", of_tag).fetchall():
+            return
+        path = run("select min(path) from elements where tag = $1", of_tag).fetchall()[0][0]
+        if path is not None:
+            sequence = path.rpartition(".")[2].partition("[")[0]
+            raise UnknownFilter(
+                f"{name} occurs only in sequences, as in {sequence}, and is not compared there; "
+                f"ask SQL: from sequence_items('{sequence}') where tag = '{of_tag[0]}'"
+            )
 
     def _of_frames(self, name: str) -> Attribute | None:
         """Return an instance attribute that functional groups may state, derived as in `series`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.bids.export import FORMAT as BIDS
-from warehouse.bids.export import Options
+from warehouse.bids.export import Options, export_bids
 from warehouse.cohorts.export_rows import ROW_FORMATS
 from warehouse.cohorts.names import TEMPLATE
 from warehouse.deidentify.export import FILE_FORMATS, export_deidentified
@@ -16,6 +16,7 @@ from warehouse.deidentify.pixels import PixelRules, rectangle
 from warehouse.deidentify.profile import BASIC
 from warehouse.deidentify.rows import export_rows_deidentified
 from warehouse.errors import UsageError
+from warehouse.given import options_of
 from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
@@ -86,13 +87,19 @@ def export_run_deidentified(
         how = Deidentify(how)
     if form in _REFUSED:
         raise UsageError(f"{form} is not a format of de-identified exports: {_REFUSED[form]}")
+    what = f"a de-identified export as {form}"
     if data_set and form != BIDS:
-        raise UsageError(f"{', '.join(data_set)}: options of bids, not of {form}")
+        raise UsageError(f"{what} takes no {', '.join(data_set)}")
+    if template != TEMPLATE and (form == BIDS or form not in FILE_FORMATS):
+        raise UsageError(f"{what} takes no template")
+    bids = Options(**options_of(what, export_bids, data_set))
     if form in FILE_FORMATS:
+        if rows != "series" or preset or spreadsheet:
+            raise UsageError(f"{what} takes no rows, preset or spreadsheet: it writes files")
         return export_deidentified(
             root, run, target, form, name=how.profile, retain=how.retain, clean=how.clean,
             key=how.key, pixels=how.pixels, template=template, mapping_folder=how.mapping,
-            data_set_options=Options(**data_set), workers=how.workers,
+            data_set_options=bids, workers=how.workers,
             s3=S3Access.from_variables(os.environ), force=force,
         )  # fmt: skip
     if form not in ROW_FORMATS:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from warehouse.catalog.connect import open_catalog
 from warehouse.cohorts.drafts import finish_export, refuse_export
-from warehouse.cohorts.export_rows import ENTITIES, write_table
+from warehouse.cohorts.export_rows import ENTITIES, check_options, write_table
 from warehouse.cohorts.members import members_of
 from warehouse.cohorts.runs import package_version
 from warehouse.deidentify.identity import tokens_of
@@ -84,10 +84,7 @@ def export_rows_deidentified(
     """
     if preset:
         raise UsageError("preset is not an option of de-identified exports")
-    if rows not in ENTITIES:
-        raise UsageError(f"rows are one of: {', '.join(ENTITIES)}")
-    if spreadsheet and form != "csv":
-        raise UsageError("spreadsheet is an option of CSV")
+    check_options(form, rows, preset, spreadsheet=spreadsheet)
     refuse_export(target, force=force)
     chosen = profile(name, retain=retain, clean=clean)
     catalog = members_of(root, run)

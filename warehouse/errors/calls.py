@@ -85,7 +85,7 @@ class UnknownMode(UsageError):
 
 
 class UnknownFilter(UsageError):
-    """A condition names an unknown attribute, or an operator that its type does not support."""
+    """A condition names an unknown or nested attribute, or its type lacks the operator."""
 
 
 class UnknownCohort(UsageError, LookupError):

@@ -18,6 +18,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import StoragePresentationContexts, build_context, build_role, evt
 
 from warehouse.errors import PeerFailed, UsageError, cause_of
+from warehouse.inputs import require_seconds
 from warehouse.listener.find import STUDY_ROOT
 from warehouse.listener.listener import OUT_OF_RESOURCES, SUCCESS, Listener
 from warehouse.listener.received import file_head
@@ -95,6 +96,7 @@ def fetch(
     ------
     UsageError, CannotListen, SpoolInUse, PeerFailed
     """
+    require_seconds("seconds", seconds)
     identifier = _make_identifier(studies, series)
     # The whole study is ingested at the end, in one commit.
     quiet = replace(settings, ingest=False, network_seconds=max(seconds, settings.network_seconds))

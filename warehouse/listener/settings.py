@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from warehouse.errors import UsageError
+from warehouse.inputs import require_seconds
 from warehouse.settings import Mode
 
 if TYPE_CHECKING:
@@ -155,10 +156,9 @@ class ListenerSettings:
         object.__setattr__(self, "allow", tuple(map(checked_aet, self.allow)))
         if not 0 <= self.port < 65536:
             raise UsageError(f"{self.port} is not a port: 0 to 65535")
-        for name in (
-            "batch_files", "batch_seconds", "associations", "object_bytes", "pdu_bytes",
-            "network_seconds",
-        ):  # fmt: skip
+        for name in ("batch_seconds", "network_seconds"):
+            require_seconds(name, getattr(self, name))
+        for name in ("batch_files", "associations", "object_bytes", "pdu_bytes"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be more than 0")
         for uid in self.sop_classes:

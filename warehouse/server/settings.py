@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from warehouse.errors import UsageError
+from warehouse.inputs import require_seconds
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -51,6 +54,15 @@ class ServerSettings:
 
     without: frozenset[str] = frozenset()
     """Parts of the service that are switched off: rest, dicomweb, viewer."""
+
+    def __post_init__(self) -> None:
+        """Refuse invalid settings."""
+        require_seconds("the timeout", self.seconds)
+        if not 0 <= self.port < 65536:
+            raise UsageError(f"{self.port} is not a port: 0 to 65535")
+        for name in ("requests", "body_bytes"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0")
 
     @property
     def is_loopback(self) -> bool:
