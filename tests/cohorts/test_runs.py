@@ -373,7 +373,7 @@ def test_sets(shared: warehouse.Warehouse) -> None:
             compare.combine(shared.root, operation, "sets_thin", "sets_acme", f"of_{operation}")
             == made
         )
-    with pytest.raises(UsageError, match="made of sets_thin-0001, sets_acme-0001"):
+    with pytest.raises(UsageError, match="made from sets_thin-0001, sets_acme-0001"):
         compare.rerun(shared.root, "of_union")
 
 
