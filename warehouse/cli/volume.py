@@ -71,7 +71,8 @@ def volume(
     lead
         Of a series of several volumes: which one is shown, from 0.
     window
-        Center and width in rescaled values, such as 40 400; by default those of the header.
+        Center and width in rescaled values, such as 40 400, or in values of --mapping; by default
+        those of the header.
     rescale
         Write --npy and --nifti in numbers of the unit that the header states (float64), such as HU
         or Gy; the unit is printed.
@@ -85,7 +86,6 @@ def volume(
         Which stack, where a multi-frame object has several.
     """
     from warehouse.pixels import files, pictures
-    from warehouse.pixels.values import Values
     from warehouse.pixels.volume import LazyVolume
 
     targets = {
@@ -105,11 +105,11 @@ def volume(
             "a stack has no place in space: --stack goes with --png, --montage, --npy"
         )
     wh = opened(warehouse)
-    values = Values(rescale=mapping or rescale, color=color)
+    rescaled = mapping or rescale
     shown: LazyVolume | Stack = (
-        wh.stack(series_uid).with_values(values)
+        wh.stack(series_uid, rescale=rescaled, color=color)
         if stack
-        else wh.volume(series_uid, stack_id=stack_id).with_values(values)
+        else wh.volume(series_uid, rescale=rescaled, color=color, stack_id=stack_id)
     )
     if png is not None:
         picture = pictures.slice_picture(shown, slice_, window=window, lead=lead)
