@@ -18,6 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8B
 import warehouse
 from tests.pixels.conftest import write_slice
 from tests.pixels.test_pictures import opened
+from warehouse.algorithms.mha import volume_of
 from warehouse.errors import NoSingleUnit, NotAVolume, NotReferable, PixelsUnreadable, UsageError
 from warehouse.pixels import files, pictures
 from warehouse.pixels.values import Values
@@ -192,6 +193,9 @@ def test_color_has_no_numbers(tmp_path: Path) -> None:
         assert pictures.slice_picture(wh.volume(uid), 0, window=(500, 1000)).max() == 1000 >> 8
         assert pictures.three_planes(wh.volume(uid), window=(500, 1000)).max() == 1000 >> 8
         assert np.array_equal(wh.stack(uid, color=True)[0], wh.volume(uid, color=True)[0])
+        assert np.array_equal(volume_of(wh.catalog, uid)[:], wh.volume(uid)[:]), (
+            "inputs of algorithms"
+        )
     mixed = wh.volume("1.2", color=True)
     assert (mixed.dtype, mixed[:].max()) == (np.uint16, 1000)
     with pytest.raises(NotAVolume, match="in color"):
