@@ -99,6 +99,8 @@ def volume(
     Raises
     ------
     SeriesNotFound, NotAVolume
+    NoSingleUnit
+        ``rescale`` or ``window`` is requested of images in color.
 
     Examples
     --------
@@ -182,7 +184,8 @@ def iter_volumes(
 
 @names_failures
 def stack(
-    wh: Opened, series_uid: str, *, rescale: bool | str = False, overlay: int | None = None
+    wh: Opened, series_uid: str, *, rescale: bool | str = False, color: bool = False,
+    overlay: int | None = None,
 ) -> Stack:  # fmt: skip
     """Return the frames of any series in the order of acquisition, without geometry.
 
@@ -190,7 +193,7 @@ def stack(
     ----------
     series_uid
         SeriesInstanceUID, or ``series_key``.
-    rescale, overlay
+    rescale, color, overlay
         See ``warehouse.pixels.values.Values``.
 
     Returns
@@ -201,6 +204,8 @@ def stack(
     Raises
     ------
     SeriesNotFound
+    NoSingleUnit
+        ``rescale`` is requested of images in color.
 
     Examples
     --------
@@ -210,7 +215,8 @@ def stack(
     from warehouse.pixels.stack import open_stack
     from warehouse.pixels.values import Values
 
-    return open_stack(wh.catalog, series_uid, values=Values(rescale, overlay=overlay))
+    values = Values(rescale, color=color, overlay=overlay)
+    return open_stack(wh.catalog, series_uid, values=values)
 
 
 def duplicates(wh: Opened, *, limit: int | None = None) -> Iterator[Compared]:

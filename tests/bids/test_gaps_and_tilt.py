@@ -10,7 +10,7 @@ import pytest
 
 import warehouse
 from tests.asking import cohort_of
-from tests.bids.conftest import COLUMNS, ROWS, TILT, DataSet
+from tests.bids.conftest import COLUMNS, ROWS, TILT, DataSet, series
 from warehouse.errors import NotAVolume, UsageError
 from warehouse.pixels.straighten import straightened
 from warehouse.pixels.volume import open_volume
@@ -58,6 +58,37 @@ def test_the_data_set_says_what_was_done(odd: warehouse.Warehouse, tmp_path: Pat
     assert axes.T @ axes == pytest.approx(np.eye(3), abs=1e-6)
     with pytest.raises(UsageError, match="unknown resampling"):
         odd.export("odd", tmp_path / "e", "bids", resample="all")
+
+
+@pytest.mark.parametrize("resample", [None, "tilt"])
+def test_rounded_positions_are_no_tilt(tmp_path: Path, resample: str | None) -> None:
+    """A shift of 0.01 mm in all is less than the 0.1 pixel that series_geometry accepts."""
+    weighted = {
+        "SeriesDescription": "dti",
+        "SequenceName": "*ep_b1000",
+        "ScanningSequence": ["EP", "SE"],
+    }
+    for volume in range(2):
+        more = {"DiffusionGradientOrientation": [1.0, 0.0, 0.0]} if volume else {}
+        for level in range(4):
+            number = 4 * volume + level + 1
+            series(
+                tmp_path / "in", 1, [{"SOPInstanceUID": f"1.2.9.1.{number}", "InstanceNumber": number,
+                "ImagePositionPatient": [0.01 * (level > 1), 0.0, 2.5 * level], "begins_s": 3.0 * volume,
+                "DiffusionBValue": 1000.0 * volume, **more}], only=level, EchoTime=80.0,
+                RepetitionTime=3000.0, ImageType=["ORIGINAL", "PRIMARY", "DIFFUSION"], **weighted,
+            )  # fmt: skip
+            path = tmp_path / "in" / f"1.2.9.1-{level + 1}.dcm"
+            path.rename(path.with_stem(f"{number}"))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    cohort_of(wh, "all", "select series_key from instances")
+    facts = wh.export("all", tmp_path / "d", "bids", resample=resample)
+    assert facts["bids"]["series_written"] == 1, (tmp_path / "d" / "series.tsv").read_text()
+    (path,) = (tmp_path / "d").rglob("*.nii.gz")
+    assert "ResampledFromTilt" not in path.with_suffix("").with_suffix(".json").read_text()
+    stored = wh.volume("1.2.9.1")[:].transpose(3, 2, 1, 0)
+    assert np.array_equal(np.asarray(nibabel.load(path).dataobj), stored)
 
 
 @pytest.mark.parametrize("tilt", [0.3, -0.3])

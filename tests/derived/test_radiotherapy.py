@@ -22,8 +22,16 @@ from tests.asking import answer_of
 from tests.derived_objects import box, closed, dose, structure_set
 from tests.dicom_files import dataset, image, write
 from tests.pixels.conftest import answered_once
+from warehouse.derived.dose import DoseVolume
 from warehouse.derived.raster import filled
-from warehouse.errors import NoSingleUnit, NotAVolume, NotInGeometry, UnknownPart, WrongObject
+from warehouse.errors import (
+    NoSingleUnit,
+    NotAVolume,
+    NotInGeometry,
+    UnknownPart,
+    UsageError,
+    WrongObject,
+)
 from warehouse.settings import Limits
 
 if TYPE_CHECKING:
@@ -406,6 +414,26 @@ def test_a_histogram_equals_the_analytic_one(wh: warehouse.Warehouse) -> None:
     histogram = found.histogram(0.5)
     assert histogram["dose_gy"].to_list() == [0, 0.5, 1, 1.5, 2]
     assert histogram["volume_ml"].to_list() == pytest.approx([0.016] * 4 + [0.008])
+
+
+@pytest.mark.parametrize(
+    ("fraction", "dose_gy"), [(0, 20), (0.02, 20), (0.5, 11), (0.8, 5), (0.9, 3), (0.95, 2), (1, 1)]
+)
+def test_a_fraction_of_the_volume_has_its_dose(fraction: float, dose_gy: float) -> None:
+    """D is the largest dose that at least this fraction has, of 1, 2, … 20 Gy."""
+    found = DoseVolume(np.arange(1.0, 21.0), 1.0, 0.0)
+    assert found.dose_at_least(fraction) == dose_gy
+    assert found.volume_at_least(dose_gy) >= fraction - 1e-9
+
+
+@pytest.mark.parametrize("bad", [-1, float("nan"), 1.5, "half"])
+def test_what_is_no_fraction_or_width_is_refused(bad: Any) -> None:
+    found = DoseVolume(np.array([1.0, 3.0]), 1.0, 0.0)
+    with pytest.raises(UsageError):
+        found.dose_at_least(bad)
+    for width in {0, bad} - {1.5}:
+        with pytest.raises(UsageError):
+            found.histogram(width)
 
 
 @pytest.mark.acceptance("R11")

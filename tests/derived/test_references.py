@@ -138,9 +138,9 @@ def test_numbers_of_a_waveform_are_in_a_unit_or_none(tmp_path: Path) -> None:
     samples = struct.pack("<6h", 5, 6, -32768, 7, 8, -32768)
     for name, described in (("1", channels), ("2", channels[:1])):
         group = dataset(
-            NumberOfWaveformChannels=2, NumberOfWaveformSamples=3, SamplingFrequency=1000,
-            WaveformBitsAllocated=16, WaveformSampleInterpretation="SS",
-            ChannelDefinitionSequence=described,
+            NumberOfWaveformChannels=2, NumberOfWaveformSamples=3, WaveformBitsAllocated=16,
+            WaveformSampleInterpretation="SS", ChannelDefinitionSequence=described,
+            **({"SamplingFrequency": 1000} if name == "1" else {}),
         )  # fmt: skip
         group.add_new(0x5400100A, "OW", struct.pack("<h", -32768))
         group.add_new(0x54001010, "OW", samples)
@@ -151,6 +151,8 @@ def test_numbers_of_a_waveform_are_in_a_unit_or_none(tmp_path: Path) -> None:
     made = warehouse.open(tmp_path / "w", create=True)
     made.ingest(tmp_path / "in", workers=1)
     found = made.waveform("1.9.0.1")
+    assert repr(found) == "<Waveform: 2 channels, 3 samples at 1000 Hz>"
+    assert "an unknown frequency" in repr(made.waveform("1.9.0.2"))
     assert found.units == ["uV", None]
     wanted = [[11, 6], [math.nan, 7], [17, math.nan]]
     assert np.array_equal(found.read(), wanted, equal_nan=True)

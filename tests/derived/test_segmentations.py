@@ -106,6 +106,13 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
         "1.66.10": segmentation("1.66.10", labels[1:], [
             segment_frame(None, 2 * n, f"1.1.{n}") for n in range(3)
         ], [segment(1), segment(2)], "LABELMAP"),
+        # A background of 255, and a binary mask of whole bytes.
+        "1.66.11": segmentation("1.66.11", np.where(labels, labels, 255)[1:], [
+            segment_frame(None, 0, "1.1.0")
+        ], [segment(1), segment(2)], "LABELMAP", PixelPaddingValue=255),
+        "1.66.12": segmentation(
+            "1.66.12", masks() * 255, frames(), [segment(1), segment(2)], "FRACTIONAL", SegmentationType="BINARY",
+        ),
         "1.66.7": segmentation("1.66.7", masks(), frames(), [segment(1)], FrameOfReferenceUID="1.4"),
         "1.66.8": segmentation("1.66.8", masks(), [
             segment_frame(1, z) for z in (0, 2, 2)
@@ -233,6 +240,25 @@ def test_volumes_are_in_ml(opened: Callable[[str], Segmentation]) -> None:
         (0, 44, pytest.approx(0.088), None), (1, 1, pytest.approx(0.002), None),
         (2, 2, pytest.approx(0.004), None), (9, 1, pytest.approx(0.002), "no segment describes this value"),
     ]  # fmt: skip
+
+
+def test_pixel_padding_of_a_label_map_is_no_segment(wh: warehouse.Warehouse) -> None:
+    """Supplement 243: Pixel Padding Value states the background; dcmqi 1.5.5 writes it."""
+    found = wh.segmentation("1.66.11.0")
+    assert np.unique(found.label_map()).tolist() == [0, 2, 9]
+    assert found.volumes().select("SegmentNumber", "voxel_count").rows() == [(1, 0), (2, 2), (9, 1)]
+
+
+def test_voxels_of_a_binary_segmentation_count_once(wh: warehouse.Warehouse) -> None:
+    found = wh.segmentation("1.66.12.0")
+    assert found.volumes()["voxel_count"].to_list() == [4, 6]
+    assert [int(found.mask(number).sum()) for number in (1, 2)] == [4, 6]
+
+
+@pytest.mark.parametrize("threshold", [50, float("nan"), 0, -3])
+def test_a_threshold_is_a_fraction(wh: warehouse.Warehouse, threshold: float) -> None:
+    with pytest.raises(UsageError, match="more than 0 and up to 1"):
+        wh.segmentation("1.66.2.0").mask(1, threshold=threshold)
 
 
 def test_fractions_need_a_threshold_to_be_a_mask(opened: Callable[[str], Segmentation]) -> None:

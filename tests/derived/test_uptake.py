@@ -15,8 +15,11 @@ import warehouse
 from tests.asking import answer_of
 from tests.derived_objects import code
 from tests.dicom_files import dataset, image, write
-from warehouse.errors import NoSingleUnit
+from warehouse.cli.run import run as run_command
+from warehouse.errors import NoSingleUnit, UsageError
+from warehouse.pixels import pictures
 from warehouse.pixels.uptake import SUV
+from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,6 +245,41 @@ def test_a_lean_mass_below_zero_is_none(rows: dict[str, dict[str, Any]]) -> None
 
 def test_what_a_header_maps_itself_counts(wh: warehouse.Warehouse) -> None:
     assert wh.volume(UIDS["stated"], rescale="SUVbw")[0, 0, 0] == 25
+
+
+def test_pictures_have_the_mapping_of_the_volume(wh: warehouse.Warehouse) -> None:
+    """A window is in values of the mapping, here 0.5 around 0.02: 0.014, 0.028 and 0.041 of the slices."""
+    volume = wh.volume(UIDS["siemens"], rescale="SUVbw")
+    window = (0.52, 1)
+    wanted = wh.volume(UIDS["siemens"], rescale="SUVbw", window=window)
+    assert wanted[:, 0, 0].tolist() == [0, 255, 255]
+    for number in range(3):
+        picture = pictures.slice_picture(volume, number, window=window)
+        assert np.array_equal(picture, wanted[number])
+    assert set(np.unique(wanted[:])) <= set(np.unique(pictures.three_planes(volume, window=window)))
+
+
+def test_uptake_values_are_asked_for_when_a_series_is_opened(wh: warehouse.Warehouse) -> None:
+    volume = wh.volume(UIDS["siemens"], rescale="SUVbw")
+    assert volume.with_values(Values())[0, 0, 0] == 100
+    assert volume.with_values(Values(rescale="SUVbw")).unit == "{SUVbw}g/ml"
+    for shown in (volume, wh.volume(UIDS["siemens"]), wh.stack(UIDS["siemens"])):
+        with pytest.raises(UsageError, match="open the series with it"):
+            shown.with_values(Values(rescale="SUVlbm"))
+
+
+def test_the_command_writes_uptake_values(
+    wh: warehouse.Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in (["--nifti", "x.nii"], ["--npy", "x.npy", "--stack"]):
+        with pytest.raises(SystemExit) as ended:
+            run_command(
+                ["volume", UIDS["siemens"], "--mapping", "SUVbw", options[0], str(tmp_path / options[1]),
+                 *options[2:], "-w", str(wh.root)]
+            )  # fmt: skip
+        assert ended.value.code == 0, capsys.readouterr()
+    expected = [pytest.approx(100 * slope * DECAYED, rel=1e-4) for slope in SLOPES]
+    assert np.load(tmp_path / "x.npy")[:, 0, 0].tolist() == expected
 
 
 def test_nifti_has_uptake_values(wh: warehouse.Warehouse, tmp_path: Path) -> None:

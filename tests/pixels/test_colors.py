@@ -18,7 +18,8 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8B
 import warehouse
 from tests.pixels.conftest import write_slice
 from tests.pixels.test_pictures import opened
-from warehouse.errors import NotReferable, PixelsUnreadable, UsageError
+from warehouse.algorithms.mha import volume_of
+from warehouse.errors import NoSingleUnit, NotAVolume, NotReferable, PixelsUnreadable, UsageError
 from warehouse.pixels import files, pictures
 from warehouse.pixels.values import Values
 
@@ -141,6 +142,66 @@ def test_palettes_are_rgb_in_nifti_and_wide_ones_refused(tmp_path: Path) -> None
     assert said["PhotometricInterpretation"] == "PALETTE COLOR", "places in it are no intensities"
     with pytest.raises(UsageError, match="16 bits"):
         files.nifti(wh.volume("1.1"))
+
+
+def test_color_has_no_numbers(tmp_path: Path) -> None:
+    """Rescaled or windowed, values of color would be stored ones, or those modulo 256."""
+    names = ("Red", "Green", "Blue")
+    tables: dict[str, Any] = {}
+    for name in names:
+        tables[f"{name}PaletteColorLookupTableDescriptor"] = [1001, 0, 16]
+        tables[f"{name}PaletteColorLookupTableData"] = np.arange(1001, dtype="<u2").tobytes()
+    wide = np.array([[0, 255], [256, 1000]], np.uint16)
+    kinds: dict[str, dict[str, Any]] = {
+        "1.0": {"pixels": wide, "PhotometricInterpretation": "PALETTE COLOR", **tables},
+        "1.1": {"pixels": np.stack([wide] * 3, -1), "PhotometricInterpretation": "RGB",
+                "SamplesPerPixel": 3, "PlanarConfiguration": 0},
+    }  # fmt: skip
+    for uid, kind in kinds.items():
+        for n in (1, 2):
+            write_slice(tmp_path / "in" / f"{uid}.{n}", uid=f"{uid}.{n}", InstanceNumber=n,
+                        SeriesInstanceUID=uid, RescaleSlope=2, RescaleIntercept=0, **kind)  # fmt: skip
+    # Palettes of 8 and of 16 bits in one series, and one beside grayscale.
+    narrow = {
+        "pixels": np.array([[0, 1], [2, 3]], np.uint8),
+        "PhotometricInterpretation": "PALETTE COLOR",
+    }
+    gray = {"pixels": wide, "PhotometricInterpretation": "MONOCHROME2"}
+    for uid, each in {"1.2": (narrow | tables, kinds["1.0"]), "1.3": (gray, kinds["1.0"])}.items():
+        for n, kind in enumerate(each, 1):
+            write_slice(tmp_path / "in" / f"{uid}.{n}", uid=f"{uid}.{n}", InstanceNumber=n,
+                        SeriesInstanceUID=uid, **kind)  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", mode="full", workers=1)
+    for uid in kinds:
+        for options in (
+            {"window": (500, 1000)},
+            {"window": "header"},
+            {"rescale": True},
+            {"rescale": "HU"},
+        ):
+            with pytest.raises(NoSingleUnit, match="colors have no numbers"):
+                wh.volume(uid, **options)  # type: ignore[arg-type]
+            with pytest.raises(NoSingleUnit, match="colors have no numbers"):
+                wh.stack(uid).with_values(Values(**options))  # type: ignore[arg-type]
+        with pytest.raises(NoSingleUnit):
+            wh.stack(uid, rescale=True)
+        (loaded,) = wh.iter_volumes([uid], rescale=True)
+        assert "colors have no numbers" in str(loaded.why_not)
+        assert wh.volume(uid)[0].max() == 1000
+        assert wh.volume(uid, color=True)[0].max() == 1000
+        assert pictures.slice_picture(wh.volume(uid), 0, window=(500, 1000)).max() == 1000 >> 8
+        assert pictures.three_planes(wh.volume(uid), window=(500, 1000)).max() == 1000 >> 8
+        assert np.array_equal(wh.stack(uid, color=True)[0], wh.volume(uid, color=True)[0])
+        assert np.array_equal(volume_of(wh.catalog, uid)[:], wh.volume(uid)[:]), (
+            "inputs of algorithms"
+        )
+    mixed = wh.volume("1.2", color=True)
+    assert (mixed.dtype, mixed[:].max()) == (np.uint16, 1000)
+    with pytest.raises(NotAVolume, match="in color"):
+        wh.volume("1.3", color=True)
+    with pytest.raises(NoSingleUnit):
+        wh.volume("1.3", rescale=True)
 
 
 def test_colors_that_nothing_defines_are_refused(tmp_path: Path) -> None:

@@ -84,6 +84,22 @@ def test_frames_of_an_overlay_belong_to_frames_of_the_image(tmp_path: Path, inge
     assert np.array_equal(masks, np.concatenate([np.zeros((1, 4, 6)), drawn]))
 
 
+def test_a_single_plane_belongs_to_all_frames(tmp_path: Path, ingest: Ingest) -> None:
+    """Without Number of Frames in Overlay and Image Frame Origin (PS3.3 C.9.2, C.9.3)."""
+    from tests.pixels.test_multiframe import IN_STACK, frame, write_frames
+
+    frames = [frame([0, 0, 2.0 * z], z + 1) for z in range(3)]
+    write_frames(tmp_path / "in" / "1.dcm", voxels(3), frames, [IN_STACK])
+    drawn = np.random.default_rng(2).integers(0, 2, (4, 6), np.uint8)
+    with_overlays(
+        tmp_path / "in" / "1.dcm", overlay(drawn, [1, 1]), overlay(drawn, [1, 1], 0x6002, first=2)
+    )
+    ingest(mode="full")
+    wh = ingest.warehouse  # type: ignore[attr-defined]
+    assert np.array_equal(wh.volume(UID, overlay=0)[:], np.stack([drawn] * 3))
+    assert wh.volume(UID, overlay=1)[:].any(axis=(1, 2)).tolist() == [False, True, False]
+
+
 def test_overlays_of_real_files_equal_pydicom(tmp_path: Path) -> None:
     path = PACKAGED["pydicom"] / "test_files" / "examples_overlay.dcm"
     wh = warehouse.open(tmp_path / "w", create=True)

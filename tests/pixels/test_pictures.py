@@ -16,7 +16,7 @@ from pydicom.pixels import apply_voi_lut
 
 import warehouse
 from tests.asking import answer_of
-from tests.pixels.conftest import UID, put_series, voxels
+from tests.pixels.conftest import UID, put_series, voxels, write_slice
 from warehouse.cli.run import run as run_command
 from warehouse.errors import TargetExists, UsageError
 from warehouse.pixels import files, pictures
@@ -80,7 +80,22 @@ def test_monochrome_1_is_turned_round_when_asked(
     assert np.array_equal(wh.volume(UID, invert=True)[:], voxels(2)), "stored values stay"
 
 
-@pytest.mark.parametrize("window", [(40, 0), "abdomen"])
+@pytest.mark.parametrize("kind", [tuple, list, np.array])
+def test_a_window_may_be_any_pair(slices: warehouse.Warehouse, kind: Any) -> None:
+    window = kind([-1000, 100])
+    wanted = Voi(-1000, 100).apply(voxels(5) * 2.0 - 1000)
+    assert np.array_equal(slices.volume(UID, window=window)[:], wanted)
+    assert slices.volume(UID, window=window)[1, 2, 3] == wanted[1, 2, 3], "also of a single voxel"
+    assert np.array_equal(slices.volume(UID).with_values(Values(window=window))[:], wanted)
+
+
+@pytest.mark.parametrize("overlay", [True, 1.0, "1"])
+def test_an_overlay_has_a_whole_number(overlay: Any) -> None:
+    with pytest.raises(UsageError, match="overlays have numbers"):
+        Values(overlay=overlay)
+
+
+@pytest.mark.parametrize("window", [(40, 0), "abdomen", 40, {40, 400}, (40, 400, 1), [["a", "b"]]])
 def test_a_window_that_is_none_is_refused(window: Any) -> None:
     with pytest.raises(UsageError, match="window"):
         Values(window=window)
@@ -121,6 +136,26 @@ def test_a_slice_has_square_pixels_and_one_window(slices: warehouse.Warehouse) -
     for number in (5, -6):
         with pytest.raises(UsageError, match="there is no slice"):
             pictures.slice_picture(slices.volume(UID), number)
+
+
+def test_pixels_are_square_by_whatever_states_their_size(tmp_path: Path) -> None:
+    """Pixel Aspect Ratio is vertical to horizontal (PS3.3 C.7.6.3.1.7)."""
+    sizes = {"PixelAspectRatio": [2, 1], "ImagerPixelSpacing": [0.2, 0.1]}
+    for number, (keyword, size) in enumerate(sizes.items()):
+        for frames in (1, 2):
+            uid = f"1.{number}.{frames}"
+            cine = {"NumberOfFrames": 2, "FrameIncrementPointer": 0x00181063, "FrameTime": 40}
+            write_slice(
+                tmp_path / "in" / uid, np.arange(frames * 24, dtype=np.uint8).reshape(frames * 4, 6),
+                uid=uid, SeriesInstanceUID=uid, Modality="US", SOPClassUID="1.2.840.10008.5.1.4.1.1.3.1",
+                Rows=4, PixelSpacing=None, ImagePositionPatient=None, ImageOrientationPatient=None,
+                **{keyword: size}, **(cine if frames > 1 else {}),
+            )  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    for number in range(len(sizes)):
+        assert pictures.slice_picture(wh.stack(f"1.{number}.1")).shape == (8, 6)
+        assert pictures.three_planes(wh.volume(f"1.{number}.2")).shape == (8, 6), "a cine"
 
 
 def test_a_montage_and_three_planes_hold_what_they_show(slices: warehouse.Warehouse) -> None:

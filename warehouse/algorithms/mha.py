@@ -57,13 +57,15 @@ class Geometry:
 
 
 def volume_of(catalog: Catalog, series_key: str) -> LazyVolume:
-    """Open a series with displayed values, such as Hounsfield units of CT.
+    """Open a series with displayed values, such as Hounsfield units of CT; color as stored.
 
     Raises
     ------
     SeriesNotFound, NoPixels, NotAVolume
     """
-    return open_volume(catalog, series_key, values=Values(rescale=True))
+    volume = open_volume(catalog, series_key)
+    is_color = not all(image.is_grayscale for image in volume.images)
+    return volume if is_color else volume.with_values(Values(rescale=True))
 
 
 def geometry_of(shape: tuple[int, ...], affine: np.ndarray) -> Geometry:

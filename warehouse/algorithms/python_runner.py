@@ -91,7 +91,9 @@ class CaseInputs(Mapping[str, Any]):
         if content.series_key is None:
             return content.path
         if content.socket.kind == "DCMIS":
-            return open_stack(_catalog(self._task), content.series_key, values=Values(rescale=True))
+            stack = open_stack(_catalog(self._task), content.series_key)
+            is_color = not all(image.is_grayscale for image in stack.images)
+            return stack if is_color else stack.with_values(Values(rescale=True))
         return self.volume(slug)
 
     def __iter__(self) -> Iterator[str]:

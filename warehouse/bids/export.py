@@ -32,10 +32,10 @@ from warehouse.cohorts.provenance import (
     provenance,
     text,
 )
-from warehouse.errors import PixelError, UsageError
+from warehouse.errors import NotAVolume, PixelError, UsageError
 from warehouse.pixels.files import nifti
 from warehouse.pixels.gradients import Gradients, gradients
-from warehouse.pixels.straighten import is_sheared, straightened
+from warehouse.pixels.straighten import straightened
 from warehouse.pixels.volume import open_volume
 from warehouse.sqlfiles import statement
 
@@ -246,13 +246,12 @@ def _write_images(
     if facts["not_read"] is not None:
         raise Refused(facts["not_read"])
     suffix = row["suffix"]
-    tilt = options.resample == "tilt"
-    volume = open_volume(catalog, row["series_key"], gaps=options.allow_gaps, tilt=tilt)
+    volume, is_tilted = _opened(catalog, row["series_key"], options)
     if volume.affine is None:
         raise Refused("its frames have no position in space")
     weighting, notes = None, []
     if (row["data_type"], suffix) == ("dwi", "dwi"):
-        if is_sheared(volume):
+        if is_tilted:
             raise Refused(
                 "gradients of slices that are shifted against each other are not supported"
             )
@@ -260,7 +259,7 @@ def _write_images(
         notes = _notes_on_b_values(weighting)
     kept = None if weighting is None else weighting.volumes
     planned = pieces(volume, row["path"], suffix, row["labels"], kept)
-    marks, mark_notes = _volume_marks(volume)
+    marks, mark_notes = _volume_marks(volume, is_tilted=is_tilted)
     notes += mark_notes
     fields = marks | facts["fields"] | (facts["identifiers"] if options.identifiers else {})
     if not options.identifiers:
@@ -291,7 +290,7 @@ def _write_images(
         if not folder.has(descriptor, f"{piece.name}.nii.gz")
     ]
     nifti_image = nifti(volume) if missing else None
-    if missing and "ResampledFromTilt" in marks:
+    if missing and is_tilted:
         nifti_image = straightened(nifti_image)
     for piece, image in missing:
         is_series = len(piece.volumes) > 1 or suffix in {"bold", "dwi"}
@@ -304,14 +303,28 @@ def _write_images(
     return images, notes
 
 
-def _volume_marks(volume: LazyVolume) -> tuple[dict[str, Any], list[str]]:
+def _opened(catalog: Catalog, series_key: str, options: Options) -> tuple[LazyVolume, bool]:
+    """Open a series; return it, and whether that takes the option for a tilted gantry.
+
+    Slices that are shifted by rounding alone form a volume without the option.
+    """
+    gaps = options.allow_gaps
+    try:
+        return open_volume(catalog, series_key, gaps=gaps), False
+    except NotAVolume:
+        if options.resample != "tilt":
+            raise
+        return open_volume(catalog, series_key, gaps=gaps, tilt=True), True
+
+
+def _volume_marks(volume: LazyVolume, *, is_tilted: bool) -> tuple[dict[str, Any], list[str]]:
     """Return sidecar fields and notes about missing and resampled slices."""
     marks: dict[str, Any] = {}
     notes = []
     if volume.leading == 0 and (missing := np.flatnonzero(volume.layout.grid < 0).tolist()):
         marks["MissingSlices"] = missing
         notes.append(f"{len(missing)} missing slices are filled with zeros")
-    if is_sheared(volume):
+    if is_tilted:
         marks["ResampledFromTilt"] = True
         notes.append("slices were resampled within their planes, because the gantry was tilted")
     return marks, notes

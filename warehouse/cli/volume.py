@@ -71,7 +71,8 @@ def volume(
     lead
         Index of the volume of --png and --montage, from 0, in a series of several volumes.
     window
-        Center and width in rescaled values, such as 40 400; by default those of the header.
+        Center and width in rescaled values, such as 40 400, or in values of --mapping; by default
+        those of the header.
     rescale
         Write --npy and --nifti in the unit that the header states (float64), such as HU or Gy; the
         unit is printed.
@@ -85,7 +86,6 @@ def volume(
         StackID of the stack, if a multi-frame object has several.
     """
     from warehouse.pixels import files, pictures
-    from warehouse.pixels.values import Values
     from warehouse.pixels.volume import LazyVolume
 
     targets = {
@@ -105,11 +105,11 @@ def volume(
             "a stack has no geometry; use --stack with --png, --montage or --npy"
         )
     wh = opened(warehouse)
-    values = Values(rescale=mapping or rescale, color=color)
+    rescaled = mapping or rescale
     shown: LazyVolume | Stack = (
-        wh.stack(series_uid).with_values(values)
+        wh.stack(series_uid, rescale=rescaled, color=color)
         if stack
-        else wh.volume(series_uid, stack_id=stack_id).with_values(values)
+        else wh.volume(series_uid, rescale=rescaled, color=color, stack_id=stack_id)
     )
     if png is not None:
         picture = pictures.slice_picture(shown, slice_, window=window, lead=lead)

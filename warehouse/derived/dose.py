@@ -6,6 +6,7 @@ trilinearly between the voxel centers of the dose grid, and is unknown outside o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ import numpy as np
 import polars as pl
 
 from warehouse.derived.grid import Grid, grid_of_volume
-from warehouse.errors import NoSingleUnit, NotInGeometry, WrongObject
+from warehouse.errors import NoSingleUnit, NotInGeometry, UsageError, WrongObject
+from warehouse.given import checked
 from warehouse.pixels.lookup import spaces_of
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import open_volume
@@ -55,6 +57,7 @@ class DoseVolume:
         """Mean dose in Gy; NaN if no dose is known."""
         return float(self.dose_gy.mean()) if self.dose_gy.size else float("nan")
 
+    @checked
     def volume_at_least(self, dose_gy: float) -> float:
         """Return the fraction of the volume, 0 to 1, with at least this dose: V20 for 20 Gy."""
         if not self.dose_gy.size:
@@ -62,12 +65,24 @@ class DoseVolume:
         below = int(np.searchsorted(self.dose_gy, dose_gy, side="left"))
         return 1 - below / self.dose_gy.size
 
+    @checked
     def dose_at_least(self, fraction: float) -> float:
-        """Return the minimum dose in Gy of this fraction of the volume: D95 for 0.95."""
-        if not self.dose_gy.size:
-            return float("nan")
-        return float(np.quantile(self.dose_gy, 1 - fraction, method="inverted_cdf"))
+        """Return the largest dose in Gy that this fraction of the volume has: D95 for 0.95.
 
+        Raises
+        ------
+        UsageError
+            The fraction is not between 0 and 1; 0 is the maximum dose.
+        """
+        if not 0 <= fraction <= 1:
+            raise UsageError("a fraction of the volume is between 0 and 1")
+        count = self.dose_gy.size
+        if not count:
+            return float("nan")
+        voxels = math.ceil(fraction * count - 1e-9)  # 0.1 * 30 is more than 3 by rounding
+        return float(self.dose_gy[count - max(voxels, 1)])
+
+    @checked
     def histogram(self, bin_gy: float = 0.01) -> pl.DataFrame:
         """Return the cumulative histogram.
 
@@ -80,7 +95,14 @@ class DoseVolume:
         -------
         polars.DataFrame
             ``dose_gy``, lower edge of each bin, and ``volume_ml`` with at least that dose.
+
+        Raises
+        ------
+        UsageError
+            The width is not a number above 0.
         """
+        if not 0 < bin_gy < math.inf:
+            raise UsageError("the width of a bin is a dose above 0 Gy")
         max_dose = float(self.dose_gy[-1]) if self.dose_gy.size else 0.0
         count = min(int(np.ceil(max(max_dose, 0.0) / bin_gy)) + 1, 100_000)
         edges = np.arange(count) * max(bin_gy, max_dose / max(count - 1, 1))

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 _SEGMENTS = "from segmentations where instance_id in ({}) order by instance_id, item"
 _FRAMES = "from segment_frames where instance_id in ({}) order by instance_id, frame_number"
-_MAX_FRACTIONAL_VALUE = (
-    "select max(\"integer\") from attribute('MaximumFractionalValue') where instance_id = $1"
-)
+_INTEGER = "select max(\"integer\") from attribute('{}') where instance_id = $1"
 _FRAMES_AT_ONCE = 64
 """Maximum number of frames that are read at a time."""
 
@@ -113,6 +111,7 @@ class Segmentation:
         self._max_value = (
             _max_fractional_value(catalog, image, series_uid) if self.kind == "FRACTIONAL" else 1
         )
+        self._background = _background(catalog, image, self.numbers)
         self.warnings = list(self._header_warnings())
         self._rows = self._frames_of_segments()
         self._place = place_frames(
@@ -158,7 +157,8 @@ class Segmentation:
         number
             Segment Number.
         threshold
-            For fractional segmentations: minimum fraction, 0 to 1, that belongs to the segment.
+            For fractional segmentations: minimum fraction that belongs to the segment, more than 0
+            and up to 1.
 
         Raises
         ------
@@ -170,6 +170,8 @@ class Segmentation:
                 if threshold is None
                 else "only a fractional segmentation has a threshold"
             )
+        if threshold is not None and not 0 < threshold <= 1:
+            raise UsageError("a threshold is a fraction, more than 0 and up to 1")
         return self._segment_array(number, threshold)
 
     @checked
@@ -200,7 +202,7 @@ class Segmentation:
         labels[...] = 0
         if self.kind == "LABELMAP":
             for index, frame in self._placed_frames(None):
-                labels[index] = frame
+                labels[index] = np.where(frame == self._background, 0, frame)
             return labels
         overlaps: set[tuple[int, int]] = set()
         for number in self.numbers:
@@ -227,10 +229,11 @@ class Segmentation:
             if self.kind == "LABELMAP":
                 labels, label_counts = np.unique(frames, return_counts=True)
                 for label, count in zip(labels.tolist(), label_counts.tolist(), strict=True):
-                    if label or 0 in counts:
+                    if label in counts or label not in {0, self._background}:
                         counts[label] = counts.get(label, 0) + count
                 continue
-            sums = frames.reshape(len(frames), -1).sum(axis=1, dtype=np.int64)
+            voxels = frames != 0 if self.kind == "BINARY" else frames
+            sums = voxels.sum(axis=(1, 2), dtype=np.int64)
             for row, total in zip(rows, sums.tolist(), strict=True):
                 counts[self._rows[row][1]] += total / self._max_value
         voxel_ml, reason = self._place.voxel_ml()
@@ -288,10 +291,6 @@ class Segmentation:
             yield rows[start:end], self._stack[first : first + end - start]
             start = end
 
-    def _rows_of(self, number: int | None) -> list[int]:
-        """Return the indices in ``_rows`` of the frames of a segment, or of all for None."""
-        return [n for n, (_, segment) in enumerate(self._rows) if number in (None, segment)]
-
     def _segment_array(self, number: int, threshold: float | None) -> np.ndarray:
         """Return the array of a segment: bool, or uint16 stored fractions without a threshold."""
         if number not in self.numbers:
@@ -312,7 +311,7 @@ class Segmentation:
         self, number: int | None
     ) -> Iterator[tuple[tuple[slice | int, ...], np.ndarray]]:
         """Yield index on the grid and values of each frame of a segment, or of all segments."""
-        rows = self._rows_of(number)
+        rows = [n for n, (_, segment) in enumerate(self._rows) if number in (None, segment)]
         if self._place.resamples:
             yield from self._resampled(rows)
             return
@@ -372,19 +371,30 @@ def open_segmentation(
         why = f"it has {len(images)} objects; choose one (sop_instance_uid=…)"
         raise WrongObject(series_uid, "segmentation", why)
     return Segmentation(
-        catalog,
-        images[0],
-        series_uid,
-        resample=resample,
-        own_grid=own_grid,
+        catalog, images[0], series_uid, resample=resample, own_grid=own_grid,
         description=description,
-    )
+    )  # fmt: skip
 
 
 def _max_fractional_value(catalog: Catalog, image: Image, series_uid: str) -> int:
     """Return Maximum Fractional Value (0062,000E) of a fractional segmentation."""
-    rows = catalog.connection.execute(_MAX_FRACTIONAL_VALUE, [image.instance_id]).fetchall()
-    if not rows or not rows[0][0]:
+    stated = _integer(catalog, image, "MaximumFractionalValue")
+    if not stated:
         why = "it is fractional, and its Maximum Fractional Value is missing"
         raise WrongObject(series_uid, "segmentation", why)
-    return int(rows[0][0])
+    return stated
+
+
+def _background(catalog: Catalog, image: Image, numbers: Sequence[int]) -> int:
+    """Return the value of a label map outside of all segments: Pixel Padding Value, else 0.
+
+    Supplement 243 states the background so; the number of a described segment is none.
+    """
+    stated = _integer(catalog, image, "PixelPaddingValue")
+    return 0 if stated is None or stated in numbers else stated
+
+
+def _integer(catalog: Catalog, image: Image, keyword: str) -> int | None:
+    """Return an integer of the header; None if it is missing."""
+    rows = catalog.connection.execute(_INTEGER.format(keyword), [image.instance_id]).fetchall()
+    return rows[0][0] if rows else None

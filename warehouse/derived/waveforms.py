@@ -47,10 +47,9 @@ class Waveform:
 
     def __repr__(self) -> str:
         first = self.channels.row(0, named=True)
-        return (
-            f"<Waveform: {len(self.channels)} channels, {first['NumberOfWaveformSamples']} samples "
-            f"at {first['SamplingFrequency']:g} Hz>"
-        )
+        frequency, samples = first["SamplingFrequency"], first["NumberOfWaveformSamples"]
+        rate = "an unknown frequency" if frequency is None else f"{frequency:g} Hz"
+        return f"<Waveform: {len(self.channels)} channels, {samples or 0} samples at {rate}>"
 
     @property
     def units(self) -> list[str | None]:

@@ -7,6 +7,7 @@ from the file, which has them in every import mode and defines the byte order.
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -45,7 +46,8 @@ _TAGS = [
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
     "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
+    "PixelAspectRatio",
 ]  # fmt: skip
 
 _Fact = TypeVar("_Fact")
@@ -102,12 +104,16 @@ class Facts:
     photometric
         Photometric Interpretation of the decoded samples: that of the header, unless the codestream
         says otherwise.
+    pixel_size
+        Height and width of a pixel, without a unit if only Pixel Aspect Ratio is stated; None
+        without any. Pixel Spacing of the catalog takes precedence.
     """
 
     path: str
     frames: tuple[FrameFacts, ...]
     palette: tuple[Table, Table, Table] | str
     photometric: str
+    pixel_size: tuple[float, float] | None
 
     def of(self, index: int) -> FrameFacts:
         """Return the facts of a frame, counted from 0."""
@@ -168,7 +174,16 @@ def facts_of(image: Image) -> Facts:
             raise PixelsUnreadable(image.path, why) from error
         is_palette = image.PhotometricInterpretation == "PALETTE COLOR"
         palette = _palette(image, header) if is_palette else "it has no palette"
-        return Facts(image.path, frames, palette, _photometric(opened))
+        return Facts(image.path, frames, palette, _photometric(opened), _pixel_size(header))
+
+
+def _pixel_size(header: Dataset) -> tuple[float, float] | None:
+    """Return spacing at the detector or of the scanned film, else the ratio (C.7.6.3.1.7)."""
+    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
+        with contextlib.suppress(Exception):  # what pydicom raises for values that are no numbers
+            height, width = map(float, header.get(keyword) or ())
+            return height, width
+    return None
 
 
 def with_high_bit(image: Image) -> Image:

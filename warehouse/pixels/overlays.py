@@ -86,10 +86,16 @@ def _embedded(image: Image, index: int, plane: int, position: int) -> np.ndarray
 
 
 def _draw(mask: np.ndarray, found: pydicom.Dataset, group: int, index: int) -> None:
-    """Copy an overlay to its origin in the frame, cropped to the frame."""
+    """Copy an overlay to its origin in the frame, cropped to the frame.
+
+    A plane without Number of Frames in Overlay and Image Frame Origin applies to all frames of the
+    image (PS3.3 C.9.2, C.9.3).
+    """
     drawn = found.overlay_array(group)
     drawn = drawn.reshape(-1, *drawn.shape[-2:])
-    number = index - (int(_value(found, group, _FIRST_FRAME, 1)) - 1)
+    frames, first = (_value(found, group, element, None) for element in (_FRAMES, _FIRST_FRAME))
+    is_of_all = frames is None and first is None
+    number = 0 if is_of_all else index - (int(first or 1) - 1)
     if not 0 <= number < len(drawn):
         return
     top, left = (int(place) - 1 for place in _value(found, group, _ORIGIN, [1, 1]))

@@ -1,10 +1,11 @@
 """Render volumes and stacks: one slice, a montage, three planes.
 
 In: a ``LazyVolume`` or ``Stack``. Out: arrays of bytes, (row, column) or (row, column, 3), and PNG.
-Grayscale values are rescaled and displayed with one window: the given one, else the VOI LUT or
-first window of the header, else the range from the 1st to the 99th percentile of the displayed
-values. MONOCHROME1 is inverted. Pictures have square pixels: planes are resampled by the voxel
-spacing. If a frame is larger than a picture, only every n-th pixel is processed.
+Grayscale values are rescaled and displayed with one window: the given one, in values of the mapping
+with which the volume was opened, else the VOI LUT or first window of the header, else the range
+from the 1st to the 99th percentile of the displayed values. MONOCHROME1 is inverted. Pictures have
+square pixels: planes are resampled by the voxel spacing, or by Imager Pixel Spacing or Pixel Aspect
+Ratio if there is none. If a frame is larger than a picture, only every n-th pixel is processed.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def slice_picture(
         Slice of the volume or frame of the stack, from 0, negative from the end; the middle one
         by default.
     window
-        Center and width, in rescaled values.
+        Center and width, in rescaled values: those of the mapping of ``shown``, if it has one.
     lead
         Index of the volume, from 0, if the array has several volumes.
 
@@ -63,7 +64,8 @@ def slice_picture(
     """
     slices = _Slices(shown, lead)
     chosen = slices.checked(len(slices) // 2 if number is None else number)
-    return _stretched(slices.shown([chosen], window)[0], *slices.in_plane_mm)
+    (frame,), pixel_size = slices.shown([chosen], window)
+    return _stretched(frame, *pixel_size)
 
 
 def montage(
@@ -72,7 +74,7 @@ def montage(
     """Return evenly spaced slices side by side, with one window for all."""
     slices = _Slices(shown, lead)
     chosen = np.unique(np.linspace(0, len(slices) - 1, min(count, len(slices))).round())
-    frames = slices.shown([int(number) for number in chosen], window)
+    frames, pixel_size = slices.shown([int(number) for number in chosen], window)
     if len({frame.shape for frame in frames}) > 1:
         raise UsageError("frames of several shapes cannot be one montage")
     tiles = np.stack(frames)
@@ -84,7 +86,7 @@ def montage(
     for place, tile in enumerate(tiles):
         top, left = place // across * rows, place % across * columns
         sheet[top : top + rows, left : left + columns] = tile
-    return _stretched(sheet, *slices.in_plane_mm)
+    return _stretched(sheet, *pixel_size)
 
 
 def three_planes(volume: VolumeLike, *, window: Window | None = None) -> np.ndarray:
@@ -99,7 +101,8 @@ def three_planes(volume: VolumeLike, *, window: Window | None = None) -> np.ndar
     at = (0,) * volume.leading
     number, index = volume.source_of(*at, slices // 2)
     image, headers = volume.images[number], volume.headers
-    look = _Rendering(headers, image, index, window) if image.is_grayscale else None
+    asked = volume.values.rescale
+    look = _Rendering(headers, image, index, window, asked) if image.is_grayscale else None
     shown = volume.with_values(look.values if look else _COLOR)
     upwards, down_by, right_by = (_every(n) for n in (slices, rows, columns))
     upwards = slice(None, None, -upwards.step)
@@ -147,40 +150,45 @@ class _Slices:
 
     def __init__(self, shown: VolumeLike | Stack, lead: int) -> None:
         self._frames: Any = shown.with_values(_STORED)
-        self.in_plane_mm = (1.0, 1.0)
+        self._asked = shown.values.rescale
+        self._spacing: tuple[float, float, float] | None = None
         if isinstance(shown, Stack):
             self._at: tuple[int, ...] = ()
             self._count = len(shown)
-            self.in_plane_mm = _pixel_mm(shown.images[0])
             return
         leading = shown.shape[: shown.leading]
         if not 0 <= lead < max(1, math.prod(leading)):
             raise UsageError(f"there is no volume {lead}; the series has {math.prod(leading)}")
         self._at = tuple(int(n) for n in np.unravel_index(lead, leading)) if leading else ()
         self._count = shown.shape[shown.leading]
-        if shown.spacing is not None:
-            self.in_plane_mm = shown.spacing[1:]
+        self._spacing = shown.spacing
 
     def __len__(self) -> int:
         return self._count
 
-    def shown(self, numbers: Sequence[int], window: Window | None) -> list[np.ndarray]:
-        """Return slices as bytes, all through one window; large ones with fewer pixels."""
+    def shown(
+        self, numbers: Sequence[int], window: Window | None
+    ) -> tuple[list[np.ndarray], tuple[float, float]]:
+        """Return slices as bytes, and height and width of a pixel.
+
+        All have one window; large ones have fewer pixels.
+        """
         found = []
         for number in numbers:
             frame: np.ndarray = self._frames[(*self._at, number) if self._at else number]
             source, index = self._frames.source_of(*self._at, number)
             found.append((_thinned(frame), self._frames.images[source], index))
         headers, (_, first, index) = self._frames.headers, found[0]
+        size = _pixel_size(first, headers) if self._spacing is None else self._spacing[1:]
         if not all(image.is_grayscale for _, image, _ in found):
             return [
                 _to_bytes(_COLOR.apply(frame, image, index, headers))
                 for frame, image, index in found
-            ]
-        look = _Rendering(headers, first, index, window)
+            ], size
+        look = _Rendering(headers, first, index, window, self._asked)
         rescaled = [look.values.apply(frame, image, n, headers) for frame, image, n in found]
         look.derive_window(np.concatenate([values.ravel() for values in rescaled]))
-        return [look.bytes_of(values) for values in rescaled]
+        return [look.bytes_of(values) for values in rescaled], size
 
     def checked(self, number: int) -> int:
         if not -len(self) <= number < len(self):
@@ -192,11 +200,11 @@ class _Rendering:
     """How grayscale frames are rendered: rescaled values and window."""
 
     def __init__(
-        self, headers: Headers, image: Image, index: int, window: Window | None
+        self, headers: Headers, image: Image, index: int, window: Window | None, asked: bool | str
     ) -> None:  # fmt: skip
         # A window of the caller refers to values with a unit, a window of the header to values of
         # the modality LUT (PS3.3 C.11.2.1.2).
-        self.values = Values(rescale=MODALITY if window is None else True)
+        self.values = Values(rescale=MODALITY if window is None else asked or True)
         self._inverted = image.PhotometricInterpretation == "MONOCHROME1"
         self._voi = None if window is None else Voi(*window)
         if window is None and not isinstance(stated := headers.of(image).of(index).stated_voi, str):
@@ -219,9 +227,9 @@ class _Rendering:
             return self._voi.apply(values, inverted=self._inverted)
 
 
-def _pixel_mm(image: Image) -> tuple[float, float]:
-    """Return the distances of rows and columns; 1 where they are not known or make no picture."""
-    spacing = image.PixelSpacing or []
+def _pixel_size(image: Image, headers: Headers) -> tuple[float, float]:
+    """Return height and width of a pixel; 1 where they are not known or make no picture."""
+    spacing = image.PixelSpacing or headers.of(image).pixel_size or []
     if len(spacing) != 2:
         return 1.0, 1.0
     down, right = (0.0 if step is None else step for step in spacing)

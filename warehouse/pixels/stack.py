@@ -18,7 +18,7 @@ from warehouse.pixels.facts import Headers
 from warehouse.pixels.lookup import images_of_series
 from warehouse.pixels.read import Job, Tables, allocated, read
 from warehouse.pixels.units import one_unit
-from warehouse.pixels.uptake import headers_for
+from warehouse.pixels.uptake import headers_for, require_known
 from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Stack:
         self, series_uid: str, images: Sequence[Image], values: Values,
         headers: Headers | None = None,
     ) -> None:  # fmt: skip
+        values.require_numbers(series_uid, images)
         self.series_uid = series_uid
         self.headers = headers or Headers()
         self.images = tuple(images)
@@ -151,7 +152,8 @@ class Stack:
         return touched
 
     def with_values(self, values: Values) -> Stack:
-        """Return the same frames with other values."""
+        """Return the same frames with other values; see ``LazyVolume.with_values``."""
+        require_known(self.headers, values)
         return Stack(self.series_uid, self.images, values, self.headers)
 
     @property
@@ -213,6 +215,8 @@ def open_stack(catalog: Catalog, series_uid: str, *, values: Values | None = Non
     Raises
     ------
     SeriesNotFound, NoPixels
+    NoSingleUnit
+        Rescaled values of color are requested.
     """
     images = images_of_series(catalog, series_uid)
     return Stack(series_uid, images, values or Values(), headers_for(catalog, series_uid, values))

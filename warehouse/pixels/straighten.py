@@ -7,25 +7,11 @@ linear interpolation of stored values. Voxels outside of the original slice get 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from warehouse.errors import UsageError
-
-if TYPE_CHECKING:
-    from warehouse.pixels.volume import LazyVolume
-
-_STRAIGHT = 1e-3
-"""Largest cosine between the slice axis and rows or columns that counts as rounding."""
-
-
-def is_sheared(volume: LazyVolume) -> bool:
-    """Return whether slices are stacked in another direction than their normal."""
-    if volume.orientation is None:
-        return False
-    along_slices, along_rows, along_columns = volume.orientation.T
-    return bool(max(abs(along_slices @ along_rows), abs(along_slices @ along_columns)) > _STRAIGHT)
 
 
 def straightened(image: Any) -> Any:

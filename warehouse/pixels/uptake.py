@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from warehouse.catalog.few import session_of
-from warehouse.errors import NoSingleUnit
+from warehouse.errors import NoSingleUnit, UsageError
 from warehouse.pixels.facts import FrameFacts, Headers
 from warehouse.pixels.mappings import Mapping
 from warehouse.pixels.units import SUV_UNITS
@@ -37,12 +37,8 @@ class UptakeHeaders(Headers):
 
     def __init__(self, series_uid: str, name: str, factor: float | None, why_not: str) -> None:
         super().__init__()
-        self._series_uid, self._name, self._factor, self._why_not = (
-            series_uid,
-            name,
-            factor,
-            why_not,
-        )
+        self.name = name
+        self._series_uid, self._factor, self._why_not = series_uid, factor, why_not
 
     def of(self, image: Image) -> Facts:
         """Return the facts of an image, and the mapping to uptake values.
@@ -60,14 +56,30 @@ class UptakeHeaders(Headers):
         stated, modality = frame.real_world, frame.modality
         if isinstance(stated, str) or isinstance(modality, str):
             return frame  # refused with its own reason
-        if any(self._name in (one.label, one.unit) for one in stated):
+        if any(self.name in (one.label, one.unit) for one in stated):
             return frame
         if self._factor is None or modality.table is not None:
             why = self._why_not if self._factor is None else "their modality LUT is a table"
-            raise NoSingleUnit(f"{self._name} of series {self._series_uid}", why)
-        unit = SUV_UNITS[SUV[self._name][1]]
+            raise NoSingleUnit(f"{self.name} of series {self._series_uid}", why)
+        unit = SUV_UNITS[SUV[self.name][1]]
         slope, intercept = modality.slope * self._factor, modality.intercept * self._factor
-        return replace(frame, real_world=(*stated, Mapping(self._name, unit, slope, intercept)))
+        return replace(frame, real_world=(*stated, Mapping(self.name, unit, slope, intercept)))
+
+
+def require_known(headers: Headers, values: Values) -> None:
+    """Raise if uptake values are requested of headers that were opened without them.
+
+    Raises
+    ------
+    UsageError
+    """
+    name = values.rescale
+    is_known = isinstance(headers, UptakeHeaders) and headers.name == name
+    if isinstance(name, str) and name in SUV and not is_known:
+        raise UsageError(
+            f"{name} needs more than the headers of the images: open the series with it, "
+            f"as in wh.volume(series, rescale={name!r})"
+        )
 
 
 def headers_for(catalog: Catalog, series_uid: str, values: Values | None) -> Headers | None:

@@ -7,19 +7,28 @@ The order is that of PS3.4 N.2: modality LUT, VOI LUT or window, inversion for M
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom.pixels.processing import convert_color_space
 
-from warehouse.errors import ArrayTooLarge, PixelsUnreadable, UsageError, WarehouseError
+from warehouse.errors import (
+    ArrayTooLarge,
+    NoSingleUnit,
+    PixelsUnreadable,
+    UsageError,
+    WarehouseError,
+)
+from warehouse.given import plain
 from warehouse.pixels.facts import entries_as
 from warehouse.pixels.lut import Table
 from warehouse.pixels.overlays import PLANES, mask_of
 from warehouse.pixels.voi import Voi, spread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from warehouse.pixels.facts import Facts, FrameFacts, Headers
     from warehouse.pixels.image import Image
 
@@ -38,11 +47,12 @@ class Values:
         the rescale of the frame, or the dose grid scaling; if these have no unit, the real world
         value mapping. A text selects the mapping with that label or unit; for PET also ``SUVbw``,
         ``SUVlbm``, ``SUVlbm(James128)``, ``SUVlbm(Janma)`` and ``SUVbsa``, see the view ``pt_suv``.
-        Stored values outside of the range of a real world value mapping become NaN.
+        Stored values outside of the range of a real world value mapping become NaN. Color has no
+        such numbers: it is refused, unless ``color`` is set.
     window
         Center and width, in rescaled values, or ``"header"`` for the VOI LUT or first window of
         the frame: uint8, 0 to 255. Without a window in the header, from the smallest to the
-        largest value of the frame.
+        largest value of the frame. Refused for color, as is ``rescale``.
     invert
         With a window: MONOCHROME1 is inverted, so that large values are bright in every image.
     color
@@ -65,7 +75,8 @@ class Values:
                 "rescale must be True, False, or the label or unit of a mapping, as text"
             )
         if self.overlay is not None:
-            if not 0 <= self.overlay < PLANES:
+            is_number = isinstance(self.overlay, Integral) and not isinstance(self.overlay, bool)
+            if not (is_number and 0 <= self.overlay < PLANES):
                 raise UsageError(f"overlays have numbers from 0 to {PLANES - 1}")
             if self.rescale or self.window is not None or self.invert or self.color:
                 raise UsageError(
@@ -75,11 +86,30 @@ class Values:
             if self.window != "header":
                 raise UsageError("a window is (center, width) or 'header'")
         elif self.window is not None:
-            if len(self.window) != 2 or not all(isinstance(each, Real) for each in self.window):
+            window = plain(self.window)
+            if (
+                not isinstance(window, list | tuple)
+                or len(window) != 2
+                or not all(isinstance(each, Real) for each in window)
+            ):
                 raise UsageError("a window is (center, width) or 'header'")
-            center, width = self.window
+            center, width = map(float, window)
             if not (width >= 1 and np.isfinite(width) and np.isfinite(center)):
                 raise UsageError("the width of a window must be at least 1 (PS3.3 C.11.2.1.2)")
+            object.__setattr__(self, "window", (center, width))
+
+    def require_numbers(self, series_uid: str, images: Iterable[Image]) -> None:
+        """Raise if a rescale or a window is requested for color.
+
+        Raises
+        ------
+        NoSingleUnit
+        """
+        if self.color or not (self.rescale or self.window is not None):
+            return
+        if not all(image.is_grayscale for image in images):
+            why = "colors have no numbers to rescale or window; ask for color=True or stored values"
+            raise NoSingleUnit(f"values of series {series_uid}", why)
 
     @property
     def are_stored(self) -> bool:

@@ -37,7 +37,9 @@ class Voi:
         if self.table is not None:
             top = 2.0**self.table.bits - 1
             return as_bytes(self.table.look_up(values) * (_FULL / top), inverted=inverted)
-        return as_bytes(apply_windowing(values, self._window()), inverted=inverted)
+        # pydicom assigns to items, which a single value does not have.
+        shown = apply_windowing(np.atleast_1d(values), self._window())
+        return as_bytes(shown, inverted=inverted).reshape(np.shape(values))
 
     def _window(self) -> Dataset:
         """Return the window as pydicom takes it, from 0 to 255 whatever was stored."""

@@ -1,7 +1,7 @@
 """``LazyVolume``: a series as one array whose voxels are read when it is sliced.
 
 In: a layout. Out: NumPy arrays. Shape, type and affine of a volume come from the catalog. Indexing
-reads only the frames it touches, and of plain frames only the requested rows.
+reads only the frames it touches, and each of them as a whole.
 
 The contract of ``LazyVolume``, which one test suite checks for every kind of series:
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from warehouse.errors import NotAVolume
 from warehouse.given import checked
 from warehouse.inputs import require_names
 from warehouse.pixels.facts import Headers
@@ -28,7 +29,7 @@ from warehouse.pixels.kept_layouts import layout_of_series
 from warehouse.pixels.layout import Layout, axes
 from warehouse.pixels.read import Job, Tables, allocated, read
 from warehouse.pixels.units import one_unit
-from warehouse.pixels.uptake import headers_for
+from warehouse.pixels.uptake import headers_for, require_known
 from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
@@ -93,11 +94,17 @@ class LazyVolume:
         self.values = values
         self.headers = headers or Headers()
         self._layout = layout
-        first = layout.images[0]
-        shape = values.frame_shape(first, layout.frame_shape)
+        values.require_numbers(series_uid, layout.images)
+        kinds = {
+            (image.BitsAllocated, image.PhotometricInterpretation): image for image in layout.images
+        }.values()
+        shapes = {values.frame_shape(image, layout.frame_shape) for image in kinds}
+        if len(shapes) > 1:
+            raise NotAVolume(series_uid, "some of its frames are in color")
+        shape = shapes.pop()
         self.dims = (*layout.dims[: layout.grid.ndim], *axes(shape))
         self.shape: tuple[int, ...] = (*layout.grid.shape, *shape)
-        self.dtype = values.dtype(first, layout.dtype)
+        self.dtype = np.result_type(*(values.dtype(image, layout.dtype) for image in kinds))
         self.affine = None if layout.affine is None else layout.affine.copy()
         self.labels = copy.deepcopy(layout.labels.values)
         self.label_dims = dict(layout.labels.dims)
@@ -237,7 +244,14 @@ class LazyVolume:
         ]
 
     def with_values(self, values: Values) -> LazyVolume:
-        """Return the same frames with other values."""
+        """Return the same frames with other values.
+
+        Raises
+        ------
+        UsageError
+            Uptake values of PET are requested; these are asked for when the series is opened.
+        """
+        require_known(self.headers, values)
         return LazyVolume(self.series_uid, self._layout, values, self.headers)
 
     def references(self) -> dict[str, Any]:
@@ -351,6 +365,8 @@ def open_volume(
     SeriesNotFound, NoPixels
     NotAVolume
         The frames form no regular grid; the reason is that of the view ``series_geometry``.
+    NoSingleUnit
+        Rescaled or windowed values of color are requested.
     """
     require_names(series_uid, *([] if stack_id is None else [stack_id]))
     layout = layout_of_series(catalog, series_uid, stack_id=stack_id, gaps=gaps, tilt=tilt)
