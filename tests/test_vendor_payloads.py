@@ -295,6 +295,10 @@ DIRECTIONS = [
 PLANES = [
     (AXIAL, "axial"), ([1, 0, 0, 0, 0, -1], "coronal"), ([0, 1, 0, 0, 0, -1], "sagittal"),
     ([0.9, 0.1, -0.1, -0.0, 0.99, 0.2], "axial"), ([0.7, 0.7, 0, 0, 0, -1], None), (None, None),
+    # Prone, decubitus, seen from behind or below; rotated and tilted by less than 45 degrees.
+    ([-1, 0, 0, 0, -1, 0], "axial"), ([0, 1, 0, -1, 0, 0], "axial"), ([-1, 0, 0, 0, 0, -1], "coronal"),
+    ([0, -1, 0, 0, 0, -1], "sagittal"), ([0.8, 0.6, 0, -0.6, 0.8, 0], "axial"),
+    ([1, 0, 0, 0, 0.8, -0.6], "axial"), ([1, 0, 0, 0, 0.6, -0.8], "coronal"),
 ]  # fmt: skip
 
 

@@ -7,8 +7,8 @@
 -- list_dot_product would be an error then. Cosines of one series differ by rounding
 -- only; positions are written with two decimals by many scanners. `rounding_mm` is by how much
 -- one position may be off so, less where pixels are small; two may be off by twice that.
--- `gradient_direction` is null for what is no unit vector, such as the zeros of images without
--- weighting; it has no minus before zero, which would compare as another direction.
+-- `gradient_direction` has length one. It is null for what is far from a unit vector, such as the zeros of
+-- images without weighting; it has no minus before zero, which would compare as another direction.
 --
 -- example: select cross_product([1, 0, 0], [0, 1, 0]) as normal
 create or replace macro cross_product(a, b) as [
@@ -25,7 +25,7 @@ create or replace macro rounding_mm(spacing) as
     least(position_tolerance_mm(), drift_tolerance_pixels() * list_min(spacing));
 create or replace macro gradient_direction(vector) as if(
     coalesce(dot_product(vector, vector) between 0.25 and 2.25, false),
-    list_transform(vector, lambda cosine: cosine + 0), null
+    list_transform(vector, lambda part: part / sqrt(dot_product(vector, vector)) + 0), null
 );
 create or replace macro in_patient(orientation, vector) as
     case when vector is not null and len(orientation) = 6 then list_transform(

@@ -31,7 +31,7 @@ create or replace view bids_paths as
 with times as (
     select
         series_key,
-        min(AcquisitionDate + AcquisitionTime) as acquired_at
+        first_time(AcquisitionDate + AcquisitionTime) as acquired_at
     from instances
     where Modality = 'MR' and series_key is not null
     group by series_key

@@ -271,7 +271,12 @@ with
                 )),
                 [stated.item]
             ) as items,
-            [stated.x, stated.y, stated.z] as direction,
+            -- Some writers state vectors that are no unit vectors.
+            if(
+                stated.length > 0,
+                [stated.x / stated.length, stated.y / stated.length, stated.z / stated.length],
+                null
+            ) as direction,
             if(
                 stated.statement % 10 in (8, 9) and stated.length > 0.03,
                 [stated.x / stated.length, stated.y / stated.length, stated.z / stated.length],
@@ -310,7 +315,7 @@ with
                     then greatest(5, round(b % 1e9 * length ** 2 / 5) * 5)
                 else b % 1e9
             end as b_value,
-            -- What is no unit vector says that there is no direction: zero, or Philips' 7.23e75.
+            -- What is far from a unit vector says that there is no direction: zero, or Philips' 7.23e75.
             case
                 when axes_direction is null and not coalesce(length between 0.5 and 1.5, false) then null
                 when axes_direction is null and statement % 10 <> 7 then direction

@@ -30,7 +30,7 @@
 -- column:  respiratory_ms | DOUBLE | NominalRespiratoryTriggerDelayTime
 -- column:  respiratory_percent | DOUBLE | NominalPercentageOfRespiratoryPhase
 -- column:  b_value | DOUBLE | DiffusionBValue, s/mm²
--- column:  direction | DOUBLE[] | DiffusionGradientOrientation; null if it is no unit vector
+-- column:  direction | DOUBLE[] | DiffusionGradientOrientation at length one; null if it is far from a unit vector
 -- column:  echo_time | DOUBLE | EffectiveEchoTime, ms
 -- column:  inversion_time | DOUBLE[] | InversionTimes, ms
 -- column:  flip_angle | DOUBLE | degrees

@@ -11,7 +11,7 @@
 -- column:  stack | VARCHAR | '': a series is one stack
 -- column:  slice_key | VARCHAR | the image: its instance_key
 -- column:  position | DOUBLE[] | center of the first voxel, mm, LPS
--- column:  position_why_not | VARCHAR | null: an image without position states none
+-- column:  position_why_not | VARCHAR | that functional groups may have the position of a single frame; else null
 -- column:  along_row | DOUBLE[] | direction cosines of a row
 -- column:  along_column | DOUBLE[] | direction cosines of a column
 -- column:  spacing | DOUBLE[] | mm between rows, between columns
@@ -30,7 +30,7 @@
 -- column:  respiratory_ms | DOUBLE | NominalRespiratoryTriggerDelayTime
 -- column:  respiratory_percent | DOUBLE | NominalPercentageOfRespiratoryPhase
 -- column:  b_value | DOUBLE | DiffusionBValue, s/mm²; private elements are read by `diffusion_frames` only
--- column:  direction | DOUBLE[] | DiffusionGradientOrientation; null if it is no unit vector
+-- column:  direction | DOUBLE[] | DiffusionGradientOrientation at length one; null if it is far from a unit vector
 -- column:  echo_time | DOUBLE | ms
 -- column:  inversion_time | DOUBLE[] | InversionTime, ms
 -- column:  flip_angle | DOUBLE | degrees
@@ -58,12 +58,13 @@ with stated as (
                 max("integer") filter (where tag in ('0043102F', '0043112F') and creator = 'GEMS_PARM_01')
             )
         ) as ComplexImageComponent,
-        list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation
+        list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation,
+        bool_or(tag = '52009230') as has_groups
     from elements
     where
         tag in (
             '0008002A', '00089208', '00181060', '00189089', '00209153', '00209241', '00209245', '00209255',
-            '0043102F', '0043112F', '00541300'
+            '0043102F', '0043112F', '00541300', '52009230'
         )
         and ("index" = 0 and path = '' or tag = '00189089' and path in (
             '', 'MRDiffusionSequence[0].DiffusionGradientDirectionSequence[0]'
@@ -78,7 +79,10 @@ select
     '' as stack,
     instances.instance_key as slice_key,
     instances.ImagePositionPatient as position,
-    cast(null as varchar) as position_why_not,
+    if(
+        coalesce(instances.NumberOfFrames, 1) = 1 and instances.ImagePositionPatient is null and stated.has_groups,
+        'functional groups may have them, see frames', null
+    ) as position_why_not,
     if(
         len(instances.ImageOrientationPatient) = 6, instances.ImageOrientationPatient[1:3], null
     ) as along_row,

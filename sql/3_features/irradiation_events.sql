@@ -3,7 +3,7 @@
 -- Events are containers with code 113819 (CT Acquisition) or 113706 (Irradiation Event X-Ray Data) of DCM,
 -- anywhere in a report. Numbers are looked for anywhere below the event, by code; each is turned into the unit
 -- of its column from a UCUM code that it knows, else it is null and `why_not` names it with its unit. Where
--- an event states a number twice, the first counts. Totals of a report are in `sr_content`. Reports of which
+-- an event states a number twice, the first that is known counts. Totals of a report are in `sr_content`. Reports of which
 -- no element was read have one row without an event.
 --
 -- grain:   instance_id, path
@@ -119,8 +119,14 @@ doses as (
         arg_min(number, position) filter (where quantity = '113738') as dose_rp_gy,
         arg_min(number, position) filter (where quantity = '113733') as kvp_kv,
         arg_min(number, position) filter (where quantity = '113734') as tube_current_ma,
-        string_agg(coalesce(meaning, quantity) || ': ' || why_not, '; ' order by position) as why_not
-    from numbers
+        string_agg(coalesce(meaning, quantity) || ': ' || why_not, '; ' order by position)
+            filter (where not is_known) as why_not
+    from (
+        select
+            *,
+            bool_or(number is not null) over (partition by instance_id, event_path, quantity) as is_known
+        from numbers
+    )
     group by instance_id, event_path
 ),
 

@@ -12,7 +12,7 @@
 -- column:  bids_phase_encoding_direction | VARCHAR | as BIDS has it, in the NIfTI file that this warehouse writes; see `phase_encoding`
 -- column:  effective_echo_spacing_s | DOUBLE | s, as BIDS has it; see `readout_times`
 -- column:  total_readout_time_s | DOUBLE | s, as BIDS has it; see `readout_times`
--- column:  acquisition_plane | VARCHAR | axial, coronal or sagittal, from Image Orientation (Patient) rounded; null if it is oblique to all; null where frames lie in several planes
+-- column:  acquisition_plane | VARCHAR | axial, coronal or sagittal: the plane within 45° of the image, whichever way its rows run; null if it is oblique to all, or frames lie in several planes
 -- column:  b_value | DOUBLE | s/mm²; null if frames have different ones
 -- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates; null if several frames have one
 -- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3; null if several frames have one
@@ -48,13 +48,12 @@ with
         select
             instances.instance_id,
             instances.series_key,
-            list_transform(
-                case
-                    when frames.instance_id is null then instances.ImageOrientationPatient
-                    when not list_contains(frames.frames_differ, 'ImageOrientationPatient')
-                        then frames.ImageOrientationPatient
-                end, lambda cosine: round(cosine)
-            ) as orientation,
+            case
+                when frames.instance_id is null then instances.ImageOrientationPatient
+                when not list_contains(frames.frames_differ, 'ImageOrientationPatient')
+                    then frames.ImageOrientationPatient
+            end as orientation,
+            if(len(orientation) = 6, cross_product(orientation[1:3], orientation[4:6]), null) as normal,
             phase_encoding.phase_encoding_axis,
             phase_encoding.phase_encoding_direction,
             phase_encoding.bids_phase_encoding_direction,
@@ -84,11 +83,12 @@ select
     bids_phase_encoding_direction,
     effective_echo_spacing_s,
     total_readout_time_s,
-    case
-        when orientation = [1, 0, 0, 0, 1, 0] then 'axial'
-        when orientation = [1, 0, 0, 0, 0, -1] then 'coronal'
-        when orientation = [0, 1, 0, 0, 0, -1] then 'sagittal'
-    end as acquisition_plane,
+    -- Its normal is nearer than 45 degrees to one axis at most.
+    if(
+        list_max(list_transform(normal, lambda part: abs(part)))
+        > (sqrt(0.5) + cosine_tolerance()) * sqrt(dot_product(normal, normal)),
+        plane_of(normal), null
+    ) as acquisition_plane,
     b_value,
     direction as diffusion_gradient_direction,
     b_matrix,

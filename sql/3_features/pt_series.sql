@@ -177,7 +177,7 @@ ranges as (
         arg_min(PatientWeight, instance_key) as PatientWeight,
         nullif(list_sort(list_distinct(flatten(list(frames.frame_types)))), []) as frame_types,
         least(
-            arg_min(SeriesDate + SeriesTime, instance_key), min(AcquisitionDate + AcquisitionTime),
+            arg_min(SeriesDate + SeriesTime, instance_key), first_time(AcquisitionDate + AcquisitionTime),
             min(frames.first_frame_at)
         ) as scan_started_at
     from instances

@@ -20,7 +20,7 @@
 -- column:  ReferencedSOPInstanceUID | VARCHAR | Referenced SOP Instance UID (0008,1155) of the first item of the Contour Image Sequence
 -- column:  point_count | BIGINT | points that there are
 -- column:  points | DOUBLE[][] | x, y, z of each, mm
--- column:  normal | DOUBLE[] | unit vector at right angles to the plane, third component not negative; null if points lie in no plane
+-- column:  normal | DOUBLE[] | unit vector at right angles to the plane, the last component that is not 0 positive; null if points lie in no plane
 -- column:  plane_mm | DOUBLE | mm from the origin to the plane along the normal: z of an axial contour
 -- column:  area_mm2 | DOUBLE | area inside of a closed contour, mm²
 -- column:  why_not | VARCHAR | why there are no points or no area: values that are no numbers or no whole number of points, fewer than 3 points, points in no plane, an open contour; null if there is an area
@@ -183,6 +183,12 @@ measured as (
         counted.value_count,
         if(counted.path is null, 'it has no points', counted.data_why_not) as data_why_not,
         shapes.* exclude (instance_id, path),
+        -- Whichever way round the points go; components of less than 1e-6 are rounding.
+        shapes.doubled_area * case
+            when abs(shapes.doubled_z) > 1e-6 * shapes.doubled_area then sign(shapes.doubled_z)
+            when abs(shapes.doubled_y) > 1e-6 * shapes.doubled_area then sign(shapes.doubled_y)
+            else sign(shapes.doubled_x)
+        end as signed_area,
         shapes.point_count >= 3 and not coalesce(bent.is_bent, false) as is_planar
     from said
     full join counted on said.instance_id = counted.instance_id and said.path = counted.path
@@ -207,8 +213,8 @@ select
     if(
         measured.is_planar and measured.doubled_area > 0,
         [
-            measured.doubled_x / (measured.doubled_area * if(measured.doubled_z < 0, -1, 1)) + 0.0, measured.doubled_y / (measured.doubled_area * if(measured.doubled_z < 0, -1, 1)) + 0.0,
-            measured.doubled_z / (measured.doubled_area * if(measured.doubled_z < 0, -1, 1)) + 0.0
+            measured.doubled_x / measured.signed_area + 0.0, measured.doubled_y / measured.signed_area + 0.0,
+            measured.doubled_z / measured.signed_area + 0.0
         ], null
     ) as normal,
     measured.first_point[1] * normal[1] + measured.first_point[2] * normal[2]

@@ -56,14 +56,19 @@ referenced as (
     group by instance_id
 ),
 
+-- An object of one frame has no row in `frames`.
 planes as (
     select
-        frames.instance_id,
+        doses.instance_id,
         count(*) as plane_count,
-        any_value(frames.position_why_not) as why_not
-    from frames
-    semi join doses on frames.instance_id = doses.instance_id
-    group by frames.instance_id
+        if(
+            any_value(frames.instance_id) is null and any_value(doses.ImagePositionPatient) is null,
+            'no position', any_value(frames.position_why_not)
+        ) as why_not
+    from doses
+    left join frames on doses.instance_id = frames.instance_id
+    where frames.instance_id is not null or doses.pixel_offset is not null
+    group by doses.instance_id
 )
 
 select

@@ -5,7 +5,7 @@
 -- row without a region.
 --
 -- grain:   instance_id, item
--- depends: rt_structures, instances
+-- depends: rt_structures, instances, normal_elements
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  item | BIGINT | index in the Structure Set ROI Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
@@ -18,13 +18,74 @@
 -- column:  ROIGenerationAlgorithm | VARCHAR | ROI Generation Algorithm (3006,0036): AUTOMATIC, SEMIAUTOMATIC or MANUAL
 -- column:  RTROIInterpretedType | VARCHAR | RT ROI Interpreted Type (3006,00A4), such as GTV, PTV or ORGAN
 -- column:  ReferencedFrameOfReferenceUID | VARCHAR | Referenced Frame of Reference UID (3006,0024)
--- column:  referenced_SeriesInstanceUID | VARCHAR | series of the images, the first of several; see `rt_structures`
+-- column:  referenced_SeriesInstanceUID | VARCHAR | series of the images on which the contours were drawn; else that which the structure set references in the frame of reference of the region, else the only one that it references; null if there are none or several
 -- column:  contour_count | BIGINT | contours; 0 for an empty region
 -- column:  point_count | BIGINT | points of these, as stated
 -- column:  contour_types | VARCHAR[] | ContourGeometricType (3006,0042), each once, sorted
 -- column:  roi_why_not | VARCHAR | why the region encloses no volume: no contour, no closed contour, or the number of another region; null if it may enclose one
 -- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view rt_rois as
+with contour_items as (
+    select
+        instance_id,
+        path,
+        "integer" as roi_number
+    from normal_elements
+    where
+        tag = '30060084' and "index" = 0
+        and path between 'ROIContourSequence[' and 'ROIContourSequence]'
+        and regexp_full_match(path, 'ROIContourSequence\[\d+\]')
+),
+
+contour_images as (
+    select distinct
+        instance_id,
+        regexp_extract(path, '^ROIContourSequence\[\d+\]') as path,
+        text as uid
+    from normal_elements
+    where
+        tag = '00081155' and "index" = 0
+        and path between 'ROIContourSequence[' and 'ROIContourSequence]'
+        and contains(path, '.ContourImageSequence[')
+),
+
+drawn_on as (
+    select
+        contour_items.instance_id,
+        contour_items.roi_number,
+        list(distinct images.SeriesInstanceUID) as series_uids
+    from contour_images
+    join contour_items
+        on contour_images.instance_id = contour_items.instance_id and contour_images.path = contour_items.path
+    join instances as images on contour_images.uid = images.SOPInstanceUID
+    where images.SeriesInstanceUID is not null
+    group by contour_items.instance_id, contour_items.roi_number
+),
+
+spaces as (
+    select
+        instance_id,
+        path,
+        text as uid
+    from normal_elements
+    where
+        tag = '00200052' and "index" = 0
+        and regexp_full_match(path, 'ReferencedFrameOfReferenceSequence\[\d+\]')
+),
+
+in_space as (
+    select
+        referenced.instance_id,
+        spaces.uid as space_uid,
+        list(distinct referenced.text) as series_uids
+    from normal_elements as referenced
+    join spaces
+        on referenced.instance_id = spaces.instance_id and starts_with(referenced.path, spaces.path || '.')
+    where
+        referenced.tag = '0020000E' and referenced."index" = 0 and referenced.text <> ''
+    group by referenced.instance_id, spaces.uid
+)
+
 select
     rois.instance_id,
     rois.item,
@@ -38,7 +99,10 @@ select
     rois.ROIGenerationAlgorithm,
     rois.RTROIInterpretedType,
     rois.ReferencedFrameOfReferenceUID,
-    rois.referenced_series_uids[1] as referenced_SeriesInstanceUID,
+    if(
+        len(coalesce(drawn_on.series_uids, in_space.series_uids, rois.referenced_series_uids)) = 1,
+        coalesce(drawn_on.series_uids, in_space.series_uids, rois.referenced_series_uids)[1], null
+    ) as referenced_SeriesInstanceUID,
     rois.contour_count,
     rois.point_count,
     rois.contour_types,
@@ -52,4 +116,9 @@ select
     end as roi_why_not,
     rois.not_read
 from rt_structures as rois
-join instances on rois.instance_id = instances.instance_id;
+join instances on rois.instance_id = instances.instance_id
+left join drawn_on on rois.instance_id = drawn_on.instance_id and rois.ROINumber = drawn_on.roi_number
+left join in_space
+    on
+        rois.instance_id = in_space.instance_id
+        and rois.ReferencedFrameOfReferenceUID = in_space.space_uid;

@@ -4,7 +4,7 @@
 -- row without a segment. Codes are of the first item of their sequence, as scheme and value: SCT:10200004.
 --
 -- grain:   instance_id, item
--- depends: normal_elements, segmentations
+-- depends: segment_frames, segmentations
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  item | BIGINT | index in the Segment Sequence, from 0; null if elements were not read
 -- column:  series_key | VARCHAR | key to `series`
@@ -22,16 +22,16 @@
 -- column:  anatomic_region | VARCHAR | meaning of the Anatomic Region
 -- column:  anatomic_region_code | VARCHAR | its scheme and value
 -- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
--- column:  frame_count | BIGINT | frames that refer to the segment; 0 in label maps and where frames do not say
+-- column:  frame_count | BIGINT | frames that refer to the segment, themselves or in the shared functional groups; 0 in label maps and where frames do not say
 create or replace view segments as
 with referring as (
     select
         instance_id,
-        "integer" as segment_number,
+        segment_number,
         count(*) as frame_count
-    from normal_elements
-    where tag = '0062000B' and starts_with(path, 'PerFrameFunctionalGroupsSequence[')
-    group by instance_id, "integer"
+    from segment_frames
+    where segment_why_not is null and segment_number is not null
+    group by instance_id, segment_number
 )
 
 select

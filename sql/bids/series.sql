@@ -4,7 +4,7 @@ with counted as (
     select
         instances.series_key,
         count(*) as member_count,
-        min(instances.AcquisitionDate + instances.AcquisitionTime) as acquired_at
+        first_time(instances.AcquisitionDate + instances.AcquisitionTime) as acquired_at
     from instances
     semi join members on instances.instance_key = members.instance_key
     group by instances.series_key

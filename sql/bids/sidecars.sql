@@ -302,7 +302,7 @@ left join (
 left join (
     select
         series_key,
-        min(AcquisitionDate + AcquisitionTime) as acquired_at
+        first_time(AcquisitionDate + AcquisitionTime) as acquired_at
     from instances
     group by series_key
 ) as times on chosen.series_key = times.series_key

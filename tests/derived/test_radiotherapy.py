@@ -202,6 +202,20 @@ def test_areas_and_planes(wh: warehouse.Warehouse) -> None:
     assert plane == pytest.approx(2)
 
 
+def test_normals_do_not_depend_on_the_way_round(tmp_path: Path) -> None:
+    """A sagittal, a coronal and an axial square, each both ways round."""
+    square = np.array([[0, 0], [4, 0], [4, 4], [0, 4]], float)
+    planes = [np.insert(square, axis, -10, axis=1) for axis in range(3)]
+    rois = {f"{axis}": closed(points, points[::-1]) for axis, points in enumerate(planes)}
+    write(tmp_path / "in" / "rt", structure_set("1.7.1", rois))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    found = answer_of(
+        wh, "select normal, plane_mm from rt_contours order by ROINumber, contour_item"
+    )
+    assert found == [(row, -10) for row in np.eye(3).tolist() for _ in range(2)]
+
+
 def test_regions_say_whether_they_enclose_a_volume(wh: warehouse.Warehouse) -> None:
     rows = dict(answer_of(wh,
         "select ROIName, roi_why_not from rt_rois where SOPInstanceUID = '1.7.1' and roi_why_not is not null"
@@ -338,6 +352,53 @@ def test_oblique_slices_hold_contours_that_were_drawn_on_them(wh: warehouse.Ware
     assert np.array_equal(mask.voxels, expected)
     with pytest.raises(NotInGeometry, match="no planes|not in planes"):
         wh.structures("1.7.2.0").mask(1, on="1.2.1.1")
+
+
+def test_the_grid_of_a_region_is_that_of_the_images_it_was_drawn_on(tmp_path: Path) -> None:
+    """Contour Image Sequence (3006,0016), else the frame of reference; never which UID is smaller."""
+    series(tmp_path / "in", "1.2.9")
+    series(tmp_path / "in", "1.2.2")
+    for number, (drawn, space) in enumerate([(True, "1.3"), (False, "1.3"), (False, "1.4")]):
+        made = structure_set(f"1.7.{number}", {"box": ROIS["box"]}, series_uid="1.2.2")
+        (frame,) = made.ReferencedFrameOfReferenceSequence
+        frame.FrameOfReferenceUID = space
+        (study,) = frame.RTReferencedStudySequence
+        if drawn:
+            study.RTReferencedSeriesSequence.append(dataset(SeriesInstanceUID="1.2.9"))
+            for n, contour in enumerate(made.ROIContourSequence[0].ContourSequence):
+                contour.ContourImageSequence = [dataset(ReferencedSOPInstanceUID=f"1.2.9.{n + 1}")]
+        else:
+            other = dataset(RTReferencedSeriesSequence=[dataset(SeriesInstanceUID="1.2.9")])
+            made.ReferencedFrameOfReferenceSequence.append(dataset(
+                FrameOfReferenceUID="1.4", RTReferencedStudySequence=[other]
+            ))  # fmt: skip
+        write(tmp_path / "in" / f"rt{number}", made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    found = answer_of(
+        wh, "select SOPInstanceUID, referenced_SeriesInstanceUID from rt_rois order by 1"
+    )
+    assert found == [("1.7.0", "1.2.9"), ("1.7.1", "1.2.2"), ("1.7.2", None)]
+    mask = wh.structures("1.7.0.0").mask(1)
+    assert (mask.series_uid, mask.volume_ml) == ("1.2.9", pytest.approx(0.016))
+    with pytest.raises(WrongObject, match=r"references no series of images, or several; choose"):
+        wh.structures("1.7.2.0").mask(1)
+
+
+def test_a_dose_of_one_plane_has_a_grid(tmp_path: Path) -> None:
+    for n, missing in enumerate([None, "NumberOfFrames", "ImagePositionPatient", "PixelData"], 1):
+        made = dose(f"1.8.{n}", np.ones((1, 4, 4)), position=[0, 0, 0], spacing=1, step=1)
+        if missing:
+            delattr(made, missing)
+        write(tmp_path / "in" / f"{n}", made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    found = answer_of(
+        wh, "select SOPInstanceUID, plane_count, dose_why_not from rt_doses order by 1"
+    )
+    assert found == [
+        ("1.8.1", 1, None), ("1.8.2", 1, None), ("1.8.3", 1, "no position"), ("1.8.4", 0, "it has no grid"),
+    ]  # fmt: skip
 
 
 def test_grids_that_do_not_fit_are_refused_by_name(wh: warehouse.Warehouse) -> None:
@@ -585,6 +646,7 @@ def test_a_region_beyond_the_dose_has_no_dose_there(wh: warehouse.Warehouse) -> 
     assert beyond.volume_ml + beyond.uncovered_ml == pytest.approx(
         wh.structures("1.7.1.0").mask(number_of("beyond")).volume_ml
     )
+    assert "1 contour planes are outside of the slices" in beyond.warnings
 
 
 def test_doses_that_are_no_gy_are_refused_by_name(wh: warehouse.Warehouse) -> None:

@@ -152,6 +152,20 @@ def test_segments_have_the_columns_of_idc(wh: warehouse.Warehouse) -> None:
     ]  # fmt: skip
 
 
+def test_a_segment_of_the_shared_groups_is_that_of_all_frames(tmp_path: Path) -> None:
+    made = segmentation(
+        "1.66.9", np.ones((2, 4, 4), "u1"), [segment_frame(None, z) for z in (0.0, 2.0)],
+        [segment(1), segment(2)],
+    )  # fmt: skip
+    (shared,) = made.SharedFunctionalGroupsSequence
+    shared.SegmentIdentificationSequence = [dataset(ReferencedSegmentNumber=1)]
+    write(tmp_path / "in" / "a", made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    found = answer_of(wh, "select SegmentNumber, frame_count from segments order by 1")
+    assert found == [(1, 2), (2, 0)]
+
+
 def test_frames_name_segment_source_and_position(wh: warehouse.Warehouse) -> None:
     rows = answer_of(wh,
         "select frame_number, segment_number, segment_why_not, source_instance_uid, ImagePositionPatient[3] "

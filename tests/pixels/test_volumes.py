@@ -63,6 +63,13 @@ KINDS = {
         [{"AcquisitionDate": "20240102", "AcquisitionTime": "235959"}, {"AcquisitionDate": "20240103", "AcquisitionTime": "000004"}],
         {"time_s": [0, 5]},
     ),
+    # Some scanners state the date of the first image in all.
+    "over midnight, with one date": (
+        [{"AcquisitionDate": "20240102", "AcquisitionTime": time} for time in ("235958", "235959.5", "000004")],
+        {"time_s": [0, 1.5, 6]},
+    ),
+    "a long day": (of("AcquisitionTime", "010000", "123000", "230000", AcquisitionDate="20240102"), {"time_s": [0, 41400, 79200]}),
+    "content over midnight": (of("ContentTime", "235959", "000004", ContentDate="20240102"), {}),
     "over midnight, without a date": (of("AcquisitionTime", "235959", "000004"), {"time_s": [0, 5]}),
     "temporal position": (of("TemporalPositionIdentifier", 1, 2, 3), {"temporal_position": [1, 2, 3]}),
     "trigger time": (of("TriggerTime", 0, 40, 80), {"trigger_time_ms": [0, 40, 80]}),
@@ -94,6 +101,10 @@ SERIES: dict[str, list[dict[str, Any]]] = {
     "time against numbers": [
         {"ImagePositionPatient": [0, 0, n % 3], "InstanceNumber": 6 - n, **one_by_one(n)}
         for n in range(6)
+    ],
+    "midnight against numbers": [
+        {"InstanceNumber": 3 - n, "AcquisitionDate": "20240102", "AcquisitionTime": time}
+        for n, time in enumerate(("235958", "235959", "000001"))
     ],
     "not all times": [
         {"InstanceNumber": 3, **one_by_one(0)},
@@ -198,6 +209,33 @@ def test_private_b_values_tell_volumes_apart(tmp_path: Path) -> None:
     assert np.array_equal(volume[:], pixels.reshape(2, DEPTH, 4, 6))
 
 
+def test_a_private_direction_beside_a_standard_b_value_tells_volumes_apart(tmp_path: Path) -> None:
+    """UIH: (0018,9087) and (0065,xx37); one slice was stored in another order."""
+    order = [[0, 1, 2, 3]] * DEPTH
+    order[1] = [0, 2, 1, 3]
+    directions = [None, X, Y, Z]
+    for z in range(DEPTH):
+        for n, volume in enumerate(order[z]):
+            number = z * DEPTH + n
+            path = write_slice(
+                tmp_path / "in" / f"{number}.dcm", np.full((4, 6), volume, np.int16), **MR,
+                Manufacturer="UIH", ImagePositionPatient=[0, 0, 3.0 * z], InstanceNumber=number,
+                DiffusionBValue=1000.0 if volume else 0.0,
+            )  # fmt: skip
+            if volume:
+                made = pydicom.dcmread(path)
+                add_private(
+                    made, "Image Private Header", 0x65, 0x10, x37=("FD", directions[volume])
+                )
+                write(path, made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", mode="full", workers=1)
+    volume = wh.volume(UID)
+    assert volume.labels == {"b_value": [0, 1000, 1000, 1000], "direction": [None, Z, Y, X]}
+    assert volume[:, :, 0, 0].tolist() == [[n] * DEPTH for n in (0, 3, 2, 1)]
+    assert np.allclose(wh.gradients(UID).directions, [[0, 0, 0], Z, Y, X])
+
+
 def test_ge_says_in_a_private_element_which_part_an_image_is(tmp_path: Path) -> None:
     """(0043,xx2F): 0 magnitude, 1 phase, 2 real, 3 imaginary; dcm2niix writes a file for each."""
     pixels = voxels(4 * DEPTH)
@@ -227,6 +265,12 @@ def test_time_orders_what_numbers_order_otherwise(made: warehouse.Warehouse) -> 
     # Slices are acquired one after another: a volume begins with its first.
     assert volume.labels == {"time_s": [0, 3]}
     assert np.array_equal(made.stack(uid)[:], pixels)
+
+
+def test_a_stack_continues_after_midnight_on_the_date_of_its_first_image(
+    made: warehouse.Warehouse,
+) -> None:
+    assert np.array_equal(made.stack(uid_of("midnight against numbers"))[:], voxels(3))
 
 
 def test_a_stack_without_all_times_comes_by_number(made: warehouse.Warehouse) -> None:

@@ -109,6 +109,15 @@ VENDORS: list[tuple[Private, float | None, str | None, list[float] | None]] = [
         [("00651109", "Image Private Header", "928.5"), ("00651137", "Image Private Header", "0.6 0.0 0.8")],
         928.5, "Image Private Header", [-0.8, 0.6, 0],
     ),
+    # Unit vectors, whatever their length is; dcm2niix does the same.
+    (
+        [("0019120C", "SIEMENS MR HEADER", "900"), ("0019120E", "SIEMENS MR HEADER", "0.0 0.75 1.0")],
+        900, "SIEMENS MR HEADER", [0, 0.6, 0.8],
+    ),
+    (
+        [("00651109", "Image Private Header", "928.5"), ("00651137", "Image Private Header", "0.3 0.0 0.4")],
+        928.5, "Image Private Header", [-0.8, 0.6, 0],
+    ),
     # No direction where there is no weighting.
     (
         [("00651109", "Image Private Header", "1.25"), ("00651137", "Image Private Header", "0.0 0.0 0.0")],

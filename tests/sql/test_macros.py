@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,3 +43,35 @@ def test_no_name_is_null(view: View, name: str | None) -> None:
         "select person_name_text($1), person_name_group($1, 'alphabetic')", [name]
     ).fetchall()
     assert answer == [(None, None)]
+
+
+@pytest.mark.parametrize(
+    ("length", "direction"),
+    [(1.2, [0.6, 0.0, 0.8]), (0.6, [0.6, 0.0, 0.8]), (0.4, None), (1.6, None), (0, None)],
+)
+def test_a_gradient_direction_has_length_one(
+    view: View, length: float, direction: list[float] | None
+) -> None:
+    vector = [0.6 * length, -0.0, 0.8 * length]
+    ((found,),) = view.connection.execute("select gradient_direction($1)", [vector]).fetchall()
+    assert found == (direction and pytest.approx(direction))
+
+
+@pytest.mark.parametrize(
+    ("times", "first"),
+    [
+        (["2024-01-02 23:59:57", "2024-01-02 00:00:01", None], "2024-01-02 23:59:57"),
+        (["2024-01-02 23:59:57", "2024-01-03 00:00:01"], "2024-01-02 23:59:57"),
+        (["2024-01-02 01:00:00", "2024-01-02 12:30:00"], "2024-01-02 01:00:00"),
+        (["2024-01-02 13:00:00", "2024-01-02 12:30:00"], "2024-01-02 12:30:00"),
+        ([None], None),
+    ],
+)
+def test_times_of_one_date_may_begin_before_midnight(
+    view: View, times: list[str | None], first: str | None
+) -> None:
+    ((found,),) = view.connection.execute(
+        "select first_time(cast(stamp as timestamp)) from (select unnest($1::varchar[]) as stamp)",
+        [times],
+    ).fetchall()
+    assert found == (first and datetime.fromisoformat(first))

@@ -57,7 +57,8 @@ def _frame_times(catalog: Catalog, volume: LazyVolume) -> list[float] | None:
     layout = volume.layout
     if (layout.grid < 0).any():
         return None
-    name = "frame_slices" if any(i.frame_count > 1 for i in volume.images) else "image_slices"
+    has_groups = any(i.frame_count > 1 or i.ImagePositionPatient is None for i in volume.images)
+    name = "frame_slices" if has_groups else "image_slices"
     frames = [(image, frame) for image, frame in layout.frames[:, :2].tolist()]
     stated = stated_of(catalog, name, volume.series_uid, volume.images, frames)["acquired_us"]
     if not stated.is_complete or not stated.varies:

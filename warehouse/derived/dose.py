@@ -41,11 +41,14 @@ class DoseVolume:
     uncovered_ml
         Volume of the region that the dose grid does not cover, in ml; it is not part of any other
         quantity, as its dose is unknown.
+    warnings
+        Contours that are left out or outside of the grid of the region.
     """
 
     dose_gy: np.ndarray
     voxel_ml: float
     uncovered_ml: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def volume_ml(self) -> float:

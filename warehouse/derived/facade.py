@@ -6,6 +6,7 @@ waveforms. Each function is a method of ``Warehouse``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from warehouse.store.damage import names_failures
@@ -79,9 +80,9 @@ def dose_volume(
 ) -> DoseVolume:
     """Return the dose-volume histogram of a region of a structure set.
 
-    The region is rasterized on the grid of the series ``on``, by default the images that the
-    structure set references; see ``warehouse.derived.structures.Structures.mask`` and
-    ``warehouse.derived.dose``.
+    The region is rasterized on the grid of the series ``on``, by default the images on
+    which its contours were drawn, or that the structure set references; see
+    ``warehouse.derived.structures.Structures.mask`` and ``warehouse.derived.dose``.
 
     Examples
     --------
@@ -93,7 +94,7 @@ def dose_volume(
     from warehouse.derived.structures import open_structures
 
     mask = open_structures(wh.catalog, structures_uid).mask(roi_number, on=on)
-    return dose_volume(wh.catalog, mask, dose_uid)
+    return replace(dose_volume(wh.catalog, mask, dose_uid), warnings=mask.warnings)
 
 
 @names_failures

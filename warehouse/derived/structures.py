@@ -119,7 +119,7 @@ class Structures:
             ROI Number.
         on
             SeriesInstanceUID of a series with the grid, such as a CT or dose; None for the series
-            that the structure set references.
+            on which the contours were drawn, or that the structure set references.
 
         Raises
         ------
@@ -207,7 +207,7 @@ class Structures:
         roi = self._roi(number)
         series_uid = on or roi["referenced_SeriesInstanceUID"]
         if not isinstance(series_uid, str):
-            why = "it references no series of images; choose one (on=…)"
+            why = "it references no series of images, or several; choose one (on=…)"
             raise WrongObject(self.series_uid, "structure set on a grid", why)
         grid = grid_of_volume(open_volume(self._catalog, series_uid))
         if grid is None:

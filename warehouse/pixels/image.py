@@ -5,13 +5,17 @@ In: a row of the catalog. Out: ``Image``, with properties derived from the row a
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from warehouse.errors import PixelsUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 UNKNOWN = -1
 """High Bit of an image whose elements the warehouse does not have."""
@@ -26,6 +30,8 @@ LARGE_FRAME_BYTES = 64 << 20
 """Uncompressed size up to which any compression ratio is accepted, as for blank frames …"""
 MAX_RATIO = 200
 """… and largest compression ratio of larger frames; lossy images reach 100."""
+DAY_US = 86_400_000_000
+"""A day in microseconds."""
 
 
 class Image(NamedTuple):
@@ -198,3 +204,21 @@ class Image(NamedTuple):
                 f"{self.pixel_length} bytes are too few for frames of {self.Rows} x {self.Columns}"
             )
         return None
+
+
+def over_midnight(times: Sequence[int | None]) -> list[int | None]:
+    """Return times in microseconds, those after midnight moved to the next day.
+
+    Times without a date wrap at midnight, and some scanners state the date of the first image in
+    all. Times of one day with a gap of more than half a day are taken to span midnight.
+
+    >>> over_midnight([DAY_US - 2, 3, None]) == [DAY_US - 2, DAY_US + 3, None]
+    True
+    """
+    known = sorted({time for time in times if time is not None})
+    if not known or known[0] // DAY_US != known[-1] // DAY_US:
+        return list(times)
+    last = [a for a, b in itertools.pairwise(known) if b - a > DAY_US // 2]
+    return [
+        time + DAY_US if time is not None and last and time <= last[0] else time for time in times
+    ]

@@ -69,10 +69,14 @@ def _layout(
     if any(image.frame_count > 1 for image in images):
         return layout_of_frames(catalog, series_uid, images, stack)
     mosaics = sum(is_mosaic(image) for image in images)
-    if mosaics == len(images):
+    if mosaics == len(images) and stack is None:
         return layout_of_mosaics(catalog, series_uid, images)
-    if mosaics:
+    if 0 < mosaics < len(images):
         raise NotAVolume(series_uid, f"{mosaics} of {len(images)} images are mosaics")
+    if _is_placed_by_groups(catalog, series_uid, images):
+        return layout_of_frames(catalog, series_uid, images, stack)
+    if stack is not None:
+        raise NotAVolume(series_uid, f"no stack {stack!r}: its images have no Stack ID")
     try:
         return layout_of_slices(catalog, series_uid, images, gaps=gaps, tilt=tilt)
     except NotAVolume as refused:
@@ -81,3 +85,13 @@ def _layout(
             statement("why_not", "pixels"), [series_uid]
         ).fetchall()
         raise NotAVolume(series_uid, reasons[0][0] if reasons else refused.why) from None
+
+
+def _is_placed_by_groups(catalog: Catalog, series_uid: str, images: list[Image]) -> bool:
+    """Return whether functional groups state the positions of single frames, as in enhanced MR."""
+    if all(image.ImagePositionPatient is not None for image in images):
+        return False
+    ids = [image.instance_id for image in images]
+    asked = statement("frames", "pixels")
+    rows = catalog.connection.execute(asked, [series_uid, min(ids), max(ids)]).fetchall()
+    return any(position is not None for _, _, position, *_ in rows)

@@ -18,12 +18,12 @@ import polars as pl
 from warehouse.catalog.few import is_noted, session_of
 from warehouse.errors import NoPixels, SeriesNotFound
 from warehouse.inputs import require_names
-from warehouse.pixels.image import UNKNOWN, Image
+from warehouse.pixels.image import DAY_US, UNKNOWN, Image, over_midnight
 from warehouse.settings import Mode
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import duckdb
 
@@ -53,11 +53,10 @@ series could have been found in the same time, all are searched."""
 
 _FIND_SERIES = "select 1 from instances where series_key = $1 limit 1"
 _SPACES = "select distinct FrameOfReferenceUID from instances where series_key = $1"
-_DAY_US = 86_400_000_000
 _INSTANCES = [
     *(pl.col(name) for name in Image._fields[: Image._fields.index("acquired_us")]),
     # A date without a time counts as midnight; a time without a date is ignored.
-    pl.col("AcquisitionDate").cast(pl.Int32).cast(pl.Int64).mul(_DAY_US)
+    pl.col("AcquisitionDate").cast(pl.Int32).cast(pl.Int64).mul(DAY_US)
     .add(pl.col("AcquisitionTime").fill_null(0)).alias("acquired_us"),
     pl.col("series_key"),
 ]  # fmt: skip
@@ -71,7 +70,8 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     """Return the images of a series in the order of acquisition.
 
     If every image has an acquisition time, images are sorted by that time, then by InstanceNumber;
-    otherwise by InstanceNumber first. Scanners number images in different orders.
+    otherwise by InstanceNumber first. Scanners number images in different orders. Times of one date
+    with a gap of more than half a day span midnight.
 
     Parameters
     ----------
@@ -104,20 +104,21 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     for row in of_series.rows():
         *state, unknown = seen[row[0]]
         images.append(Image._make((*row, *state, high_bits.get(row[0], unknown), False)))
-    return sorted(images, key=_order(images))
+    keys = _order(images)
+    return [image for _, image in sorted(zip(keys, images, strict=True), key=lambda pair: pair[0])]
 
 
-def _order(images: list[Image]) -> Callable[[Image], tuple[float, float, str]]:
-    """Return the sort key of images: time, number, then instance key."""
-    is_timed = all(image.acquired_us is not None for image in images)
-
-    def order(image: Image) -> tuple[float, float, str]:
+def _order(images: list[Image]) -> list[tuple[float, float, str]]:
+    """Return the sort key of each image: time, number, then instance key."""
+    times = over_midnight([image.acquired_us for image in images])
+    is_timed = None not in times
+    keys = []
+    for image, stated in zip(images, times, strict=True):
         number = math.inf if image.InstanceNumber is None else image.InstanceNumber
-        time = math.inf if image.acquired_us is None else image.acquired_us
+        time = math.inf if stated is None else stated
         first, second = (time, number) if is_timed else (number, time)
-        return first, second, image.instance_key
-
-    return order
+        keys.append((first, second, image.instance_key))
+    return keys
 
 
 def _found(catalog: Catalog, series_uid: str) -> _Found:

@@ -232,7 +232,9 @@ def _other_axes(
     stated: Stated,
 ) -> tuple[list[str], list[tuple[Any, ...]]]:  # fmt: skip
     """Return the names of the non-spatial axes, and the position of each frame on them."""
-    places = _of_whole_objects(images, counted, _in_time(images, frames, stated))
+    # Objects at different positions are parts of one volume.
+    in_order = _in_time(images, frames, stated) if stated else [0] * len(images)
+    places = _of_whole_objects(images, counted, in_order)
     pointers = counted.get(images[0].instance_id, _Axes()).pointers
     width = len(frames[0].indices or [])
     indices = [frame.indices for frame in frames]

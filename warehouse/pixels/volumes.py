@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from warehouse.pixels.image import DAY_US, over_midnight
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ _AXES = {
 """Dimension index pointer → column with the values that its indices represent."""
 _MR = "1.2.840.10008.5.1.4.1.1.4"
 """MR images, classic and enhanced."""
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,24 +140,31 @@ def stated_of(
     asked = [series_uid, min(ids), max(ids)]
     keys = [(ids[image], frame + 1) for image, frame in frames]
     stated = _columns(catalog, name, asked, keys)
-    is_weighted = stated["b_value"].is_stated or stated["direction"].is_stated
-    if not is_weighted and (images[0].SOPClassUID or "").startswith(_MR):
-        # Searching private elements of several vendors is expensive; skip it if there are standard
-        # elements, or no candidates.
+    if _may_lack_weighting(stated) and (images[0].SOPClassUID or "").startswith(_MR):
+        # Searching private elements of several vendors is expensive; skip it if standard elements
+        # say all, or there are no candidates.
         may_be = statement("may_be_weighted", "pixels")
         if catalog.connection.execute(may_be, [series_uid]).fetchall()[0][0]:
             stated |= _columns(catalog, "diffusion", asked, keys)
     for clock in ("acquired_us", "content_us"):  # values with and without a date are not comparable
         times = [value for value in stated[clock].values if value is not None]
-        if times and min(times) < _DAY_US <= max(times):
+        if times and min(times) < DAY_US <= max(times):
             stated[clock] = column([None] * len(frames))
-        elif times and max(times) < _DAY_US and max(times) - min(times) > _DAY_US // 2:
-            # Times without a date that are more than half a day apart span midnight.
-            known = stated[clock].values
-            stated[clock] = column(
-                [time if time is None or time > _DAY_US // 2 else time + _DAY_US for time in known]
-            )
+        else:
+            stated[clock] = column(over_midnight(stated[clock].values))
     return stated
+
+
+def _may_lack_weighting(stated: Stated) -> bool:
+    """Return whether private elements may say what standard ones do not.
+
+    Some scanners state a standard b-value and a private direction.
+    """
+    b_values = stated["b_value"]
+    if not b_values.is_stated:
+        return True
+    is_weighted = any(value is not None and value > 0 for value in b_values.values)
+    return is_weighted and not stated["direction"].is_stated
 
 
 def _columns(
