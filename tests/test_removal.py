@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def statuses(root: Path) -> dict[str, tuple[str, str | None]]:
 
 def without_removed(held: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return held | {"files": [row for row in held["files"] if "removed" not in row]}
+
+
+def test_members_of_an_archive_on_a_disk_that_is_away_count_as_existing(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "disk.zip", "w") as archive:
+        archive.write(write(tmp_path / "1.dcm"), "1.dcm")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.zip").symlink_to(tmp_path / "disk.zip")
+    write(tmp_path / "in" / "2.dcm", uid="1.2")
+    ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS)
+    (tmp_path / "disk.zip").unlink()
+    assert remove(tmp_path / "w", [tmp_path / "in"]).vanished == 0
 
 
 def test_the_warehouse_is_as_if_the_files_had_never_been(
