@@ -145,6 +145,16 @@ def test_a_place_may_have_a_name_that_is_not_utf_8(wh: warehouse.Warehouse, tmp_
         wh.upkeep.relocate(strange, tmp_path / "new")
 
 
+def test_a_place_may_be_the_root_folder(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    before = wh.sql("select file_path from files order by all").fetchall()
+    moved = wh.upkeep.relocate(tmp_path, "/")
+    assert moved.moved == len(before)
+    now = wh.sql("select file_path from files order by all").fetchall()
+    assert now == [(path.removeprefix(str(tmp_path)),) for (path,) in before]
+    wh.upkeep.relocate("/", tmp_path)
+    assert wh.sql("select file_path from files order by all").fetchall() == before
+
+
 def test_nothing_to_move_is_told(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no known file"):
         wh.upkeep.relocate(tmp_path / "ol", tmp_path / "new")
