@@ -249,3 +249,13 @@ def test_the_command_counts_and_removes_when_told(root: Path, source: Path) -> N
     assert counted.stdout == "8 known files, 1 no longer there\nsay --yes to remove them\n"
     done = run("remove", source, "-w", root, "--yes", "--json")
     assert json.loads(done.stdout)["removed"] == 1
+
+
+def test_a_duplicate_that_takes_over_is_read_with_the_limits_of_the_variable(
+    root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a lower limit, which costs less to exceed than the default."""
+    monkeypatch.setenv("DICOM_WAREHOUSE_LIMITS", "rows=5")
+    (source / "0").unlink()
+    assert warehouse.open(root).remove(source, delete=True).taken_over == 0
+    assert (statuses(root)["/copy"][1] or "").startswith("more than 5 values")
