@@ -419,6 +419,33 @@ def test_jobs_about_it_go_and_their_folders(folder: Path) -> None:
     assert sorted(path.name for path in (root / "_jobs").iterdir()) == [".a.lock", "images"]
 
 
+def test_a_patient_whose_id_is_a_number_leaves_the_numbers_of_others(tmp_path: Path) -> None:
+    """12.5 in a value or a log of another patient is a number, not this patient."""
+    wh = warehouse.open(tmp_path / "w", create=True)
+    for number, name in enumerate(("12.5", OTHER)):
+        uid = f"1.88.{number}"
+        write(
+            tmp_path / "in" / name, uid=uid, PatientID=name, PatientName=f"{name}^Name",
+            StudyInstanceUID=f"{uid}.1", SeriesInstanceUID=f"{uid}.2",
+        )  # fmt: skip
+    wh.ingest(tmp_path / "in", workers=1)
+    wh.components.create_socket(title="Score", kind="FLT", relative_path="score.json")
+    wh.components.add_value("score", 12.5, patient=OTHER, by="reader")
+    wh.components.add_value("score", 12.5, patient="12.5", by="reader")
+    specs, events = (named(name).stored_schema for name in ("job_specs", "job_events"))
+    job = {"job_id": "one", "algorithm": "a", "input_values": [None]}
+    event = {"job_id": "one", "event": 0, "stdout": "volume 12.5 ml"}
+    append_rows(tmp_path / "w", {
+        "job_specs": pa.Table.from_pylist([dict.fromkeys(specs.names) | job], specs),
+        "job_events": pa.Table.from_pylist([dict.fromkeys(events.names) | event], events),
+    })  # fmt: skip
+    forget(tmp_path / "w", "patient", "12.5", delete=True)
+    wh = warehouse.open(tmp_path / "w")
+    assert wh.sql("select about_key from value_uses").fetchall() == [(OTHER,)]
+    assert wh.sql("select count(*) from socket_values").fetchall() == [(1,)]
+    assert wh.sql("select job_id from job_specs").fetchall() == [("one",)]
+
+
 def test_tombstones_name_nobody_and_cannot_be_lost(folder: Path, template: Path) -> None:
     root = folder / "w"
     wh = warehouse.open(root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import io
 import json
 import os
 import random
@@ -21,6 +22,9 @@ from tests.content import content, parts
 from tests.dicom_files import dataset, element, image, item, part10, sequence, write
 from tests.forms import some
 from tests.vendor_payloads import CSA, add_private, csa
+from warehouse.elements import extract
+from warehouse.elements.columns import Batch
+from warehouse.elements.fast import BatchRead
 from warehouse.errors import LayoutMismatch, NotAWarehouse, SourceNotFound, UnknownMode, UsageError
 from warehouse.ingest import IngestReport, ingest, plan, planned_batches, run_batch
 from warehouse.settings import IngestSettings, Mode
@@ -241,6 +245,80 @@ def test_a_file_whose_rights_were_mended_is_read_again(
     assert ask(root, "select reason from files") == [("cannot be read: Permission denied",)]
     run(root, source)
     assert statuses(root) == {"a": "ingested"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_on_a_disk_that_is_away_keep_their_rows(
+    source: Path, root: Path, workers: int
+) -> None:
+    """Links to a disk that is not mounted, which is what an ingest cannot tell from deletion."""
+    disk = root.parent / "disk"
+    for name in ("a", "b"):
+        write(disk / name, uid=f"1.{ord(name)}")
+        (source / name).symlink_to(disk / name)
+    shutil.copy(disk / "a", disk / "c")
+    (source / "c").symlink_to(disk / "c")
+    run(root, source)
+    held = content(root)
+    disk.rename(root.parent / "away")
+    write(source / "d", uid="1.9")
+    report = run(root, source, workers=workers)
+    assert (report.created, report.rejected, report.unreachable, report.files) == (1, 3, 3, 4)
+    kept = "cannot be opened: No such file or directory; the rows of its last ingest are kept"
+    assert report.rejects == [(str(source / name), kept) for name in ("a", "b", "c")]
+    (source / "d").unlink()
+    assert run_batch(root, "000001", IngestSettings(mode=Mode.FULL, workers=1)).unreachable == 3
+    shutil.copy(root.parent / "away" / "b", source / "d")
+    os.utime(source / "d", ns=(0, 0))
+    run(root, source)  # a copy does not take over from a file that is only away
+    assert statuses(root) == {"a": "ingested", "b": "ingested", "c": "duplicate", "d": "duplicate"}
+    (root.parent / "away").rename(disk)
+    assert run(root, source).existing == 2
+    assert {k: v for k, v in content(root).items() if k != "files"} == {
+        k: v for k, v in held.items() if k != "files"
+    }
+
+
+def test_a_changed_file_that_cannot_be_read_to_its_end_keeps_its_rows(
+    source: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read error inside a sequence, where pydicom replaces errors by one of its own."""
+    items = b"".join(item(element(0x00081155, "UI", b"1.2.3.4.")) for _ in range(5))
+    write(source / "a")
+    run(root, source)
+    held = content(root)
+    nested = part10(sequence(0x00081140, items))
+    (source / "a").write_bytes(nested)
+
+    class Failing(io.BytesIO):
+        def read(self, count: int | None = -1) -> bytes:
+            if self.tell() > len(nested) - 40:
+                raise OSError(5, "Input/output error")
+            return super().read(count)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extract, "read_batch", lambda *_: BatchRead(Batch(), {}, [], {}))
+        patched.setattr("warehouse.dicom.open.open", lambda *_: Failing(nested), raising=False)
+        report = run(root, source)
+    assert (report.rejected, report.unreachable) == (1, 1)
+    assert content(root) == held
+    assert run(root, source).replaced == 1
+
+
+def test_files_read_anew_never_get_the_id_of_one_that_is_away(source: Path, root: Path) -> None:
+    for name in ("a", "b", "c"):
+        write(source / name, uid=f"1.{ord(name)}")
+    run(root, source)
+    held = content(root)
+    (source / "a").rename(source.parent / "a")
+    (source / "a").symlink_to(source.parent / "nowhere")
+    for _ in range(3):
+        run_batch(root, "000001", IngestSettings(mode=Mode.FULL, workers=1))
+        assert ask(root, "select count(*), count(distinct instance_id) from instances") == [(3, 3)]
+    (source / "a").unlink()
+    (source.parent / "a").rename(source / "a")
+    run_batch(root, "000001", IngestSettings(mode=Mode.FULL, workers=1))
+    assert content(root) == held
 
 
 # -- the same files give the same rows ------------------------------------------------------------

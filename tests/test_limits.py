@@ -70,6 +70,7 @@ BEYOND = {
     "items": (EMPTY_ITEMS, "50 items"),
     "items of undefined length": (ENDLESS_ITEMS, "50 items"),
     "elements": (ELEMENTS, "100 elements"),
+    "bytes of short values": (private_elements(17, "OB", bytes(1024)), "16384 bytes of header"),
     "elements of one item": (FULL_ITEM, "100 elements"),
 }
 
@@ -115,6 +116,20 @@ def test_text_of_one_value_is_one_row(reader: str, tmp_path: Path) -> None:
     (portion,) = read(path, reader)
     assert portion.outcomes[0].reason is None
     assert portion.rows.num_rows == 3
+
+
+@pytest.mark.parametrize("reader", ["fast", "pydicom"])
+def test_values_of_long_texts_are_counted(reader: str, tmp_path: Path) -> None:
+    """Texts of half a MiB, which are not read with the beginning of the file."""
+    path = tmp_path / "file"
+    path.write_bytes(part10(private_elements(3, "UC", b"a\\" * ((1 << 18) - 1))))
+    (portion,) = read(path, reader, Limits(rows=1000))
+    assert portion.outcomes[0].reason == (
+        "more than 1000 values: refused, see Limits of the settings"
+    )
+    path.write_bytes(part10(private_elements(3, "UC", b"aa" * (1 << 18))))
+    (portion,) = read(path, reader, Limits(rows=1000))
+    assert (portion.outcomes[0].reason, portion.rows.num_rows) == (None, 6)
 
 
 @pytest.mark.parametrize("reader", ["fast", "pydicom"])

@@ -187,3 +187,17 @@ def test_a_folder_that_is_no_warehouse(tmp_path: Path) -> None:
 def test_the_command_says_what_it_did(root: Path) -> None:
     done = run("rebuild", "-w", root)
     assert done.stdout == "15 instances derived; 0 parts replaced\n", done.stderr
+
+
+def test_files_on_a_disk_that_is_away_are_counted_and_keep_their_rows(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "in" / name, uid=f"1.{ord(name)}")
+    ingest(tmp_path / "w", [tmp_path / "in"], settings(Mode.FULL))
+    held = content(tmp_path / "w")
+    (tmp_path / "in" / "a").unlink()
+    (tmp_path / "in" / "a").symlink_to(tmp_path / "disk" / "a")
+    done = run("rebuild", "--from-sources", "-w", tmp_path / "w")
+    assert done.stdout.splitlines() == [
+        "1 file of 1 batch read again", "1 file could not be read; the rows are kept",
+    ], done.stderr  # fmt: skip
+    assert content(tmp_path / "w") == held

@@ -145,6 +145,16 @@ def test_a_place_may_have_a_name_that_is_not_utf_8(wh: warehouse.Warehouse, tmp_
         wh.upkeep.relocate(strange, tmp_path / "new")
 
 
+def test_a_place_may_be_the_root_folder(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    before = wh.sql("select file_path from files order by all").fetchall()
+    moved = wh.upkeep.relocate(tmp_path, "/")
+    assert moved.moved == len(before)
+    now = wh.sql("select file_path from files order by all").fetchall()
+    assert now == [(path.removeprefix(str(tmp_path)),) for (path,) in before]
+    wh.upkeep.relocate("/", tmp_path)
+    assert wh.sql("select file_path from files order by all").fetchall() == before
+
+
 def test_nothing_to_move_is_told(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no known file"):
         wh.upkeep.relocate(tmp_path / "ol", tmp_path / "new")
@@ -180,3 +190,24 @@ def test_a_file_of_another_instance_is_not_moved(wh: warehouse.Warehouse, tmp_pa
     os.utime(other, ns=(old.stat().st_atime_ns, old.stat().st_mtime_ns))
     old.unlink()
     assert wh.ingest(tmp_path / "new", workers=1).created == 1
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big", "deflated"])
+def test_a_uid_that_begins_another_one_is_not_that_of_the_file(tmp_path: Path, syntax: str) -> None:
+    """With its zero byte (PS3.5 9.4), 1.9 is as long as 1.91."""
+    wh = warehouse.open(tmp_path / "w", create=True)
+    for folder, uid in (("a", "1.9"), ("b", "1.91")):
+        made = write(tmp_path / "old" / folder / "0", syntax=syntax, uid=uid, InstanceNumber=None)
+        if syntax == "deflated":
+            with made.open("ab") as file:  # equal sizes
+                file.write(bytes(800 - made.stat().st_size))
+        os.utime(made, ns=(10**18, 10**18))
+    sizes = {path.stat().st_size for path in (tmp_path / "old").rglob("0")}
+    assert len(sizes) == 1
+    wh.ingest(tmp_path / "old", workers=1)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "old" / "b").rename(tmp_path / "new" / "1")
+    (tmp_path / "old" / "a").rename(tmp_path / "new" / "2")
+    assert wh.ingest(tmp_path / "new", workers=1).moved == 2
+    paths = wh.sql("select SOPInstanceUID, file_path from instances order by all").fetchall()
+    assert paths == [("1.9", str(tmp_path / "new/2/0")), ("1.91", str(tmp_path / "new/1/0"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def statuses(root: Path) -> dict[str, tuple[str, str | None]]:
 
 def without_removed(held: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return held | {"files": [row for row in held["files"] if "removed" not in row]}
+
+
+def test_members_of_an_archive_on_a_disk_that_is_away_count_as_existing(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "disk.zip", "w") as archive:
+        archive.write(write(tmp_path / "1.dcm"), "1.dcm")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.zip").symlink_to(tmp_path / "disk.zip")
+    write(tmp_path / "in" / "2.dcm", uid="1.2")
+    ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS)
+    (tmp_path / "disk.zip").unlink()
+    assert remove(tmp_path / "w", [tmp_path / "in"]).vanished == 0
 
 
 def test_the_warehouse_is_as_if_the_files_had_never_been(
@@ -237,3 +249,13 @@ def test_the_command_counts_and_removes_when_told(root: Path, source: Path) -> N
     assert counted.stdout == "8 known files, 1 missing\nuse --yes to remove them\n"
     done = run("remove", source, "-w", root, "--yes", "--json")
     assert json.loads(done.stdout)["removed"] == 1
+
+
+def test_a_duplicate_that_takes_over_is_read_with_the_limits_of_the_variable(
+    root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a lower limit, which costs less to exceed than the default."""
+    monkeypatch.setenv("DICOM_WAREHOUSE_LIMITS", "rows=5")
+    (source / "0").unlink()
+    assert warehouse.open(root).remove(source, delete=True).taken_over == 0
+    assert (statuses(root)["/copy"][1] or "").startswith("more than 5 values")

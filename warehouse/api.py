@@ -23,7 +23,7 @@ from warehouse.errors import UsageError
 from warehouse.given import checks_arguments
 from warehouse.publishing import Location
 from warehouse.sets import Sets
-from warehouse.settings import IngestSettings, Limits, Mode, S3Access
+from warehouse.settings import IngestSettings, Limits, Mode
 from warehouse.store import layout
 from warehouse.store.damage import failures_named, names_failures
 from warehouse.store.dictionary import add_dictionary
@@ -217,8 +217,8 @@ class Warehouse:
         """
         from warehouse.removal import remove
 
-        # A duplicate that becomes the stored copy of an instance may be in a bucket.
-        how = settings or IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
+        # For a duplicate that becomes the stored copy of an instance.
+        how = settings or IngestSettings.from_variables(os.environ, workers=1)
         return self.place.change(
             lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all),
             what="remove" if delete else "",

@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from warehouse.survey import Listed
 
 
+MOST_REJECTS = 1_000
+"""Rejected files that a report names; stored files that could not be read come first."""
+
+
 def ingest(
     root: str | os.PathLike[str],
     sources: Iterable[str | os.PathLike[str]],
@@ -94,6 +98,7 @@ def ingest(
     root = Path(os.path.abspath(root))
     started = time.monotonic()
     counts, readers, batches = Counter[str](), Counter[str](), list[str]()
+    unreachable: list[tuple[str, str]] = []
     listers = ListingWorkers(executor, most=_own_workers(settings) if executor is None else 1)
     many = executor is not None or settings.scheduler is not None or settings.worker_count > 1
     with (
@@ -114,6 +119,7 @@ def ingest(
             for batch, done in read_batches(listing, root, settings, pool, progress, more):
                 counts.update(done.outcomes)
                 readers += done.readers
+                unreachable += done.unreachable
                 batches.append(batch)
                 if isinstance(progress, BatchProgress):
                     progress.committed(batch, done.outcomes)
@@ -121,7 +127,10 @@ def ingest(
                     committed()
             batches += promote_duplicates_locked(listing, root, settings, pool)
         rejects = _rejects(listing, root) if counts["rejected"] else []
-    return _report(counts, readers, batches, root, started, files=found[0], rejects=rejects)
+    return _report(
+        counts, readers, batches, root, started, files=found[0], rejects=rejects,
+        unreachable=unreachable,
+    )  # fmt: skip
 
 
 def _queued(
@@ -255,8 +264,9 @@ def run_batch(
             batches = [batch, *promote_duplicates_locked(connection, root, settings, pool)]
     rejects = _rejects_of_batch(root, batch)
     return _report(
-        done.outcomes, done.readers, batches, root, started, files=len(items), rejects=rejects
-    )
+        done.outcomes, done.readers, batches, root, started, files=len(items), rejects=rejects,
+        unreachable=done.unreachable,
+    )  # fmt: skip
 
 
 def _own_workers(settings: IngestSettings) -> int:
@@ -279,7 +289,7 @@ def _reporting_committed_on_interrupt(counts: Counter[str]) -> Iterator[list[int
 
 def _report(
     counts: Counter[str], readers: Counter[str], batches: list[str], root: Path, started: float,
-    *, files: int, rejects: list[tuple[str, str]] | None = None,
+    *, files: int, rejects: list[tuple[str, str]], unreachable: list[tuple[str, str]],
 ) -> IngestReport:  # fmt: skip
     return IngestReport(
         created=counts["created"],
@@ -292,9 +302,13 @@ def _report(
         batches=batches,
         version=delta.newest_version(root),
         seconds=round(time.monotonic() - started, 3),
-        rejects=rejects or [],
+        rejects=[
+            *((path, f"{why}; the rows of its last ingest are kept") for path, why in unreachable),
+            *rejects,
+        ][:MOST_REJECTS],
         moved=counts["moved"],
         forgotten=counts["forgotten"],
+        unreachable=len(unreachable),
     )
 
 

@@ -38,6 +38,9 @@ class IngestReport:
     """Known files that were found at a new path; not read."""
     forgotten: int = 0
     """Files of erased patients, studies, series or instances; not stored."""
+    unreachable: int = 0
+    """Rejected files that are stored and could not be opened or read this time, as on an unmounted
+    disk; their rows are kept, and the next ingest tries again."""
 
     def __repr__(self) -> str:
         """Return the counts, and the reasons of the first rejects."""

@@ -2,13 +2,14 @@
 
 In: the listing of an ingest. Out: the number of moved files, which are deleted from ``unseen``. A
 file counts as moved if it has the name, size and modification time of a known file that no longer
-exists, and its first bytes contain the SOP Instance UID of that file. Nothing else of it is read. A
-file with another modification time may have changed and is read as a new file.
+exists, and its first bytes have an element with the SOP Instance UID of that file. Nothing else of
+it is read. A file with another modification time may have changed and is read as a new file.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 4_096
 """Number of bytes searched for the SOP Instance UID, which is in the file meta information."""
+
+_HEADERS = (
+    (b"\2\0\3\0UI", "<H"),  # MediaStorageSOPInstanceUID, always explicit VR little endian
+    (b"\x08\0\x18\0UI", "<H"),  # SOPInstanceUID: explicit VR, implicit VR, big endian
+    (b"\x08\0\x18\0", "<L"),
+    (b"\0\x08\0\x18UI", ">H"),
+)
+"""First bytes of the elements with the UID, and the format of the length that follows."""
 
 
 def find_and_commit_moves(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
@@ -49,7 +58,7 @@ def find_and_commit_moves(listing: duckdb.DuckDBPyConnection, root: Path) -> int
     for new, candidates in groupby(rows, key=lambda row: str(row[1])):
         gone = [(old, uid) for old, _, uid in candidates if old not in taken and _is_gone(old)]
         head = _head(new) if gone else b""
-        old = next((old for old, uid in gone if uid.encode() in head), None)
+        old = next((old for old, uid in gone if _has_uid(head, uid)), None)
         if old is not None:
             taken[old] = new
     if not taken:
@@ -94,6 +103,15 @@ def _is_gone(path: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def _has_uid(head: bytes, uid: str) -> bool:
+    """Return whether an element of a head has exactly this UID, not a longer one."""
+    value = uid.encode()
+    value += b"\0" * (len(value) % 2)
+    return len(value) < HEAD_BYTES and any(
+        start + struct.pack(length, len(value)) + value in head for start, length in _HEADERS
+    )
 
 
 def _head(path: str) -> bytes:

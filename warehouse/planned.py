@@ -71,18 +71,24 @@ def name_to_read(
 def files_of_batch(
     root: Path, batch: str, settings: IngestSettings
 ) -> tuple[list[SourceFile | Unreadable], int]:
-    """Return the existing files of a committed batch, and the first free instance id."""
+    """Return the existing files of a committed batch, and the id of the instance in the first one.
+
+    A file that cannot be read keeps its rows, so no other file may get its id.
+    """
     with lent() as connection:
         view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         rows = connection.execute(statement("files_of_batch")).fetchall()
     items = listed_again([path for path, _ in rows], settings)
     there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
-    # Reuse the same ids, unless rows of vanished files keep theirs.
-    last = max((instance_id for _, instance_id in rows if instance_id is not None), default=None)
-    if len(there) == len(rows) or last is None:
-        return there, layout.first_id(batch)
-    return there, last + 1
+    first = layout.first_id(batch)
+    sources = [item.path for item in there if isinstance(item, SourceFile)]
+    ids = {path: instance_id for path, instance_id in rows if instance_id is not None}
+    anew = {path: first + number for number, path in enumerate(sources)}
+    if all(anew.get(path) == instance_id for path, instance_id in ids.items()):
+        return there, first
+    is_free = min(ids.values()) >= first + len(sources)
+    return there, first if is_free else max(ids.values()) + 1
 
 
 def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:

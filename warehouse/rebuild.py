@@ -56,6 +56,8 @@ class Rebuilt:
     """Parts of ``instances``, or batches, that were rewritten."""
     version: int = 0
     """Version of the warehouse afterwards."""
+    unreachable: int = 0
+    """Files that could not be opened or read; their rows are kept."""
 
 
 def rebuild(root: Path) -> Rebuilt:
@@ -112,15 +114,17 @@ def rebuild(root: Path) -> Rebuilt:
 def read_anew(root: Path, settings: IngestSettings | None = None) -> Rebuilt:
     """Read the files of every batch again, in the mode in which the batch was read before.
 
-    Rows of files that no longer exist are kept. Each batch is one transaction, so the call can be
-    stopped and run again.
+    Rows of files that no longer exist, or cannot be opened or read, are kept. Each batch is one
+    transaction, so the call can be stopped and run again.
     """
     settings = settings or IngestSettings()
-    files, batches = 0, stored_batches(root)
+    files, unreachable, batches = 0, 0, stored_batches(root)
     for batch in batches:
         mode = mode_of_batch(root, batch) or settings.mode
-        files += run_batch(root, batch, replace(settings, mode=mode)).files
-    return Rebuilt(files, len(batches), delta.newest_files(root)[0])
+        report = run_batch(root, batch, replace(settings, mode=mode))
+        files += report.files - report.unreachable
+        unreachable += report.unreachable
+    return Rebuilt(files, len(batches), delta.newest_files(root)[0], unreachable)
 
 
 def mode_of_batch(root: Path, batch: str) -> Mode | None:

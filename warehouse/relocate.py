@@ -93,7 +93,7 @@ def relocate(
         connection.execute(f"create temp table beneath as {statement('moves_by_prefix')}")
         moving = _with_prefix(connection) if are_text else _renamed(connection, before, after)
         if not moving.num_rows:
-            raise UsageError(f"no known file is in {path_text(before)}")
+            raise UsageError(f"no known file is in {path_text(before) or '/'}")
         moved = commit_moves(connection, root, moving, "relocate")
     promote_duplicates(root, settings or IngestSettings(workers=1))
     return Relocated(
@@ -105,7 +105,8 @@ def relocate(
 def _place(given: str | os.PathLike[str]) -> str:
     if is_object(given):
         return str(given).rstrip("/")
-    return os.path.abspath(os.fspath(given))
+    # "/" becomes an empty prefix: all others are followed by a slash, too.
+    return os.path.abspath(os.fspath(given)).rstrip("/")
 
 
 def _is_text(place: str) -> bool:

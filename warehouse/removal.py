@@ -8,6 +8,7 @@ explicit operation.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from warehouse.dicom.objects import find_objects, is_object
 from warehouse.dicom.open import local_path
-from warehouse.dicom.scan import Unreadable, discover, path_text
+from warehouse.dicom.scan import ARCHIVE_SEPARATOR, Unreadable, discover, path_text
 from warehouse.dicom.source import holding_file
 from warehouse.errors import SourceNotFound, SourcesVanished
 from warehouse.read_batches import promote_duplicates
@@ -192,7 +193,7 @@ def _is_there(path: str, members: dict[str, frozenset[str] | None]) -> bool:
         try:
             os.lstat(local_path(path))
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return _is_in_unread_archive(path)
         except OSError:
             return True
         return True
@@ -202,6 +203,21 @@ def _is_there(path: str, members: dict[str, frozenset[str] | None]) -> bool:
         members[holding] = _members(holding)
     found = members[holding]
     return found is None or path in found
+
+
+def _is_in_unread_archive(path: str) -> bool:
+    """Return whether a path may be a member of an archive that exists but cannot be reached."""
+    end = -1
+    while (end := path.find(ARCHIVE_SEPARATOR, end + 1)) > 0:
+        try:
+            status = os.lstat(local_path(path[:end]))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return True
+        if not stat.S_ISDIR(status.st_mode):
+            return True
+    return False
 
 
 def _members(archive: str) -> frozenset[str] | None:

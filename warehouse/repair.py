@@ -1,9 +1,9 @@
 """Repair a damaged warehouse by reading the source files of damaged parts again.
 
 In: the folder of a warehouse, and the result of ``verify``. Out: ``Repaired``. Damaged parts are
-replaced in one transaction, so that no version lacks their rows. If a source file no longer exists,
-or the files of a part are unknown, nothing is changed; the warehouse must then be restored from a
-backup.
+replaced in one transaction, so that no version lacks their rows. If a source file no longer exists
+or is rejected, or the files of a part are unknown, nothing is changed; the warehouse must then be
+restored from a backup.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.store import delta, layout, locks
 from warehouse.store.commit import commit_batch
 from warehouse.store.duck import lent
+from warehouse.store.stage import discard
 from warehouse.store.verify import DELETE, REPAIR, VACUUM
 
 if TYPE_CHECKING:
@@ -41,12 +42,15 @@ class Repaired:
     """Damaged cache files, which are recreated when needed, and damaged parts of older versions."""
     missing: list[str] = field(default_factory=list)
     """Source files that do not exist; if there are any, nothing was changed."""
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of source files that cannot be read any more, such as for a limit; if there
+    are any, nothing was changed."""
     version: int = 0
     """Version of the warehouse afterwards."""
 
 
 def repair(root: Path, found: Verified, settings: IngestSettings | None = None) -> Repaired:
-    """Read the files of damaged parts again, if all of them exist.
+    """Read the files of damaged parts again, if all of them exist and none is rejected.
 
     Raises
     ------
@@ -84,6 +88,9 @@ def repair(root: Path, found: Verified, settings: IngestSettings | None = None) 
             how = replace(settings, mode=Mode.parse(mode))
             staged += staged_anew(root, batch, sources, how, first)
             first += len(sources)
+        if rejected := _rejected(staged):
+            discard(root, staged)
+            return Repaired(deleted=deleted, rejected=rejected, version=found.version)
         commit_batch(connection, root, batch, staged, read_anew=True, damaged=damaged)
     # Make older versions with these parts fail to open, rather than return wrong answers.
     for table, parts in damaged.items():
@@ -93,3 +100,9 @@ def repair(root: Path, found: Verified, settings: IngestSettings | None = None) 
         files=len(found.touched), parts=sum(map(len, damaged.values())), deleted=deleted,
         version=delta.newest_files(root)[0],
     )  # fmt: skip
+
+
+def _rejected(staged: list[Staged]) -> list[tuple[str, str]]:
+    """Return path and reason of the rejected files; each had rows before."""
+    rows = [row for portion in staged for row in portion.files.to_pylist()]
+    return [(row["path"], row["reason"]) for row in rows if row["status"] == "rejected"]

@@ -14,7 +14,7 @@ from warehouse.given import checks_arguments
 from warehouse.rebuild import Rebuilt, read_anew, rebuild
 from warehouse.relocate import Relocated, relocate
 from warehouse.repair import Repaired, repair
-from warehouse.settings import IngestSettings, S3Access
+from warehouse.settings import IngestSettings
 from warehouse.store.audit import Entry, entries
 from warehouse.store.compact import Compacted, compact
 from warehouse.store.rules import Rule, add_rules, read_rules
@@ -99,7 +99,7 @@ class Upkeep:
         )
 
     def repair(self, found: Verified) -> Repaired:
-        """Read the source files of damaged parts again, in one transaction, if all of them exist.
+        """Read the source files of damaged parts again, in one transaction, if all can be read.
 
         Parameters
         ----------
@@ -115,7 +115,8 @@ class Upkeep:
         """
         if self._place.mirror:
             raise UsageError("delete the folder of this machine; the bucket is copied again")
-        return self._place.change(lambda _: repair(self._place.root, found), what="repair")
+        root, how = self._place.root, IngestSettings.from_variables(os.environ, workers=1)
+        return self._place.change(lambda _: repair(root, found, how), what="repair")
 
     def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Relocated:
         """Replace the path prefix ``old`` by ``new`` for all known files below it.
@@ -133,7 +134,7 @@ class Upkeep:
         UsageError
             No known file is below ``old``.
         """
-        how = IngestSettings(workers=1, s3=S3Access.from_variables(os.environ))
+        how = IngestSettings.from_variables(os.environ, workers=1)
         root = self._place.root
         return self._place.change(lambda _: relocate(root, old, new, how), what="relocate")
 

@@ -21,5 +21,5 @@ where
         regexp_extract_all(
             concat_ws(' ', stdout, stderr, error_message, detailed_error_message), '[0-9]+(?:\.[0-9]+)+'
         ),
-        (select list(key) from erased_entities where level <> 'name' and contains(key, '.'))
+        (select list(key) from erased_entities where level not in ('name', 'patient') and contains(key, '.'))
     )

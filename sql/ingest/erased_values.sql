@@ -33,7 +33,7 @@ where
     )
     or list_has_any(
         regexp_extract_all(said, '[0-9]+(?:\.[0-9]+)+'),
-        (select list(key) from erased_entities where level <> 'name' and contains(key, '.'))
+        (select list(key) from erased_entities where level not in ('name', 'patient') and contains(key, '.'))
     )
     or exists (
         select 1

@@ -103,9 +103,12 @@ def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None
     ]
 
 
-def test_a_link_to_itself_is_a_row(tmp_path: Path) -> None:
+def test_a_link_to_itself_is_a_row_and_hides_no_other_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1", "z/2")
     (tmp_path / "self").symlink_to(tmp_path / "self")
-    assert "Too many levels of symbolic links" in paths(tmp_path)[0]
+    first, row, last = paths(tmp_path)
+    assert (first, last) == (f"{tmp_path}/a/1", f"{tmp_path}/z/2")
+    assert row == f"{tmp_path}/self (cannot be opened: Too many levels of symbolic links)"
 
 
 def test_a_fifo_is_a_row_and_does_not_block(tmp_path: Path) -> None:

@@ -68,6 +68,13 @@ def test_a_change_is_seen(folder: Path, change: str) -> None:
     assert folder_state([folder]) == after
 
 
+def test_a_change_beside_a_link_to_itself_is_seen(folder: Path) -> None:
+    (folder / "self").symlink_to(folder / "self")
+    before = folder_state([folder])
+    (folder / "b/c/new").write_text("new")
+    assert folder_state([folder]) != before
+
+
 def test_the_order_of_sources_and_entries_is_no_change(folder: Path) -> None:
     sources = [folder / "a", folder / "b"]
     assert folder_state(sources) == folder_state(reversed(sources))

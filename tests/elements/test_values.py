@@ -88,6 +88,9 @@ RULES: list[tuple[str, bytes, dict[str, Any]]] = [
     ("TM", b"10", {"text": "10", "time_us": us(10)}),
     ("TM", b"235959.123456", {"text": "235959.123456", "time_us": us(23, 59, 59, 123456)}),
     ("TM", b"000000.5", {"text": "000000.5", "time_us": us(0, 0, 0, 500_000)}),
+    # Seconds 00 to 60, "60 for leap second" (PS3.5 table 6.2-1).
+    ("TM", b"235960", {"text": "235960", "warning": "leap second: valid, but kept as text only"}),
+    ("TM", b"236060", {"text": "236060", "warning": "not a time: HHMMSS.FFFFFF"}),
     ("TM", b"2400", {"text": "2400", "warning": "not a time: HHMMSS.FFFFFF"}),
     ("TM", b"1000-1200", {"text": "1000-1200", "warning": "not a time: HHMMSS.FFFFFF"}),
     ("TM", b"10:30:01", {
@@ -104,6 +107,9 @@ RULES: list[tuple[str, bytes, dict[str, Any]]] = [
     ("DT", b"202402", {"text": "202402", "timestamp": moment(2024, 2, 1)}),
     ("DT", b"20240230", {
         "text": "20240230", "warning": "not a date and time: YYYYMMDDHHMMSS.FFFFFF&ZZXX",
+    }),
+    ("DT", b"20161231235960+0000", {
+        "text": "20161231235960+0000", "warning": "leap second: valid, but kept as text only",
     }),
     # binary numbers
     ("US", struct.pack("<H", 65535), {"integer": 65535}),

@@ -136,6 +136,26 @@ def test_nothing_is_changed_where_a_source_is_gone(whole: Path, tmp_path: Path) 
         warehouse.open(root).sql("from elements")
 
 
+def test_nothing_is_changed_where_a_source_is_rejected_and_limits_are_those_of_the_variable(
+    root: Path, held: list[list[tuple[object, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts(root, "elements")[0].unlink()
+    monkeypatch.setenv("DICOM_WAREHOUSE_LIMITS", "rows=5")
+    wh = warehouse.open(root)
+    found = wh.verify()
+    done = wh.upkeep.repair(found)
+    assert (done.files, [Path(path).name for path, _ in done.rejected]) == (0, ["0", "1"])
+    assert [(d.what, d.why) for d in wh.verify().damaged] == [
+        (d.what, d.why) for d in found.damaged
+    ]
+    stated = run("verify", "--repair", "-w", root)
+    assert stated.returncode == 1
+    assert "0: more than 5 values: refused" in " ".join(stated.stdout.split())
+    monkeypatch.delenv("DICOM_WAREHOUSE_LIMITS")
+    assert wh.upkeep.repair(found).files == 2
+    assert content(root) == held
+
+
 def test_rows_of_files_cannot_be_read_again_and_it_says_so(root: Path) -> None:
     path = parts(root, "files")[0]
     flip(path)

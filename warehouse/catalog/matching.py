@@ -175,7 +175,7 @@ def _time(text: str) -> dt.time:
     if match is None:
         raise ValueError
     hour, minute, second, fraction = match.groups()
-    # A leap second is stored as 59, because the readers replace 60.
+    # Asked as 59, because 60 is not a time of day.
     whole = min(int(second or 0), 59)
     return dt.time(int(hour), int(minute or 0), whole, int((fraction or "0").ljust(6, "0")))
 

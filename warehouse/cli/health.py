@@ -40,7 +40,7 @@ def verify(
     deep
         Read every byte and every page, not only sizes, footers and numbers of rows.
     repair
-        Read the source files of damaged parts again, if all of them exist.
+        Read the source files of damaged parts again, if all of them exist and can be read.
     as_json
         Print one JSON object that lists every file.
     """
@@ -62,6 +62,9 @@ def verify(
         )
         for path in done.missing[:SHOWN]:
             screen.print(f"  missing: {printed(path)}", highlight=False, soft_wrap=True)
+        for path, reason in done.rejected[:SHOWN]:
+            text = f"  rejected {printed(path)}: {printed(reason)}"
+            screen.print(text, highlight=False, soft_wrap=True)
         if not after.is_whole:
             screen.print(f"still damaged: {len(after.damaged)}", highlight=False)
     return 0 if after.is_whole else 1

@@ -139,7 +139,7 @@ def print_report(report: IngestReport, root: str) -> None:
     for path, reason in report.rejects[:5]:
         line = escaped(f"  rejected {path}: {reason}")
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
-    if report.rejected > 5:
+    if report.rejected > max(5, report.unreachable):  # the table has no reject of stored files
         question = "select file_path, reason from files where status = 'rejected'"
         screen.print(
             f'  … all of them: dicom-warehouse sql "{question}" -w {quote(escaped(root))}',

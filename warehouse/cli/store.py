@@ -170,6 +170,11 @@ def rebuild(
             "read again",
             highlight=False,
         )
+        if done.unreachable:
+            console().print(
+                f"{counted(done.unreachable, 'file')} could not be read; the rows are kept",
+                highlight=False,
+            )
     else:
         console().print(
             f"{counted(done.instances, 'instance')} derived; "

@@ -18,7 +18,7 @@ from warehouse.cohorts.runs import keep, package_version
 from warehouse.deidentify.work import FILES
 from warehouse.errors import ExportFailed
 from warehouse.ingest import ingest
-from warehouse.settings import IngestSettings
+from warehouse.settings import IngestSettings, Limits
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def sizes(catalog: Catalog, how: Treatment) -> pa.Table:
     return pa.table({"instance_key": keys, "instance_count": pa.array(counts, pa.int64())})
 
 
-def data_set(work: Path, facts: dict[str, Any], whole: pa.Table, options: Options) -> Path:
+def data_set(
+    work: Path, facts: dict[str, Any], whole: pa.Table, options: Options, limits: Limits
+) -> Path:
     """Write the data set of the files in a folder; return its path.
 
     Parameters
@@ -74,6 +76,8 @@ def data_set(work: Path, facts: dict[str, Any], whole: pa.Table, options: Option
         Result of ``sizes``: a series that lacks instances is not written.
     options
         Options of the data set.
+    limits
+        Limits per file; the files are ingested into a temporary warehouse.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def data_set(work: Path, facts: dict[str, Any], whole: pa.Table, options: Option
     root, target = work / "warehouse", work / "data_set"
     for folder in (root, target):  # left by a stopped export
         shutil.rmtree(folder, ignore_errors=True)
-    ingest(root, [work / FILES], IngestSettings(workers=1))
+    ingest(root, [work / FILES], IngestSettings(workers=1, limits=limits))
     run, partial = _run_of_all(root, whole)
     if (count := run.counts["instances"]) != facts["counts"]["instances"]:
         raise ExportFailed("a data set", f"only {count} of its files could be read again")

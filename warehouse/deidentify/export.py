@@ -46,7 +46,7 @@ from warehouse.deidentify.work import (
 )
 from warehouse.errors import DeidentifierLost, TargetExists, UsageError
 from warehouse.outputs import draft_of, refuse_existing
-from warehouse.settings import IngestSettings, S3Access
+from warehouse.settings import DEFAULT_LIMITS, IngestSettings, Limits, S3Access
 from warehouse.sqlfiles import sql_folder, statement
 from warehouse.workers import ServerFailed, WorkerLost, WorkerPool, start_server
 
@@ -73,7 +73,7 @@ def export_deidentified(
     retain: Iterable[str] = (), clean: Iterable[str] = (), key: Key | None = None,
     pixels: PixelRules | None = None, template: str = TEMPLATE, mapping_folder: Path | None = None,
     data_set_options: Options | None = None, workers: int | None = None,
-    s3: S3Access | None = None, force: bool = False,
+    s3: S3Access | None = None, limits: Limits = DEFAULT_LIMITS, force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the members of a run as de-identified files; return the provenance.
 
@@ -104,6 +104,8 @@ def export_deidentified(
         Number of processes; by default that of processors.
     s3
         Access to sources in buckets.
+    limits
+        Limits per file with which a data set reads the de-identified files.
     force
         Replace a zip of that name.
 
@@ -136,7 +138,9 @@ def export_deidentified(
         facts = _write_accompanying(work, done, how, form)
         output = work / FILES
         if form == BIDS:
-            output = data_set(work, facts, sizes(catalog, how), data_set_options or Options())
+            output = data_set(
+                work, facts, sizes(catalog, how), data_set_options or Options(), limits
+            )
         tables = () if mapping_folder is None else _write_mapping(mapping_folder, done, how.key)
         mark_complete(work)
         for table in tables:

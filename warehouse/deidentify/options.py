@@ -17,7 +17,7 @@ from warehouse.deidentify.profile import BASIC
 from warehouse.deidentify.rows import export_rows_deidentified
 from warehouse.errors import UsageError
 from warehouse.given import options_of
-from warehouse.settings import S3Access
+from warehouse.settings import Limits, S3Access
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,7 +100,8 @@ def export_run_deidentified(
             root, run, target, form, name=how.profile, retain=how.retain, clean=how.clean,
             key=how.key, pixels=how.pixels, template=template, mapping_folder=how.mapping,
             data_set_options=bids, workers=how.workers,
-            s3=S3Access.from_variables(os.environ), force=force,
+            s3=S3Access.from_variables(os.environ), limits=Limits.from_variables(os.environ),
+            force=force,
         )  # fmt: skip
     if form not in ROW_FORMATS:
         raise UsageError(

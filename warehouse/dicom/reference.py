@@ -45,6 +45,8 @@ def read_header(source: SourceFile, limits: Limits = DEFAULT_LIMITS) -> Header:
     ------
     Rejected
         The file cannot be read, is not DICOM, ends inside its header, or exceeds a limit.
+    Unreachable
+        It cannot be opened, or a read fails.
     """
     with open_source(source) as file:
         return read_header_from(file, limits)
@@ -53,7 +55,14 @@ def read_header(source: SourceFile, limits: Limits = DEFAULT_LIMITS) -> Header:
 def read_header_from(
     file: IO[bytes], limits: Limits = DEFAULT_LIMITS, wanted: LongValue | None = None
 ) -> Header:
-    """Read an open file as ``read_header`` does; copy a long value if one is wanted."""
+    """Read an open file as ``read_header`` does; copy a long value if one is wanted.
+
+    Raises
+    ------
+    Rejected
+    OSError
+        A read fails.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if size == 0:
@@ -76,6 +85,8 @@ def read_header_from(
     except Exception as error:
         if watched.spent.beyond is not None:
             raise watched.spent.beyond from error
+        if watched.spent.failed is not None:
+            raise watched.spent.failed from error
         if was_too_deep(error):
             raise Rejected(f"sequences nested deeper than {MAX_DEPTH} levels") from error
         # pydicom raises any exception. Report only its class, because the text may quote values.

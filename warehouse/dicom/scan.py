@@ -168,7 +168,7 @@ def _walk_folder(root: str, exclude: str) -> Iterator[str | Unreadable]:
                     continue
                 with os.scandir(path) as entries:
                     # Directory entries have the file type; only links need a stat.
-                    found = [(entry.name, entry.is_dir()) for entry in entries]
+                    found = [(entry.name, leads_to_folder(entry)) for entry in entries]
             except OSError as error:
                 yield Unreadable(path_text(path), f"folder cannot be listed: {error.strerror}")
                 continue
@@ -182,6 +182,14 @@ def _walk_folder(root: str, exclude: str) -> Iterator[str | Unreadable]:
             break
         else:
             waiting.pop()
+
+
+def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or a link to one; False if that cannot be determined."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _as_in_paths(entry: tuple[str, bool]) -> str:

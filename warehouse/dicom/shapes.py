@@ -325,6 +325,6 @@ def _pixels(
         elif fits:
             end = scan.note_pixels(number, tag, at + header, long, word, implicit=implicit)
             if end != heads.size[number]:
-                del scan.pixels[number]
+                scan.pixels.pop(number, None)
                 good[i] = False
     return good

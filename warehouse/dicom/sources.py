@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.objects import is_object
+from warehouse.dicom.scan import leads_to_folder
 from warehouse.errors import SourceNotFound
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def folder_state(
             with os.scandir(path) as entries:
                 inside = [
                     entry.path for entry in entries
-                    if entry.is_dir() or entry.name.lower().endswith(".zip")
+                    if leads_to_folder(entry) or entry.name.lower().endswith(".zip")
                 ]  # fmt: skip
         except OSError as error:
             digest.update(f"{error.errno}\0".encode())

@@ -58,6 +58,8 @@ class Spent:
             self._most_items = (limits.pydicom_items, "items to be read by pydicom")
         self.beyond: TooMuch | None = None
         """The error, kept because pydicom replaces errors raised by its file."""
+        self.failed: OSError | None = None
+        """The error of a failed read, kept for the same reason."""
 
     def add_wanted(self, count: int) -> None:
         """Raise for a read that is too long, before memory is allocated."""
@@ -99,13 +101,19 @@ class Watched:
         """Whether to hide DICM from the next read of four bytes, in which pydicom looks for it."""
         self.seek = file.seek
         self.tell = file.tell
-        self.read_if = file.read
-        """Read without checks."""
+
+    def read_if(self, count: int) -> bytes:
+        """Read bytes without checking limits."""
+        try:
+            return self._file.read(count)
+        except OSError as error:
+            self.spent.failed = error
+            raise
 
     def read(self, count: int = -1) -> bytes:
         """Read bytes, as a file object does."""
         self.spent.add_wanted(count)
-        data = self._file.read(count)
+        data = self.read_if(count)
         if self.hides_prefix and count == 4:
             self.hides_prefix = False
             return bytes(len(data))
@@ -123,7 +131,7 @@ class Watched:
         if wanted is not None:
             wanted.target.seek(0)
         while count > 0:
-            data = self._file.read(min(count, _PIECE))
+            data = self.read_if(min(count, _PIECE))
             if not data:
                 raise Rejected("the file has become shorter while it was read")
             digest.update(data)

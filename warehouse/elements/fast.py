@@ -140,18 +140,17 @@ def _refuse(found: Found, count: int, limits: Limits) -> dict[int, TooMuch]:
         outside = np.flatnonzero(found.value_at < 0)
         lengths = np.array([length for _, length in found.outside], np.int64)
         length[outside] = lengths[-1 - found.value_at[outside]]
-    long = np.flatnonzero(length > LONG_BYTES)
-    at_top = found.node[long] < count
-    values, inside = (
-        np.bincount(found.file[some], length[some], files) for some in (long[at_top], long[~at_top])
-    )
+    # pydicom reads long values at the top level last, and all others as it parses the header.
+    last = np.flatnonzero((length > LONG_BYTES) & (found.node < count))
+    values = np.bincount(found.file[last], length[last], files)
+    header = np.bincount(found.file, np.maximum(length, 0), files) - values
     found.status[(values > limits.value_bytes) & (found.status == TAKEN)] = REFERENCE
     # Reject the file immediately: its elements already exceed the limit, and pydicom is slow.
     of = np.ones(files, bool)
     return {
         **_beyond(found, elements > limits.elements, limits.elements, "elements", of),
         **_beyond(found, items > limits.items, limits.items, "items", of),
-        **_beyond(found, inside > limits.header_bytes, limits.header_bytes, "bytes of header"),
+        **_beyond(found, header > limits.header_bytes, limits.header_bytes, "bytes of header"),
     }
 
 
@@ -168,7 +167,11 @@ def _beyond(
 def _too_many_rows(
     found: Found, raws: Raws, resolved: Resolved, limits: Limits
 ) -> NDArray[np.bool_]:  # fmt: skip
-    """Return the files with more values than a limit."""
+    """Return the files with more values than a limit.
+
+    Text outside the arena is not counted here: files that may exceed the limit because of it are
+    left to pydicom.
+    """
     files = len(found.status)
     size = np.array([number_size(k.vr) if k.vr in NUMBERS else 0 for k in resolved.kinds], np.int64)
     parted = np.array([k.vr in SEPARATED for k in resolved.kinds], bool)
@@ -179,11 +182,15 @@ def _too_many_rows(
     most[most > MAX_VALUES] = np.where(parted, MAX_VALUES, 1)[most > MAX_VALUES]
     suspects = np.bincount(found.file, np.maximum(most, 1), files) > limits.rows
     if suspects.any():
-        texts = np.flatnonzero(parted & suspects[found.file] & (length > 0))
+        some = parted & suspects[found.file] & (length > 0)
+        texts = np.flatnonzero(some & (found.value_at >= 0))
         counted = pc.add(pc.count_substring(raws.bytes.cast(pa.large_binary()), "\\"), 1)
         exact = counted.to_numpy()[raws.of_value[texts]]
         most[texts] = np.where(exact > MAX_VALUES, 1, exact)
         suspects = np.bincount(found.file, np.maximum(most, 1), files) > limits.rows
+        unsure = np.bincount(found.file[some & (found.value_at < 0)], minlength=files) > 0
+        found.status[suspects & unsure & (found.status == TAKEN)] = REFERENCE
+        suspects &= ~unsure
     return suspects
 
 

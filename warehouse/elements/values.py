@@ -267,6 +267,10 @@ def _date(text: str) -> Value:
     return Value(text=text, date=days, warning=warning)
 
 
+LEAP_SECOND = "leap second: valid, but kept as text only"
+"""Warning for SS = 60 (PS3.5 6.2), which neither a time of day nor a timestamp can express."""
+
+
 def _micros(fraction: str | None) -> int:
     return int(fraction.ljust(6, "0")) if fraction else 0
 
@@ -282,6 +286,8 @@ def _time(text: str) -> Value:
         warning = "time written as in ACR-NEMA, HH:MM:SS"
     if match is not None:
         hour, minute, second = (int(part or 0) for part in match.groups()[:3])
+        if hour < 24 and minute < 60 and second == 60:
+            return Value(text=text, warning=LEAP_SECOND)
         if hour < 24 and minute < 60 and second < 60:
             total = ((hour * 60 + minute) * 60 + second) * 1_000_000 + _micros(match[4])
             return Value(text=text, time_us=total, warning=warning)
@@ -299,9 +305,10 @@ def _datetime(text: str) -> Value:
         year, month, day, hour, minute, second, fraction, sign, off_hour, off_minute = (
             match.groups()
         )
+        is_leap = second == "60"
         moment = datetime(
             int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0),
-            int(second or 0), _micros(fraction), tzinfo=UTC,
+            59 if is_leap else int(second or 0), _micros(fraction), tzinfo=UTC,
         )  # fmt: skip
         if sign:
             if int(off_minute) > 59:
@@ -310,6 +317,8 @@ def _datetime(text: str) -> Value:
             moment = moment.replace(tzinfo=timezone(-offset if sign == "-" else offset))
     except (ValueError, OverflowError):
         return Value(text=text, warning="not a date and time: YYYYMMDDHHMMSS.FFFFFF&ZZXX")
+    if is_leap:
+        return Value(text=text, warning=LEAP_SECOND)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return Value(text=text, timestamp=since // timedelta(microseconds=1))
 

@@ -42,6 +42,8 @@ class Counts:
     outcomes: Counter[str] = field(default_factory=Counter)
     """created, replaced, existing, duplicate, rejected → number of files."""
     readers: Counter[str] = field(default_factory=Counter)
+    unreachable: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of stored files that could not be read this time; they keep their rows."""
 
 
 def commit_batch(
@@ -244,7 +246,12 @@ def _judge(
 
 def _counts(connection: duckdb.DuckDBPyConnection, files: pa.Table) -> Counts:
     outcomes = connection.execute("select outcome, count(*) from verdict group by all").fetchall()
-    return Counts(Counter(dict(outcomes)), Counter(files["reader"].drop_null().to_pylist()))
+    unreachable = connection.execute(
+        "select path, reason from verdict join staged using (path) "
+        "where outcome = 'rejected' and verdict.status is null order by path"
+    ).fetchall()
+    readers = Counter(files["reader"].drop_null().to_pylist())
+    return Counts(Counter(dict(outcomes)), readers, unreachable)
 
 
 def remove_rows(
