@@ -169,7 +169,8 @@ def test_what_is_no_uid_is_a_wrong_call(
     empty: warehouse.Warehouse, what: str, given: object
 ) -> None:
     """A list of UIDs, most often: `wh.gallery([uid])`."""
-    with pytest.raises(UsageError, match="once for each|separately"):
+    advice = "once for each|separately" if isinstance(given, list) else "is text|separately"
+    with pytest.raises(UsageError, match=advice):
         getattr(empty, what)(given)
 
 
