@@ -34,7 +34,7 @@
 -- column:  tilt_degrees | DOUBLE | angle between the normal and the line from the first position to the last, 0 to 90
 -- column:  extent_mm | DOUBLE[] | along columns, rows and slices, outer edges
 -- column:  affine | DOUBLE[] | of the volume or of each in the stack; 4 × 4, row-major: maps (column, row, slice, 1), from 0, to the voxel center in mm, LPS
--- column:  not_read | VARCHAR | what distinguishes volumes at the same positions and was not stored by the import mode: then `volumes_differ_in`, `is_volume_stack` and the affine are null; null if nothing
+-- column:  not_read | VARCHAR | what was not stored by the import mode: it distinguishes volumes at the same positions, or may have positions that are missing; then `volumes_differ_in`, `is_volume_stack` and the affine are null; null if nothing
 -- column:  is_volume | BOOLEAN | all conditions hold, with two slices or more
 -- column:  is_volume_stack | BOOLEAN | several volumes at the same positions: all other conditions hold, and positions occur equally often, with the same conditions each, or something stated differs
 -- column:  why_not | VARCHAR | why it is not a volume; null if it is
@@ -42,7 +42,10 @@ create or replace view series_geometry as
 with judged as (
     select
         geometry.*,
-        if(geometry.volume_count > 1, unread_series.elements_not_read, null) as not_read
+        -- Positions that are missing may be in functional groups.
+        if(
+            geometry.volume_count > 1 or geometry.position_count is null, unread_series.elements_not_read, null
+        ) as not_read
     from geometry_of('image_slices') as geometry
     left join unread_series on geometry.whole = unread_series.series_key
 )

@@ -208,7 +208,7 @@ def test_the_command_writes_a_data_set_without_identifiers(both: Both, tmp_path:
 
 
 def test_options_of_a_data_set_are_refused_elsewhere(both: Both, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="options of bids"):
+    with pytest.raises(UsageError, match="takes no identifiers"):
         both.wh.export(
             "all_of_it", tmp_path / "out", "copy", deidentify=both.how, identifiers=False
         )
