@@ -462,7 +462,7 @@ def test_a_sample_leaves_out_no_series_that_has_gone(
     every = compare.sample(changing.root, run, as_name="every", fraction=1.0)
     assert (every.digest, every.counts["series"]) == (run.digest, 3)
     assert compare.sample(changing.root, run, as_name="half", fraction=0.5, seed=1) == half
-    with pytest.raises(UsageError, match="2 members of ct_thin_slice-0001 are of series that the"):
+    with pytest.raises(UsageError, match="2 members of ct_thin_slice-0001 have series that"):
         compare.sample(changing.root, run, as_name="drawn", by="Manufacturer", count=1)
 
 
@@ -470,7 +470,7 @@ def test_a_sample_takes_no_members_without_a_series(sample: warehouse.Warehouse)
     question = "select instance_key from instances where series_key is null or Modality = 'PT'"
     save(sample, "directories", question)
     run = sample.cohort("directories")
-    with pytest.raises(UsageError, match="members of directories-0001 belong to no series"):
+    with pytest.raises(UsageError, match="members of directories-0001 have no series"):
         compare.sample(sample.root, run, as_name="one", fraction=1.0)
 
 

@@ -253,13 +253,13 @@ def sample(
     connection = catalog.connection
     _show(connection, root, members=source)
     _require_none(
-        connection, source, "where series_key is null", "belong to no series, as a DICOMDIR"
+        connection, source, "where series_key is null", "have no series, such as a DICOMDIR"
     )
     parameters = {"seed": seed, "by": list(by), "count": count, "fraction": fraction}
     strata = "select distinct series_key, '' as stratum from members"
     if by:
         gone = "anti join series using (series_key)"
-        _require_none(connection, source, gone, "are of series that the warehouse has no more")
+        _require_none(connection, source, gone, "have series that are no longer stored")
         texts = ", ".join(f'cast("{column}" as varchar)' for column in by)
         strata = f"select series_key, to_json([{texts}]) as stratum from series"
         parameters["strata_version"] = catalog.snapshot.version
