@@ -79,9 +79,8 @@ def with_states(catalog: Catalog, cases: Sequence[Case]) -> list[Case]:
     if not value_ids:
         return list(cases)
     rows = catalog.connection.execute(
-        "select value_id, series_key from socket_values "
-        "where form = 'series' and value_id in (select unnest($1))", [sorted(value_ids)],
-    )  # fmt: skip
+        statement("series_of_values", "components"), [sorted(value_ids)]
+    )
     series_of_value: dict[str | None, str] = dict(rows.fetchall())
     if not series_of_value:
         return list(cases)

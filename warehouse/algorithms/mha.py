@@ -7,11 +7,12 @@ and geometry; and the geometry of a file, for comparison with that of the input 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from warehouse.errors import ImageRefused
+from warehouse.pixels.stack import Stack
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import LazyVolume, open_volume
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from warehouse.catalog.connect import Catalog
+
+_Frames = TypeVar("_Frames", LazyVolume, Stack)
 
 _TYPES = {
     "i1": "MET_CHAR", "u1": "MET_UCHAR", "i2": "MET_SHORT", "u2": "MET_USHORT", "i4": "MET_INT",
@@ -56,6 +59,13 @@ class Geometry:
         )
 
 
+def displayed(frames: _Frames) -> _Frames:
+    """Return a volume or stack with displayed values; color as stored, as it has no others."""
+    if all(image.is_grayscale for image in frames.images):
+        return frames.with_values(Values(rescale=True))
+    return frames
+
+
 def volume_of(catalog: Catalog, series_key: str) -> LazyVolume:
     """Open a series with displayed values, such as Hounsfield units of CT; color as stored.
 
@@ -63,9 +73,7 @@ def volume_of(catalog: Catalog, series_key: str) -> LazyVolume:
     ------
     SeriesNotFound, NoPixels, NotAVolume
     """
-    volume = open_volume(catalog, series_key)
-    is_color = not all(image.is_grayscale for image in volume.images)
-    return volume if is_color else volume.with_values(Values(rescale=True))
+    return displayed(open_volume(catalog, series_key))
 
 
 def geometry_of(shape: tuple[int, ...], affine: np.ndarray) -> Geometry:

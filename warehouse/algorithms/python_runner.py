@@ -27,7 +27,7 @@ import numpy as np
 
 from warehouse.algorithms.input_folder import InputRefused, write_inputs
 from warehouse.algorithms.logs import Tail
-from warehouse.algorithms.mha import volume_of, write_array
+from warehouse.algorithms.mha import displayed, volume_of, write_array
 from warehouse.algorithms.registry import code_digest
 from warehouse.algorithms.scratch import clear_folder
 from warehouse.algorithms.tasks import MEMORY_TEXT, Content, Done, Task
@@ -36,7 +36,6 @@ from warehouse.components import json_text
 from warehouse.components.checking import now
 from warehouse.errors import AlgorithmError, OutputRefused, WarehouseError
 from warehouse.pixels.stack import open_stack
-from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,9 +90,7 @@ class CaseInputs(Mapping[str, Any]):
         if content.series_key is None:
             return content.path
         if content.socket.kind == "DCMIS":
-            stack = open_stack(_catalog(self._task), content.series_key)
-            is_color = not all(image.is_grayscale for image in stack.images)
-            return stack if is_color else stack.with_values(Values(rescale=True))
+            return displayed(open_stack(_catalog(self._task), content.series_key))
         return self.volume(slug)
 
     def __iter__(self) -> Iterator[str]:

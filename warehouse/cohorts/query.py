@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.dicom.dictionary import keyword_tags
 from warehouse.errors import UnknownFilter
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,17 +86,14 @@ class Query:
     def _require_top_level(self, name: str, tag: str) -> None:
         """Raise for an element that occurs only in sequences, rather than call it missing."""
         number = keyword_tags().get(tag)
-        of_tag = [tag if number is None else f"{number:08X}"]
+        tag = tag if number is None else f"{number:08X}"
         run = self.catalog.connection.execute
-        # At once for most elements: the rows of a tag are sorted by path.
-        if run("from elements where tag = $1 and path = '' limit 1", of_tag).fetchall():
-            return
-        path = run("select min(path) from elements where tag = $1", of_tag).fetchall()[0][0]
-        if path is not None:
+        path = run(statement("first_place", "runs"), [tag]).fetchall()[0][0]
+        if path:
             sequence = path.rpartition(".")[2].partition("[")[0]
             raise UnknownFilter(
                 f"{name} occurs only in sequences, as in {sequence}, and is not compared there; "
-                f"ask SQL: from sequence_items('{sequence}') where tag = '{of_tag[0]}'"
+                f"ask SQL: from sequence_items('{sequence}') where tag = '{tag}'"
             )
 
     def _of_frames(self, name: str) -> Attribute | None:

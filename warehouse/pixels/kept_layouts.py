@@ -92,6 +92,9 @@ def _is_placed_by_groups(catalog: Catalog, series_uid: str, images: list[Image])
     if all(image.ImagePositionPatient is not None for image in images):
         return False
     ids = [image.instance_id for image in images]
-    asked = statement("frames", "pixels")
-    rows = catalog.connection.execute(asked, [series_uid, min(ids), max(ids)]).fetchall()
+    first, last, run = min(ids), max(ids), catalog.connection.execute
+    # Few series without positions have groups, and planning `frames` takes longer than all else.
+    if not run(statement("has_groups", "pixels"), [first, last]).fetchall()[0][0]:
+        return False
+    rows = run(statement("frames", "pixels"), [series_uid, first, last]).fetchall()
     return any(position is not None for _, _, position, *_ in rows)
