@@ -24,7 +24,7 @@ from tests.content import content
 from tests.dicom_files import element, image, part10, write
 from tests.dying_worker import POISON, die, die_of_poison, die_while_it_reads
 from tests.vendor_payloads import CSA, ascconv, ge_protocol
-from warehouse import errors, reading
+from warehouse import errors, forking, reading
 from warehouse.elements import extract, fast, vendor
 from warehouse.elements.columns import Batch
 from warehouse.errors import ReadingFailed, WorkersLost, WriteFailed
@@ -495,3 +495,15 @@ def test_an_error_of_a_worker_is_the_same_in_the_command(error: errors.Warehouse
     # One that cannot be unpickled would be taken for a process that was killed.
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (type(error), str(error))
+
+
+def test_a_rehearsal_leaves_nothing_behind_and_stops_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    reading.rehearse()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError):
+        reading.rehearse()
+    forking._rehearse()

@@ -148,6 +148,28 @@ def test_a_run_that_nobody_has_begun_is_looked_at_here_until_a_worker_has_starte
     assert workers.given == 1
 
 
+def test_runs_are_listed_here_while_all_workers_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", 1)
+    monkeypatch.setattr(parallel_listing, "WAIT_SECONDS", 0.05)
+    futures: list[tuple[Future[Any], Callable[[], Any]]] = []
+    workers = Workers(lambda future, call: futures.append((future, call)))
+    found = list_files(
+        iter([f"/nowhere/{number}" for number in range(5)]), (), ListingWorkers(workers)
+    )
+    began = time.monotonic()
+    assert [next(found)["path"].to_pylist() for _ in range(3)] == [
+        ["/nowhere/0"], ["/nowhere/1"], ["/nowhere/2"]
+    ]  # fmt: skip
+    # Only the first is waited for.
+    assert time.monotonic() - began < 0.1
+    future, call = futures[3]
+    assert future.set_running_or_notify_cancel()
+    threading.Timer(0.1, lambda: future.set_result(call())).start()
+    assert next(found)["path"].to_pylist() == ["/nowhere/3"]
+    assert [future.cancelled() for future, _ in futures] == [True, True, True, False, False]
+    found.close()
+
+
 def test_objects_of_a_bucket_are_known_already() -> None:
     workers = Workers(at_once)
     item = SourceFile("s3://bucket/key", 3, 4)

@@ -380,8 +380,8 @@ def test_batches_are_as_large_as_half_a_minute_allows(monkeypatch: pytest.Monkey
     now = 0.0
     monkeypatch.setattr("warehouse.survey.time.monotonic", lambda: now)
     pace = Pace(IngestSettings(workers=4))
-    assert (pace.files, pace.chunk(pace.files)) == (2_000, 500)
-    for files in (4_000, 8_000, 16_000, 20_000, 20_000):
+    assert (pace.files, pace.chunk(pace.files)) == (4_000, 1_000)
+    for files in (8_000, 16_000, 20_000, 20_000):
         now += 1
         pace.read(1_000)
         assert pace.files == files
@@ -397,7 +397,8 @@ def test_batches_are_as_large_as_half_a_minute_allows(monkeypatch: pytest.Monkey
 
 def test_no_few_files_of_a_portion_are_a_batch_of_their_own() -> None:
     pace = Pace(IngestSettings(workers=4))
-    assert [pace.batch(waiting) for waiting in (1, 2_000, 3_000, 3_001)] == [1, 2_000, 3_000, 2_000]
+    sizes = [pace.batch(waiting, is_last=False) for waiting in (1, 4_000, 6_000, 6_001)]
+    assert sizes == [1, 4_000, 6_000, 4_000]
     pace = Pace(IngestSettings(workers=4, batch_files=1_500))
     assert [pace.batch(waiting) for waiting in (1_500, 1_501)] == [1_500, 1_500]
 
@@ -416,7 +417,7 @@ def test_batches_become_smaller_towards_the_end_where_several_read() -> None:
     assert batches(3_999, 2) == [3_999]
     assert batches(60_000, 1) == [20_000, 20_000, 20_000]
     pace = Pace(IngestSettings(workers=2))
-    assert [pace.chunk(2_500, is_last=last) for last in (False, True)] == [1_250, 625]
+    assert [pace.batch(4_000, is_last=last) for last in (False, True)] == [4_000, 2_000]
 
 
 @given(files=st.integers(1, 20_000), workers=st.integers(1, 64), chunk_files=st.integers(1, 5_000))

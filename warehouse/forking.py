@@ -61,6 +61,7 @@ def serve(descriptor: int) -> NoReturn:
         begin_worker()
         with collector_paused():
             _import_readers()
+            _rehearse()
         # A garbage collection in a worker would write to all shared pages and so copy them.
         gc.freeze()
     running: set[int] = set()
@@ -101,6 +102,15 @@ def _import_readers() -> None:
         line = f"worker processes cannot import what reads files: {message}\n"
         os.write(2, line.encode(errors="backslashreplace"))
         os._exit(IMPORTS_FAILED)
+
+
+def _rehearse() -> None:
+    """Read a file once, so that no worker has to prepare for its first one."""
+    from warehouse.reading import rehearse  # noqa: PLC0415
+
+    # A real file fails for the same reason, and then with a message: for example, a full disk.
+    with suppress(Exception):
+        rehearse()
 
 
 @contextmanager

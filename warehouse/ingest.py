@@ -110,13 +110,14 @@ def ingest(
             )
         ) as portions,
     ):  # fmt: skip
-        more = _queued(listing, root, portions, settings, progress, counts, found)
-        ready, is_all = next(more)
+        queued = _queued(listing, root, portions, settings, progress, counts, found)
+        ready, is_all = next(queued)
         unseen = ready if is_all else settings.worker_count * settings.chunk_files
         pool_for = _pool_for(listing, root, settings, unseen, executor, of_sources(sources))
         with locks.writing(root), pool_for as pool:
             listers.workers = pool
-            for batch, done in read_batches(listing, root, settings, pool, progress, more):
+            lasts = chain([is_all], (is_last for _, is_last in queued))
+            for batch, done in read_batches(listing, root, settings, pool, progress, lasts):
                 counts.update(done.outcomes)
                 readers += done.readers
                 unreachable += done.unreachable
@@ -150,7 +151,7 @@ def _queued(
             found.append(files)
             counts["moved"] += find_and_commit_moves(listing, root)
         elif portion.unseen:
-            put_off_moved(listing)
+            put_off_moved(listing, root)
         added = put_in_queue(listing)
         planned, ready = planned + added, ready + added
         if portion.is_last or ready >= settings.chunk_files:

@@ -50,9 +50,8 @@ def find_and_commit_moves(listing: duckdb.DuckDBPyConnection, root: Path) -> int
     _restore_listing(listing)
     if listing.execute("from unseen limit 1").fetchall() == []:
         return 0
-    _, (*parts, _empty) = delta.newest_files(root)
-    if not parts:
-        return 0  # no known file can have moved
+    if not _are_known(root):
+        return 0
     rows = listing.execute(statement("maybe_moved")).fetchall()
     taken: dict[str, str] = {}
     for new, candidates in groupby(rows, key=lambda row: str(row[1])):
@@ -73,17 +72,25 @@ def find_and_commit_moves(listing: duckdb.DuckDBPyConnection, root: Path) -> int
     return moved
 
 
-def put_off_moved(listing: duckdb.DuckDBPyConnection) -> None:
+def put_off_moved(listing: duckdb.DuckDBPyConnection, root: Path) -> None:
     """Move files that may be moved ones from ``unseen`` to ``put_off`` until all files are listed.
 
     If the known file of the same name, size and time is listed later, the file was not moved.
     """
+    if not _are_known(root):
+        return
     listing.execute("create table if not exists put_off as from unseen limit 0")
     movable = f"select distinct new from ({statement('maybe_moved')})"
     listing.execute(f"create temp table movable as {movable}")
     listing.execute("insert into put_off from unseen where path in (from movable)")
     listing.execute("delete from unseen where path in (from movable)")
     listing.execute("drop table movable")
+
+
+def _are_known(root: Path) -> bool:
+    """Return whether any file is known, which may have moved."""
+    _, (*parts, _empty) = delta.newest_files(root)
+    return bool(parts)
 
 
 def _restore_listing(listing: duckdb.DuckDBPyConnection) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from concurrent import futures
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -35,6 +36,9 @@ RUNS_AHEAD = 16
 RUN_SECONDS = 0.1
 """A run ends after this time, even with few files, so that progress is reported."""
 
+WAIT_SECONDS = 0.01
+"""If no worker has begun a run after this time, all are busy, and this process lists it."""
+
 ALONE_SECONDS = 2.0
 """After this time workers are started to list the remaining runs, even if no file must be read."""
 
@@ -56,13 +60,14 @@ def list_files(
 ) -> Generator[pa.Table]:
     """Yield the listing of all files, in the order of the walk.
 
-    Workers run these calls before calls that read files. Until a worker has started, this process
-    lists the next run itself. Afterwards it waits for the workers: with many workers it has more
-    other work than each of them, and with few workers all of them are busy.
+    Workers run these calls before calls that read files. This process lists the next run itself
+    until a worker has started, and while all workers are busy: few workers may read files for
+    seconds before the next one is free. With many workers one is free within ``WAIT_SECONDS``.
     """
     ahead: deque[_Run] = deque()
     own: WorkerPool | None = None
     began, is_more, is_all = time.monotonic(), True, False
+    wait = WAIT_SECONDS
     try:
         while not is_all:
             workers = own or listers.workers
@@ -77,7 +82,9 @@ def list_files(
             is_all = not ahead
             if ahead:
                 run, future = ahead.popleft()
-                rows = _result(future, workers)
+                rows = _result(future, workers, wait)
+                # While all are busy, it would wait for each run.
+                wait = WAIT_SECONDS if rows is not None else 0
                 if rows is None:
                     yield from _list_here(run, patterns)
                 else:
@@ -118,13 +125,21 @@ def _is_done(run: _Run) -> bool:
     return run[1] is None or run[1].done()
 
 
-def _result(future: Future[Crossing] | None, workers: Executor | None) -> pa.Table | None:
-    """Return the rows that a worker made; None if this process must list the run."""
+def _result(
+    future: Future[Crossing] | None, workers: Executor | None, wait: float
+) -> pa.Table | None:
+    """Return the rows that a worker made; None if this process must list the run.
+
+    A local worker must begin the run within ``wait`` seconds.
+    """
     if future is None:
         return None
     own_pool = workers if isinstance(workers, WorkerPool) else None
-    if own_pool is not None and not own_pool.have_started and future.cancel():
-        return None
+    if own_pool is not None:
+        futures.wait([future], wait if own_pool.have_started else 0)
+        # A run that a worker has begun cannot be cancelled.
+        if future.cancel():
+            return None
     try:
         (rows,) = future.result().tables
     except losses():

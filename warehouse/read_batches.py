@@ -46,9 +46,9 @@ workers would run out of work."""
 
 def read_batches(
     listing: duckdb.DuckDBPyConnection, root: Path, settings: IngestSettings,
-    pool: Executor | None, progress: Progress | None, more: Iterator[object],
+    pool: Executor | None, progress: Progress | None, queued: Iterable[bool],
 ) -> Iterator[tuple[str, Counts]]:  # fmt: skip
-    """Read and commit the files of ``to_read``, which ``more`` refills; yield keys and counts.
+    """Read and commit the files of ``to_read``, which ``queued`` fills; yield keys and counts.
 
     While one batch is committed, or files are listed, the pool reads the next ``BATCHES_AHEAD``.
     """
@@ -62,7 +62,7 @@ def read_batches(
         return running.popleft().batch, counts
 
     try:
-        for chunks in unseen_batches(listing, settings, pace, more):
+        for chunks in unseen_batches(listing, settings, pace, queued):
             running.append(_begin(root, locks.claim_batch(root), chunks, settings, pool))
             if len(running) > ahead:
                 yield finish()

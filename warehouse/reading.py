@@ -16,21 +16,20 @@ import os
 import platform
 import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.scan import SourceFile
 from warehouse.elements.extract import Outcome, Portion, extract, no_rows
 from warehouse.errors import ReadingFailed, SourceError, WarehouseError, WrongMachine
 from warehouse.process import collector_paused
+from warehouse.settings import IngestSettings
 from warehouse.stages import Stage, failure, unexpected
 from warehouse.store.marker import found_identity
 from warehouse.store.stage import Staged, discard, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from warehouse.settings import IngestSettings
 
 _GOOD_FILE = bytes(128) + b"DICM" + b"\x08\x00\x18\x00UI\x04\x001.1\x00"
 """A known good file, whose only element is a SOP Instance UID."""
@@ -140,6 +139,19 @@ def prove(chunk: Chunk) -> None:
     discard(chunk.root, staged)
     if staged[0].files["status"].to_pylist() != ["ingested"]:
         raise ReadingFailed(Stage.READ, "Rejected")
+
+
+def rehearse() -> None:
+    """Read a known good file into a temporary folder, so that what is made at first calls exists.
+
+    The fork server calls this before it forks: the first calls take a worker as long as 400 files.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        good = Path(folder, "good.dcm")
+        good.write_bytes(_GOOD_FILE)
+        source = SourceFile(str(good), len(_GOOD_FILE), 0)
+        for _ in _staged(Chunk(Path(folder), "", "000001", 0, [source], 0, IngestSettings())):
+            pass
 
 
 def _stage(chunk: Chunk, staged: list[Staged]) -> tuple[str, str] | None:

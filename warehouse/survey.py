@@ -11,7 +11,7 @@ import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -44,9 +44,11 @@ LISTING_ROWS = 50_000
 HANDED_ROWS = 20_000
 """Rows of ``to_read`` fetched from DuckDB at a time."""
 
-FIRST_FILES = 2_000
-"""Files in the first batches of an ingest, while the reading rate is unknown, and smallest size of
-the last batch; workers are idle while the last batch is committed."""
+FIRST_FILES = 4_000
+"""Files in the first batches of an ingest, while the reading rate is unknown."""
+
+LAST_FILES = 2_000
+"""Smallest size of the last batch; workers are idle while it is committed."""
 
 LEAST_FILES = 100
 """Smallest batch, even if it takes longer than ``BATCH_SECONDS``: each batch adds new parts."""
@@ -100,7 +102,7 @@ class Pace:
         self._since = time.monotonic()
         self.files = min(settings.batch_files, FIRST_FILES)
 
-    def batch(self, waiting: int) -> int:
+    def batch(self, waiting: int, *, is_last: bool = True) -> int:
         """Return the size of the next batch.
 
         A small remainder is included. With several workers the last batches are smaller.
@@ -109,21 +111,20 @@ class Pace:
         ----------
         waiting
             Files in ``to_read``.
+        is_last
+            No more files will be listed.
         """
         most = min(self.files * 3 // 2, self._settings.batch_files)
         if waiting > most:
             return self.files
-        if self._workers == 1 or waiting < 2 * FIRST_FILES:
+        if self._workers == 1 or not is_last or waiting < 2 * LAST_FILES:
             return waiting
-        return waiting - max(FIRST_FILES, waiting // 4)
+        return waiting - max(LAST_FILES, waiting // 4)
 
-    def chunk(self, batch: int, *, is_last: bool = False) -> int:
-        """Return the size of a chunk that gives every worker the same number of files.
-
-        In the last batch every worker has two chunks, which halves the wait for the slowest.
-        """
+    def chunk(self, batch: int) -> int:
+        """Return the size of a chunk that gives every worker the same number of files."""
         share = -(-batch // self._workers)
-        chunks = -(-share // self._settings.chunk_files) * (2 if is_last else 1)
+        chunks = -(-share // self._settings.chunk_files)
         return max(-(-share // chunks), min(LEAST_CHUNK, self._settings.chunk_files))
 
     def read(self, files: int) -> None:
@@ -167,16 +168,20 @@ def survey(
     # A file listed twice counts once, so both rows must be in the same portion.
     in_portions = in_portions and not _overlap(roots)
     met = walk(roots, patterns=settings.patterns, exclude=str(root), s3=settings.s3)
-    delta.create(root)
-    require(root)
-    listing.execute("set variable mode = $1", [settings.mode.value])
-    allowed = settings.limits.by_unit()
-    listing.execute("set variable limits = map($1, $2)", [list(allowed), list(allowed.values())])
-    sizes = _portion_sizes(listing, root) if in_portions else iter(())
     with closing(list_files(met, settings.patterns, listers)) as tables:
         several = starting and settings.worker_count > 1 and not settings.scheduler
         found = starting_workers(tables, settings.chunk_files) if several else tables
-        for files, is_last in _portions(listing, found, sizes, progress):
+        # Workers list the following runs while the warehouse is created.
+        first = list(islice(found, 1))
+        delta.create(root)
+        require(root)
+        listing.execute("set variable mode = $1", [settings.mode.value])
+        allowed = settings.limits.by_unit()
+        listing.execute(
+            "set variable limits = map($1, $2)", [list(allowed), list(allowed.values())]
+        )
+        sizes = _portion_sizes(listing, root) if in_portions else iter(())
+        for files, is_last in _portions(listing, chain(first, found), sizes, progress):
             view_ledger(listing, delta.newest_files(root)[1])
             listing.execute("set variable first_path = (select min(path) from listed)")
             listing.execute("set variable last_path = (select max(path) from listed)")
@@ -235,30 +240,28 @@ def seen_files(listing: duckdb.DuckDBPyConnection, seen: int) -> dict[str, int]:
 
 def unseen_batches(
     listing: duckdb.DuckDBPyConnection, settings: IngestSettings, pace: Pace | None = None,
-    more: Iterator[object] | None = None,
+    queued: Iterable[bool] = (True,),
 ) -> Iterator[Iterator[Sequence[SourceFile | Unreadable]]]:  # fmt: skip
     """Yield the batches of ``to_read``, ordered by path, each as an iterator of chunks.
 
     A batch must be consumed before the next one is requested. ``pace`` determines the size of a
-    batch when it is requested; without it every batch has ``settings.batch_files``. When
-    ``to_read`` is exhausted, ``more`` is advanced, which refills it with files listed meanwhile.
+    batch when it is requested; without it every batch has ``settings.batch_files``. Each step of
+    ``queued`` fills ``to_read`` with files listed meanwhile, and is true if they are the last ones.
     """
     select = f"select {', '.join(LISTING.names)} from to_read order by path"
-    while True:
+    for is_last in queued:
         ((waiting,),) = listing.execute("select count(*) from to_read").fetchall()
         with cursor(listing) as reader:
             rows = _Rows(reader.sql(select).to_arrow_reader(HANDED_ROWS))
             while waiting:
                 files, size = min(settings.batch_files, waiting), settings.chunk_files
                 if pace is not None:
-                    files = pace.batch(waiting)
-                    size = pace.chunk(files, is_last=files == waiting)
+                    files = pace.batch(waiting, is_last=is_last)
+                    size = pace.chunk(files)
                 sizes = (min(size, files - start) for start in range(0, files, size))
                 yield (FileRows(rows.take(count), settings.s3) for count in sizes)
                 waiting -= files
         listing.execute("drop table to_read")
-        if more is None or next(more, None) is None:
-            break
 
 
 class _Rows:
@@ -293,20 +296,20 @@ def _portions(
     listing.register("listing_rows", LISTING.empty_table())
     listing.execute("create table all_listed (path varchar)")
     gathered: list[pa.Table] = []
-    left = LISTING.empty_table()
+    left: pa.Table | None = LISTING.empty_table()
 
     def flush() -> None:
         listing.register("listing_rows", pa.concat_tables(gathered, promote_options="none"))
         listing.execute("insert into listed_often from listing_rows")
         gathered.clear()
 
-    total, is_last = 0, False
-    while not is_last:
+    total = 0
+    while left is not None:
         listing.execute("create or replace table listed_often as from listing_rows limit 0")
-        size, began, count, is_last = next(sizes, None), time.monotonic(), 0, True
-        for rows in chain([left], found):
+        size, began, count = next(sizes, None), time.monotonic(), 0
+        first, left = left, None
+        for rows in chain([first], found):
             some = rows.slice(0, None if size is None else size - count)
-            left = rows.slice(some.num_rows)
             gathered.append(some)
             count += some.num_rows
             if progress:
@@ -314,7 +317,8 @@ def _portions(
             if sum(table.num_rows for table in gathered) >= LISTING_ROWS:
                 flush()
             if size and (count >= size or time.monotonic() - began >= PORTION_SECONDS):
-                is_last = False
+                rest = rows.slice(some.num_rows)
+                left = rest if rest.num_rows else next(found, None)
                 break
         if gathered:
             flush()
@@ -327,4 +331,4 @@ def _portions(
         total += files
         if progress:
             progress.listed(total)
-        yield files, is_last
+        yield files, left is None

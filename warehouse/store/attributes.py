@@ -216,4 +216,6 @@ def _private(
         for place, text in zip(places[found].tolist(), texts, strict=True):
             if text is not None:
                 values[place] = max(values.get(place, text), text)
+    if not values:
+        return pa.nulls(count, pa.string())
     return pa.array([values.get(place) for place in range(count)], pa.string())

@@ -10,7 +10,6 @@ be known even if its file is not (docs/decisions/0024-what-a-commit-costs.md).
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -104,11 +103,17 @@ def make_ready(
     except BaseException:
         layout.drop_parts(root, parts.items())
         raise
-    outcomes = Counter(
-        "created" if status == "ingested" else status for status in files["status"].to_pylist()
-    )
-    readers = Counter(files["reader"].drop_null().to_pylist())
-    return Ready(parts, values, hashes, dict(outcomes), dict(readers))
+    outcomes = {
+        "created" if status == "ingested" else status: number
+        for status, number in _counted(files["status"]).items()
+    }
+    return Ready(parts, values, hashes, outcomes, _counted(files["reader"]))
+
+
+def _counted(column: pa.ChunkedArray) -> dict[str, int]:
+    """Return how often each value occurs."""
+    counted = pc.value_counts(column.drop_null())
+    return dict(zip(*(part.to_pylist() for part in counted.flatten()), strict=True))
 
 
 def _hashes(
