@@ -19,7 +19,9 @@ from tests.dicom_files import dataset, image, write
 from tests.listener.peers import associated, data_set, received
 from tests.programs import needed
 from warehouse.listener import find as finding
+from warehouse.listener import retrieve as retrieving
 from warehouse.listener.listener import Listener
+from warehouse.listener.sending import Stored
 from warehouse.listener.settings import ListenerSettings, Peer
 from warehouse.server.qido import parse
 from warehouse.server.search import search
@@ -134,6 +136,29 @@ def test_a_key_that_is_not_matched_is_told(asked: Listener) -> None:
     )
     assert [status for status, _ in answers] == [0xFF01, 0]
     assert answers[0][1].NameOfPhysiciansReadingStudy == ""
+
+
+def test_a_key_that_is_not_returned_is_told(asked: Listener) -> None:
+    """FF01 tells of keys "not supported for existence and/or matching" (PS3.4 C.4.1.1.4)."""
+    study = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.0.0"}
+    assert [status for status, _ in find(asked, **study, PatientComments="")] == [0xFF01, 0]
+    with associated(asked.port, (f"{STUDY}1", IMPLICIT)) as association:
+        for tag, vr, value, expected in (
+            (0x00091010, "LO", "", 0xFF01), (0x00080000, "UL", 10, 0xFF00)
+        ):  # fmt: skip
+            identifier = dataset(**study)
+            identifier.add_new(tag, vr, value)
+            answers = list(association.send_c_find(identifier, f"{STUDY}1"))
+            assert [status.Status for status, _ in answers] == [expected, 0]
+
+
+def test_a_date_before_the_year_1000_has_eight_digits(
+    wh: warehouse.Warehouse, listening: Callable[..., Listener], tmp_path: Path
+) -> None:
+    """Software on .NET writes 00010101 for no date; DA has eight digits (PS3.5 6.2)."""
+    wh.ingest(write(tmp_path / "1", uid="1.1", StudyDate="00010101"), workers=1)
+    keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "", "StudyDate": "00010101"}
+    assert values(find(listening(), **keys), "StudyDate") == ["00010101"]
 
 
 @pytest.mark.parametrize(
@@ -329,6 +354,26 @@ def test_c_get_sends_over_the_same_association(
             )
     assert (status.Status, status.NumberOfCompletedSuboperations) == (0, len(files))
     assert sorted(got.values()) == sorted(map(data_set, files))
+
+
+def test_more_instances_than_a_response_counts_are_refused(
+    asked: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of sub-operations are US (PS3.7 E.1), and no more rows are held."""
+    monkeypatch.setattr(retrieving, "MOST_INSTANCES", 2)
+    held = list[int]()
+    found = retrieving.requested_instances
+
+    def as_if_many(event: evt.Event, wh: warehouse.Warehouse) -> list[Stored]:
+        held.append(len(instances := found(event, wh)))
+        return instances * 30_000
+
+    monkeypatch.setattr(retrieving, "requested_instances", as_if_many)
+    with associated(asked.port, (f"{STUDY}3", IMPLICIT)) as association:
+        keys = dataset(QueryRetrieveLevel="STUDY", StudyInstanceUID="1.0.0")
+        ((answer, _),) = association.send_c_get(keys, f"{STUDY}3")
+        assert answer.Status == 0xC416
+    assert held == [3]
 
 
 def test_without_queries_there_is_no_context(

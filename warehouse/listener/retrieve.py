@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom import evt
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 MOST_CONTEXTS = 128
 """Limit of presentation contexts per association: their IDs are odd bytes (PS3.8 9.3.2.2)."""
 
+MOST_INSTANCES = 65_535
+"""Limit of instances per retrieval, which pynetdicom refuses beyond it: their number is a US."""
+
 
 class Entity(ApplicationEntity):
     """Application entity that sends stored instances byte for byte."""
@@ -48,7 +52,7 @@ class Entity(ApplicationEntity):
 
 
 def requested_instances(event: Event, wh: Warehouse) -> list[Stored]:
-    """Return the instances that an identifier names by unique keys.
+    """Return the instances that an identifier names by unique keys, one beyond the limit at most.
 
     Raises
     ------
@@ -66,7 +70,10 @@ def requested_instances(event: Event, wh: Warehouse) -> list[Stored]:
     )  # fmt: skip
     access = S3Access.from_variables(os.environ)
     matches = rows(wh, "IMAGE", keys, columns)
-    return [Stored([row[name] for name in columns], access) for row in matches]
+    return [
+        Stored([row[name] for name in columns], access)
+        for row in islice(matches, MOST_INSTANCES + 1)
+    ]
 
 
 def get(event: Event, wh: Warehouse) -> Iterator[Any]:
