@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from tests.conftest import PACKAGED
 from tests.dicom_files import CT, write
 from tests.listener.peers import associated, data_set, eventually, received, send
 from tests.programs import needed
-from warehouse.errors import CannotListen, SpoolInUse, UsageError
+from warehouse.errors import CannotListen, SpoolInUse, UsageError, WarehouseError
 from warehouse.listener import received as receiving
 from warehouse.listener.listener import Listener
 from warehouse.listener.spool import Spool
@@ -216,11 +218,11 @@ def test_an_acknowledged_file_survives_a_loss_of_power(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is synced before it has its name, and each folder that has a new name afterwards."""
+    spool = Spool(tmp_path / "s")
     done: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda fd: done.append(os.readlink(f"/proc/self/fd/{fd}")))
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), replace(a, b)))
-    spool = Spool(tmp_path / "s")
     kept = spool.keep(spool.begin(b"bytes"), "CT 1/../x")
     spool.close()
     assert kept.read_bytes() == b"bytes"
@@ -229,6 +231,63 @@ def test_an_acknowledged_file_survives_a_loss_of_power(
     assert done[0].endswith(".part")
     assert done[-2:] == ["rename", str(kept.parent)]
     assert set(folders) <= set(done)
+
+
+def test_who_finds_a_folder_waits_until_its_name_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two associations receive the first files of a batch; one has created the folder."""
+    spool = Spool(tmp_path / "s")
+    is_made, may_sync, synced = threading.Event(), threading.Event(), list[str]()
+
+    def sync(folder: Path) -> None:
+        if not is_made.is_set():
+            is_made.set()
+            assert may_sync.wait(10)
+        synced.append(folder.name)
+
+    monkeypatch.setattr("warehouse.listener.spool.sync_folder", sync)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(spool.keep, spool.begin(b"1"), "CT")
+        assert is_made.wait(10)
+        second = pool.submit(spool.keep, spool.begin(b"2"), "CT")
+        assert not wait([second], 0.2).done
+        may_sync.set()
+        batch = first.result().parent
+        assert second.result().parent == batch
+    assert synced.count(batch.name) == 2
+    spool.close()
+
+
+def test_the_folder_of_a_new_spool_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = list[Path]()
+    monkeypatch.setattr("warehouse.listener.spool.sync_folder", synced.append)
+    Spool(tmp_path / "w-received" / "AET").close()
+    assert {tmp_path, tmp_path / "w-received", tmp_path / "w-received" / "AET"} <= set(synced)
+
+
+def test_the_state_is_written_during_an_ingest(
+    wh: warehouse.Warehouse, listening: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A monitor takes a listener whose state is old for a killed one."""
+    monkeypatch.setattr("warehouse.listener.listener.HEARTBEAT_SECONDS", 0.05)
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def ingest(*_: object, **__: object) -> None:
+        has_begun.set()
+        assert may_end.wait(20)
+        raise WarehouseError("enough")
+
+    monkeypatch.setattr(wh, "ingest", ingest)
+    listener = listening(ingest=True)
+    assert has_begun.wait(10)
+    try:
+        (listener.spool / "state.json").unlink()
+        eventually((listener.spool / "state.json").exists, 5)
+    finally:
+        may_end.set()
 
 
 @pytest.mark.acceptance("L1")
