@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import resource
 import subprocess
@@ -257,6 +258,25 @@ def test_who_finds_a_folder_waits_until_its_name_is_on_disk(
         assert second.result().parent == batch
     assert synced.count(batch.name) == 2
     spool.close()
+
+
+def test_a_file_is_in_the_folder_of_the_day_it_was_received(
+    wh: warehouse.Warehouse, listening: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --no-ingest no batch ends, and another process ingests the folder of today."""
+    now = dt.datetime(2026, 11, 28, 23, 59).astimezone()
+    monkeypatch.setattr("warehouse.listener.spool._now", lambda: now)
+    listener = listening()
+    for number in range(3):
+        send(listener.port, write(tmp_path / f"{number}", uid=f"1.{number}"))
+        now += dt.timedelta(days=1)
+    days = [
+        path.relative_to(listener.spool / "files").parts[:3] for path in received(listener.spool)
+    ]
+    assert days == [("2026", "11", "28"), ("2026", "11", "29"), ("2026", "11", "30")]
+    assert listener.state().waiting == 3
+    assert listener.hand_over()
+    assert wh.sql("select count(*) from instances").fetchall() == [(3,)]
 
 
 def test_the_folder_of_a_new_spool_is_on_disk(

@@ -94,7 +94,7 @@ class Spool:
         self._begin_batch()
 
     def _begin_batch(self) -> None:
-        now = dt.datetime.now().astimezone()
+        now = _now()
         self._day, self._batch = f"{now:%Y/%m/%d}", f"{now:%H%M%S}-{uuid.uuid4().hex[:8]}"
         self._synced: set[Path] = set()
 
@@ -125,6 +125,9 @@ class Spool:
         try:
             name = f"{part.finish()}.dcm"
             with self._guard:
+                # Others ingest only the folder of today, and a quiet night has no other batch.
+                if self._day != f"{_now():%Y/%m/%d}":
+                    self._begin_batch()
                 folder = self.files / self._day / _UNSAFE.sub("_", caller) / self._batch
             self._sync_made(folder)
             os.replace(part.path, folder / name)
@@ -164,6 +167,10 @@ class Spool:
         with self._guard:
             for folder, count in folders:
                 self._waiting[folder] = self._waiting.get(folder, 0) + count
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now().astimezone()
 
 
 def _make_folder(folder: Path, above: Path | None = None) -> None:
