@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import build_role, evt
+from pynetdicom import AE, build_role, evt
 
 import warehouse
 from tests.conftest import PACKAGED
@@ -20,6 +20,7 @@ from tests.listener.peers import associated, data_set, received
 from tests.programs import needed
 from warehouse.listener import find as finding
 from warehouse.listener import retrieve as retrieving
+from warehouse.listener import sending
 from warehouse.listener.listener import Listener
 from warehouse.listener.sending import Stored
 from warehouse.listener.settings import ListenerSettings, Peer
@@ -329,6 +330,56 @@ def test_a_file_that_has_changed_is_not_sent(
     assert done == WARNING
     assert (status.NumberOfCompletedSuboperations, status.NumberOfFailedSuboperations) == (1, 1)
     assert len(received(other.spool)) == 1
+
+
+def test_an_instance_without_a_transfer_syntax_counts_as_failed(
+    wh: warehouse.Warehouse, listening: Callable[..., Listener]
+) -> None:
+    wh.ingest(PACKAGED["pydicom"] / "test_files" / "rtstruct.dcm", workers=1)
+    ((uid, syntax),) = wh.sql(
+        "select StudyInstanceUID, TransferSyntaxUID from instances"
+    ).fetchall()
+    assert syntax is None
+    other = listening(aet="THERE")
+    listener = listening(destinations={"THERE": Peer("THERE", "127.0.0.1", other.port)})
+    done, status = moved(listener, "THERE", QueryRetrieveLevel="STUDY", StudyInstanceUID=uid)
+    assert (done, status.NumberOfFailedSuboperations) == (FAILED, 1)
+
+
+def test_no_file_is_copied_for_a_destination_that_has_gone(
+    wh: warehouse.Warehouse,
+    listening: Callable[..., Listener],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(20):
+        write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
+    wh.ingest(tmp_path / "in", workers=1)
+    opened = list[str]()
+    known = sending.known_source
+    monkeypatch.setattr(
+        sending, "known_source", lambda path, *rest: (opened.append(path), known(path, *rest))[1]
+    )
+
+    def store(event: evt.Event) -> int:
+        event.assoc.abort()
+        return 0
+
+    entity = AE("THERE")
+    entity.add_supported_context(image("1").SOPClassUID, EXPLICIT)
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
+    )
+    try:
+        peer = Peer("THERE", "127.0.0.1", server.server_address[1])
+        listener = listening(destinations={"THERE": peer})
+        keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2.1"}
+        done, status = moved(listener, "THERE", **keys)
+    finally:
+        server.shutdown()
+    assert (done, status.NumberOfFailedSuboperations) == (FAILED, 20)
+    # The abort may arrive after the next one was opened.
+    assert len(opened) < 10
 
 
 def test_c_get_sends_over_the_same_association(

@@ -6,6 +6,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import build_context
@@ -47,7 +48,7 @@ class Entity(ApplicationEntity):
         """Open an association over which ``Stored`` instances are sent byte for byte."""
         assoc = super().associate(*args, **options)
         send = assoc.send_c_store
-        assoc.send_c_store = lambda *rest, **kwargs: send_stored(send, *rest, **kwargs)  # type: ignore[method-assign]
+        assoc.send_c_store = lambda *rest, **kwargs: send_stored(assoc, send, *rest, **kwargs)  # type: ignore[method-assign]
         return assoc
 
 
@@ -105,13 +106,16 @@ def move(event: Event, wh: Warehouse, settings: ListenerSettings) -> Iterator[An
             raise QueryRefused("the identifier does not have the unique keys of its level")
         yield 0
         return
-    pairs = sorted({(str(each.SOPClassUID), each.syntax) for each in instances})
+    # For instances without a stated transfer syntax any context will do: they count as failed.
+    pairs = sorted({(str(each.SOPClassUID), each.syntax) for each in instances if each.syntax}) or [
+        (str(each.SOPClassUID), ImplicitVRLittleEndian) for each in instances[:1]
+    ]
     options: dict[str, Any] = {
         # One context for each SOP class and transfer syntax, as nothing is transcoded.
         "contexts": [
             build_context(sop_class, syntax)
             for sop_class, syntax in pairs[:MOST_CONTEXTS]
-            if sop_class and syntax
+            if sop_class
         ],
         "evt_handlers": [(evt.EVT_CONN_OPEN, nodelay)],
     }
