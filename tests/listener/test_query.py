@@ -346,6 +346,7 @@ def test_an_instance_without_a_transfer_syntax_counts_as_failed(
     assert (done, status.NumberOfFailedSuboperations) == (FAILED, 1)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # pynetdicom leaves it open
 def test_no_file_is_copied_for_a_destination_that_has_gone(
     wh: warehouse.Warehouse,
     listening: Callable[..., Listener],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import resource
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -201,6 +202,20 @@ def test_an_ingest_that_fails_is_tried_again(
     eventually(lambda: "could not be ingested" in (listener.state().last_error or ""))
     wh.root.unlink()
     eventually(lambda: wh.root.is_dir() and listener.state().created == 1)
+
+
+def test_a_folder_that_was_deleted_does_not_keep_others_waiting(
+    wh: warehouse.Warehouse, listening: Start, tmp_path: Path
+) -> None:
+    listener = listening()
+    for number, aet in ((1, "GONE"), (2, "KEPT")):
+        send(listener.port, write(tmp_path / f"{number}", uid=f"1.{number}"), aet=aet)
+    (gone,) = (path for path in received(listener.spool) if "GONE" in path.parts)
+    shutil.rmtree(gone.parent)
+    assert listener.hand_over()
+    assert wh.sql("select SOPInstanceUID from instances").fetchall() == [("1.2",)]
+    assert "was deleted with 1 received file" in (listener.state().last_error or "")
+    assert listener.state().waiting == 0
 
 
 def test_one_listener_per_port_and_per_spool(listening: Start, tmp_path: Path) -> None:

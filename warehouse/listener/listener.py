@@ -34,6 +34,7 @@ from pynetdicom import (
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import register_uid, uid_to_service_class
 
+from warehouse.counted import counted
 from warehouse.errors import CannotListen, UsageError, WarehouseError, cause_of
 from warehouse.listener.find import PATIENT_ROOT, STUDY_ROOT, find
 from warehouse.listener.received import NotStored
@@ -247,10 +248,11 @@ class Listener:
         """
         with self._handing_over:
             folders = self._spool.take()
-            sources = [self._spool.files] if everything else sorted(folders)
-            if not sources:
-                return True
             try:
+                self._drop_deleted(folders)
+                sources = [self._spool.files] if everything else sorted(folders)
+                if not sources:
+                    return True
                 report = self._wh.ingest(
                     *sources, mode=self.settings.mode, workers=self.settings.workers
                 )
@@ -264,6 +266,13 @@ class Listener:
             with self._guard:
                 self._counts["created"] += report.created
             return True
+
+    def _drop_deleted(self, folders: dict[Path, int]) -> None:
+        """Drop folders that somebody has deleted: no ingest of the others would succeed."""
+        if self._spool.files.is_dir():
+            for folder in [folder for folder in folders if not folder.is_dir()]:
+                count = counted(folders.pop(folder), "received file")
+                self._record_failure(f"{folder} was deleted with {count} that nothing had ingested")
 
     def _work(self) -> None:
         """Ingest by time and count, until the listener stops."""
