@@ -170,6 +170,38 @@ def test_runs_are_listed_here_while_all_workers_are_busy(monkeypatch: pytest.Mon
     found.close()
 
 
+def test_no_run_that_was_listed_here_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker may read for minutes, while this process lists many files."""
+    monkeypatch.setattr(parallel_listing, "RUN_FILES", 1)
+    monkeypatch.setattr(parallel_listing, "WAIT_SECONDS", 0.0)
+    paths = [f"/nowhere/{number}" for number in range(100)]
+    may_end = threading.Event()
+    with WorkerPool(1) as pool:
+        pool.submit(os.getpid).result()
+        answer = pool._answer
+        is_busy = threading.Event()
+
+        def slow(*given: Any) -> Any:
+            is_busy.set()
+            assert may_end.wait(20)
+            return answer(*given)
+
+        monkeypatch.setattr(pool, "_answer", slow)
+        busy = pool.submit(os.getpid)
+        assert is_busy.wait(20)
+        try:
+            kept = list[int]()
+            for rows in list_files(iter(paths), (), ListingWorkers(pool)):
+                assert rows.num_rows == 1
+                kept.append(len(pool._first))
+        finally:
+            may_end.set()
+        busy.result()
+    assert len(kept) == len(paths)
+    assert max(kept) <= parallel_listing.RUNS_AHEAD
+    assert kept[-1] == 0
+
+
 def test_objects_of_a_bucket_are_known_already() -> None:
     workers = Workers(at_once)
     item = SourceFile("s3://bucket/key", 3, 4)

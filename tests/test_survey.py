@@ -145,3 +145,15 @@ def test_what_is_committed_stays_when_the_rest_cannot_be_listed(
     assert ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS).created == 10 - kept
     ingest(tmp_path / "clean", [tmp_path / "in"], SETTINGS)
     assert content(tmp_path / "w") == content(tmp_path / "clean")
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_warehouse_made_during_the_walk_is_left_out(tmp_path: Path, workers: int) -> None:
+    """Files before it are listed while it is created (docs/decisions/0024, point 17)."""
+    for number in range(5):
+        write(tmp_path / "in" / "a" / f"{number}", uid=f"1.{number}")
+    (tmp_path / "in" / "b").mkdir()
+    with ThreadPoolExecutor(workers) as pool:
+        done = ingest(tmp_path / "in" / "b" / "w", [tmp_path / "in"], SETTINGS, executor=pool)
+    assert (done.created, done.rejected, done.files) == (5, 0, 5)

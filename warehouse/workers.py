@@ -89,7 +89,16 @@ class WorkerPool(Executor):
     ) -> Future[_Answer]:
         """Run a call before all waiting ones, because the caller is blocked until it is done."""
         future: Future[_Answer] = Future()
-        self._first.append((future, (call, arguments, options)))
+        waiting = (future, (call, arguments, options))
+        self._first.append(waiting)
+
+        def drop(_: Future[_Answer]) -> None:
+            # Otherwise its arguments would be kept until a worker is free.
+            if future.cancelled():
+                with suppress(ValueError):
+                    self._first.remove(waiting)
+
+        future.add_done_callback(drop)
         # The next free worker runs it, before the call that it would run otherwise.
         self._threads.submit(self._run_first)
         return future

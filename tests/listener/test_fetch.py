@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
+from pynetdicom import AE, evt
 
 import warehouse
 from tests.command_line import run
@@ -102,14 +104,55 @@ def test_what_a_peer_says_is_told(
 ) -> None:
     with pytest.raises(PeerFailed, match="does not know our AE title UNKNOWN.*0xA801"):
         fetch(wh, pacs, ["1.0"], settings=replace(OURS, aet="UNKNOWN"))
-    with pytest.raises(UsageError, match="is not a UID"):
-        fetch(wh, pacs, ["1.*"], settings=OURS)
+    for uid in ("1.*", "\N{ARABIC-INDIC DIGIT ONE}.2"):
+        with pytest.raises(UsageError, match="is not a UID"):
+            fetch(wh, pacs, [uid], settings=OURS)
     refusing = replace(OURS, aet="CLOSED", allow=("FRIEND",))
     with (
         Listener(wh, refusing) as closed,
         pytest.raises(PeerFailed, match="refuses the association"),
     ):
         fetch(wh, Peer("CLOSED", "127.0.0.1", closed.port), ["1.0"], settings=OURS)
+
+
+@pytest.mark.parametrize("status", [0xFE00, 0xA702])
+def test_a_retrieval_that_the_peer_ends_is_not_whole(
+    wh: warehouse.Warehouse, tmp_path: Path, status: int
+) -> None:
+    """A response of Cancel has the number of remaining sub-operations (PS3.4 C.4.3.1.3.1)."""
+    file = dcmread(write(tmp_path / "1", uid="1.1", StudyInstanceUID="1.5"))
+
+    def get(_: evt.Event) -> Iterator[object]:
+        yield 3
+        yield 0xFF00, file
+        yield status, None
+
+    entity = AE("PACS")
+    entity.add_supported_context("1.2.840.10008.5.1.4.1.2.2.3")
+    entity.add_supported_context(file.SOPClassUID, scu_role=True, scp_role=True)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_GET, get)])
+    try:
+        peer = Peer("PACS", "127.0.0.1", server.server_address[1])
+        done = fetch(wh, peer, ["1.5"], settings=OURS, by_get=True)
+        said = run("fetch", peer, "--study", "1.5", "--get", "--aet", "OURS", "-w", wh.root)
+    finally:
+        server.shutdown()
+    assert (done.completed, done.failed, done.received, done.is_whole) == (1, 2, 1, False)
+    assert done.report is not None
+    assert done.report.created == 1
+    assert said.returncode == 1
+    assert f"(status 0x{status:04X})" in said.stdout
+
+
+@pytest.mark.parametrize("by_get", [False, True], ids=["move", "get"])
+def test_a_folder_that_cannot_receive_is_named(
+    wh: warehouse.Warehouse, tmp_path: Path, by_get: bool
+) -> None:
+    (tmp_path / "file").touch()
+    asked = Peer("PACS", "127.0.0.1", 1), ["1.0"]
+    for folder, why in ((wh.root / "in", "is in the warehouse"), (tmp_path / "file", "cannot")):
+        with pytest.raises(UsageError, match=why):
+            fetch(wh, *asked, settings=OURS, by_get=by_get, spool=folder)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # pynetdicom leaves it open

@@ -141,6 +141,7 @@ def test_times(connection: duckdb.DuckDBPyConnection, key: str, expected: list[d
         ("SeriesNumber", "IS", "2", [2]), ("SeriesNumber", "IS", r"1\2", [1, 2]),
         ("SeriesNumber", "IS", "1152921504606846976", [2**60]), ("SeriesNumber", "IS", "1.5", []),
         ("SliceThickness", "DS", "1.50 ", [1.5]),
+        ("SeriesNumber", "IS", "9" * 400, []), ("SliceThickness", "DS", "-" + "9" * 5000, []),
         ("StudyInstanceUID", "UI", "1.2\0", ["1.2"]), ("StudyInstanceUID", "UI", r"1.2\1.3", ["1.2", "1.3"]),
         # Wildcards mean nothing in UIDs.
         ("StudyInstanceUID", "UI", "1.*", []),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import build_role, evt
+from pynetdicom import AE, build_role, evt
 
 import warehouse
 from tests.conftest import PACKAGED
@@ -19,7 +19,10 @@ from tests.dicom_files import dataset, image, write
 from tests.listener.peers import associated, data_set, received
 from tests.programs import needed
 from warehouse.listener import find as finding
+from warehouse.listener import retrieve as retrieving
+from warehouse.listener import sending
 from warehouse.listener.listener import Listener
+from warehouse.listener.sending import Stored
 from warehouse.listener.settings import ListenerSettings, Peer
 from warehouse.server.qido import parse
 from warehouse.server.search import search
@@ -134,6 +137,29 @@ def test_a_key_that_is_not_matched_is_told(asked: Listener) -> None:
     )
     assert [status for status, _ in answers] == [0xFF01, 0]
     assert answers[0][1].NameOfPhysiciansReadingStudy == ""
+
+
+def test_a_key_that_is_not_returned_is_told(asked: Listener) -> None:
+    """FF01 tells of keys "not supported for existence and/or matching" (PS3.4 C.4.1.1.4)."""
+    study = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.0.0"}
+    assert [status for status, _ in find(asked, **study, PatientComments="")] == [0xFF01, 0]
+    with associated(asked.port, (f"{STUDY}1", IMPLICIT)) as association:
+        for tag, vr, value, expected in (
+            (0x00091010, "LO", "", 0xFF01), (0x00080000, "UL", 10, 0xFF00)
+        ):  # fmt: skip
+            identifier = dataset(**study)
+            identifier.add_new(tag, vr, value)
+            answers = list(association.send_c_find(identifier, f"{STUDY}1"))
+            assert [status.Status for status, _ in answers] == [expected, 0]
+
+
+def test_a_date_before_the_year_1000_has_eight_digits(
+    wh: warehouse.Warehouse, listening: Callable[..., Listener], tmp_path: Path
+) -> None:
+    """Software on .NET writes 00010101 for no date; DA has eight digits (PS3.5 6.2)."""
+    wh.ingest(write(tmp_path / "1", uid="1.1", StudyDate="00010101"), workers=1)
+    keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "", "StudyDate": "00010101"}
+    assert values(find(listening(), **keys), "StudyDate") == ["00010101"]
 
 
 @pytest.mark.parametrize(
@@ -306,6 +332,57 @@ def test_a_file_that_has_changed_is_not_sent(
     assert len(received(other.spool)) == 1
 
 
+def test_an_instance_without_a_transfer_syntax_counts_as_failed(
+    wh: warehouse.Warehouse, listening: Callable[..., Listener]
+) -> None:
+    wh.ingest(PACKAGED["pydicom"] / "test_files" / "rtstruct.dcm", workers=1)
+    ((uid, syntax),) = wh.sql(
+        "select StudyInstanceUID, TransferSyntaxUID from instances"
+    ).fetchall()
+    assert syntax is None
+    other = listening(aet="THERE")
+    listener = listening(destinations={"THERE": Peer("THERE", "127.0.0.1", other.port)})
+    done, status = moved(listener, "THERE", QueryRetrieveLevel="STUDY", StudyInstanceUID=uid)
+    assert (done, status.NumberOfFailedSuboperations) == (FAILED, 1)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # pynetdicom leaves it open
+def test_no_file_is_copied_for_a_destination_that_has_gone(
+    wh: warehouse.Warehouse,
+    listening: Callable[..., Listener],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(20):
+        write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
+    wh.ingest(tmp_path / "in", workers=1)
+    opened = list[str]()
+    known = sending.known_source
+    monkeypatch.setattr(
+        sending, "known_source", lambda path, *rest: (opened.append(path), known(path, *rest))[1]
+    )
+
+    def store(event: evt.Event) -> int:
+        event.assoc.abort()
+        return 0
+
+    entity = AE("THERE")
+    entity.add_supported_context(image("1").SOPClassUID, EXPLICIT)
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
+    )
+    try:
+        peer = Peer("THERE", "127.0.0.1", server.server_address[1])
+        listener = listening(destinations={"THERE": peer})
+        keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2.1"}
+        done, status = moved(listener, "THERE", **keys)
+    finally:
+        server.shutdown()
+    assert (done, status.NumberOfFailedSuboperations) == (FAILED, 20)
+    # The abort may arrive after the next one was opened.
+    assert len(opened) < 10
+
+
 def test_c_get_sends_over_the_same_association(
     compressed: tuple[warehouse.Warehouse, list[Path]], tmp_path: Path
 ) -> None:
@@ -329,6 +406,26 @@ def test_c_get_sends_over_the_same_association(
             )
     assert (status.Status, status.NumberOfCompletedSuboperations) == (0, len(files))
     assert sorted(got.values()) == sorted(map(data_set, files))
+
+
+def test_more_instances_than_a_response_counts_are_refused(
+    asked: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of sub-operations are US (PS3.7 E.1), and no more rows are held."""
+    monkeypatch.setattr(retrieving, "MOST_INSTANCES", 2)
+    held = list[int]()
+    found = retrieving.requested_instances
+
+    def as_if_many(event: evt.Event, wh: warehouse.Warehouse) -> list[Stored]:
+        held.append(len(instances := found(event, wh)))
+        return instances * 30_000
+
+    monkeypatch.setattr(retrieving, "requested_instances", as_if_many)
+    with associated(asked.port, (f"{STUDY}3", IMPLICIT)) as association:
+        keys = dataset(QueryRetrieveLevel="STUDY", StudyInstanceUID="1.0.0")
+        ((answer, _),) = association.send_c_get(keys, f"{STUDY}3")
+        assert answer.Status == 0xC416
+    assert held == [3]
 
 
 def test_without_queries_there_is_no_context(

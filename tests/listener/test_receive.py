@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import resource
+import shutil
 import subprocess
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ from tests.conftest import PACKAGED
 from tests.dicom_files import CT, write
 from tests.listener.peers import associated, data_set, eventually, received, send
 from tests.programs import needed
-from warehouse.errors import CannotListen, SpoolInUse, UsageError
+from warehouse.errors import CannotListen, SpoolInUse, UsageError, WarehouseError
 from warehouse.listener import received as receiving
 from warehouse.listener.listener import Listener
 from warehouse.listener.spool import Spool
@@ -200,6 +204,20 @@ def test_an_ingest_that_fails_is_tried_again(
     eventually(lambda: wh.root.is_dir() and listener.state().created == 1)
 
 
+def test_a_folder_that_was_deleted_does_not_keep_others_waiting(
+    wh: warehouse.Warehouse, listening: Start, tmp_path: Path
+) -> None:
+    listener = listening()
+    for number, aet in ((1, "GONE"), (2, "KEPT")):
+        send(listener.port, write(tmp_path / f"{number}", uid=f"1.{number}"), aet=aet)
+    (gone,) = (path for path in received(listener.spool) if "GONE" in path.parts)
+    shutil.rmtree(gone.parent)
+    assert listener.hand_over()
+    assert wh.sql("select SOPInstanceUID from instances").fetchall() == [("1.2",)]
+    assert "was deleted with 1 received file" in (listener.state().last_error or "")
+    assert listener.state().waiting == 0
+
+
 def test_one_listener_per_port_and_per_spool(listening: Start, tmp_path: Path) -> None:
     first = listening()
     with pytest.raises(CannotListen, match=f"127.0.0.1:{first.port}: address already in use"):
@@ -216,11 +234,11 @@ def test_an_acknowledged_file_survives_a_loss_of_power(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is synced before it has its name, and each folder that has a new name afterwards."""
+    spool = Spool(tmp_path / "s")
     done: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda fd: done.append(os.readlink(f"/proc/self/fd/{fd}")))
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), replace(a, b)))
-    spool = Spool(tmp_path / "s")
     kept = spool.keep(spool.begin(b"bytes"), "CT 1/../x")
     spool.close()
     assert kept.read_bytes() == b"bytes"
@@ -229,6 +247,82 @@ def test_an_acknowledged_file_survives_a_loss_of_power(
     assert done[0].endswith(".part")
     assert done[-2:] == ["rename", str(kept.parent)]
     assert set(folders) <= set(done)
+
+
+def test_who_finds_a_folder_waits_until_its_name_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two associations receive the first files of a batch; one has created the folder."""
+    spool = Spool(tmp_path / "s")
+    is_made, may_sync, synced = threading.Event(), threading.Event(), list[str]()
+
+    def sync(folder: Path) -> None:
+        if not is_made.is_set():
+            is_made.set()
+            assert may_sync.wait(10)
+        synced.append(folder.name)
+
+    monkeypatch.setattr("warehouse.listener.spool.sync_folder", sync)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(spool.keep, spool.begin(b"1"), "CT")
+        assert is_made.wait(10)
+        second = pool.submit(spool.keep, spool.begin(b"2"), "CT")
+        assert not wait([second], 0.2).done
+        may_sync.set()
+        batch = first.result().parent
+        assert second.result().parent == batch
+    assert synced.count(batch.name) == 2
+    spool.close()
+
+
+def test_a_file_is_in_the_folder_of_the_day_it_was_received(
+    wh: warehouse.Warehouse, listening: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --no-ingest no batch ends, and another process ingests the folder of today."""
+    now = dt.datetime(2026, 11, 28, 23, 59).astimezone()
+    monkeypatch.setattr("warehouse.listener.spool._now", lambda: now)
+    listener = listening()
+    for number in range(3):
+        send(listener.port, write(tmp_path / f"{number}", uid=f"1.{number}"))
+        now += dt.timedelta(days=1)
+    days = [
+        path.relative_to(listener.spool / "files").parts[:3] for path in received(listener.spool)
+    ]
+    assert days == [("2026", "11", "28"), ("2026", "11", "29"), ("2026", "11", "30")]
+    assert listener.state().waiting == 3
+    assert listener.hand_over()
+    assert wh.sql("select count(*) from instances").fetchall() == [(3,)]
+
+
+def test_the_folder_of_a_new_spool_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = list[Path]()
+    monkeypatch.setattr("warehouse.listener.spool.sync_folder", synced.append)
+    Spool(tmp_path / "w-received" / "AET").close()
+    assert {tmp_path, tmp_path / "w-received", tmp_path / "w-received" / "AET"} <= set(synced)
+
+
+def test_the_state_is_written_during_an_ingest(
+    wh: warehouse.Warehouse, listening: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A monitor takes a listener whose state is old for a killed one."""
+    monkeypatch.setattr("warehouse.listener.listener.HEARTBEAT_SECONDS", 0.05)
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def ingest(*_: object, **__: object) -> None:
+        has_begun.set()
+        assert may_end.wait(20)
+        raise WarehouseError("enough")
+
+    monkeypatch.setattr(wh, "ingest", ingest)
+    listener = listening(ingest=True)
+    assert has_begun.wait(10)
+    try:
+        (listener.spool / "state.json").unlink()
+        eventually((listener.spool / "state.json").exists, 5)
+    finally:
+        may_end.set()
 
 
 @pytest.mark.acceptance("L1")

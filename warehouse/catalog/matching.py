@@ -138,9 +138,13 @@ def _name(c: str, value: str, binder: Binder, *, fuzzy: bool) -> str:
 
 def _number(value: str) -> float | int:
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         pass
+    else:
+        # DuckDB refuses parameters of more than 128 bits; no VR has more than 64.
+        if abs(number) < 1 << 64:
+            return number
     try:
         return float(value)
     except ValueError:

@@ -198,6 +198,8 @@ def fetch(
     else:
         received = "" if done.received is None else f", {done.received:,} received"
         print(f"{done.completed:,} sent, {done.failed:,} failed, {done.warned:,} warned{received}")
+        if done.ended:
+            print(f"the archive {done.ended}")
         if done.report:
             print_report(done.report, wh.url)
     return 0 if done.is_whole else 1

@@ -149,7 +149,7 @@ def _walk_folder(root: str, exclude: str) -> Iterator[str | Unreadable]:
     Uses an explicit stack, because folders may be nested deeper than Python calls. Each entry has
     the identities of its parent folders, so that links cannot cause loops.
     """
-    left_out = _identity(exclude)
+    left_out: tuple[int, int] | None = None
     top: Iterator[tuple[str, bool]] = iter([(root, True)])
     waiting: list[tuple[str, Iterator[tuple[str, bool]], tuple[tuple[int, int], ...]]] = [
         ("", top, ())
@@ -163,7 +163,9 @@ def _walk_folder(root: str, exclude: str) -> Iterator[str | Unreadable]:
                 continue
             try:
                 identity = _identity(path)
-                # Compare device and inode, not the path: a link may lead to the folder.
+                # Compare device and inode, not the path: a link may lead to the folder. It may be
+                # created during the walk, so it is looked for after the folder that may be it.
+                left_out = left_out or _identity(exclude)
                 if identity is not None and identity == left_out:
                     continue
                 with os.scandir(path) as entries:

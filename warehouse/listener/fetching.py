@@ -6,11 +6,9 @@ those that peers send unrequested.
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
@@ -19,15 +17,16 @@ from pynetdicom import StoragePresentationContexts, build_context, build_role, e
 
 from warehouse.errors import PeerFailed, UsageError, cause_of
 from warehouse.inputs import require_seconds
-from warehouse.listener.find import STUDY_ROOT
-from warehouse.listener.listener import OUT_OF_RESOURCES, SUCCESS, Listener
+from warehouse.listener.find import CANCELLED, STUDY_ROOT
+from warehouse.listener.listener import OUT_OF_RESOURCES, SUCCESS, Listener, opened_spool
 from warehouse.listener.received import file_head
 from warehouse.listener.retrieve import Entity
 from warehouse.listener.sending import nodelay
-from warehouse.listener.spool import Spool, default_spool
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from pynetdicom.association import Association
     from pynetdicom.events import Event
@@ -36,12 +35,15 @@ if TYPE_CHECKING:
     from warehouse.api import Warehouse
     from warehouse.ingest_report import IngestReport
     from warehouse.listener.settings import ListenerSettings, Peer
+    from warehouse.listener.spool import Spool
 
 MOVE, GET = f"{STUDY_ROOT}2", f"{STUDY_ROOT}3"
 
 _PENDING = {0xFF00, 0xFF01}
+_COMPLETE = {SUCCESS, 0xB000}
+"""Statuses of a retrieval in which every instance was tried (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
 _MEANINGS = {
-    0xA701: "cannot count the matches", 0xA702: "could not send any instance",
+    0xA701: "cannot count the matches", 0xA702: "could not send the instances",
     0xA801: "does not know our AE title {aet}: configure there that {aet} is {host}:{port}",
     0xA900: "refuses the identifier", 0xFE00: "canceled the retrieval",
     0x0124: "does not authorize it",
@@ -56,16 +58,20 @@ class Fetched:
     completed: int
     """Instances sent, according to the peer."""
     failed: int
+    """Instances that it could not send, or did not try to send."""
     warned: int
     received: int | None
     """Instances received by this call; None if another listener receives them."""
     report: IngestReport | None
     """Report of their ingest."""
+    ended: str = ""
+    """Why the peer ended the retrieval before every instance was tried; empty if it did not."""
 
     @property
     def is_whole(self) -> bool:
         """Whether all matching instances of the peer were received."""
-        return not self.failed and self.received in {None, self.completed + self.warned}
+        are_here = self.received in {None, self.completed + self.warned}
+        return not self.ended and not self.failed and are_here
 
 
 def fetch(
@@ -102,7 +108,7 @@ def fetch(
     quiet = replace(settings, ingest=False, network_seconds=max(seconds, settings.network_seconds))
     if to:
         counts = _request_move(peer, identifier, quiet, seconds, to)
-        return Fetched(*counts, received=None, report=None)
+        return Fetched(*counts.sent, received=None, report=None, ended=counts.ended)
     if by_get:
         return _request_get(wh, peer, identifier, quiet, seconds, spool)
     with Listener(wh, quiet, spool) as listener:
@@ -110,12 +116,12 @@ def fetch(
         counts = _request_move(peer, identifier, own, seconds, quiet.aet)
         received = listener.state().received
         report = wh.ingest(listener.spool / "files", mode=quiet.mode, workers=quiet.workers)
-    return Fetched(*counts, received=received, report=report)
+    return Fetched(*counts.sent, received=received, report=report, ended=counts.ended)
 
 
 def _make_identifier(studies: Sequence[str], series: Sequence[str]) -> Dataset:
     for uid in (*studies, *series):
-        if not (uid.replace(".", "").isdecimal() and len(uid) <= 64):
+        if not (uid.isascii() and uid.replace(".", "").isdecimal() and len(uid) <= 64):
             raise UsageError(f"{uid!r} is not a UID: it has at most 64 digits and dots")
     if not studies:
         raise UsageError("no study is given: add --study UID")
@@ -164,8 +170,8 @@ def _association(
 
 def _request_move(
     peer: Peer, identifier: Dataset, settings: ListenerSettings, seconds: float, to: str
-) -> tuple[int, int, int]:
-    """Request a C-MOVE to an AE title; return completed, failed and warned."""
+) -> _Counts:
+    """Request a C-MOVE to an AE title."""
     with _association(peer, settings, seconds, [build_context(MOVE)]) as association:
         responses = association.send_c_move(identifier, to, MOVE)
         return _suboperation_counts(peer, settings, (status for status, _ in responses))
@@ -175,7 +181,7 @@ def _request_get(
     wh: Warehouse, peer: Peer, identifier: Dataset, settings: ListenerSettings, seconds: float,
     folder: str | os.PathLike[str] | None,
 ) -> Fetched:  # fmt: skip
-    spool = Spool(Path(os.path.abspath(folder or default_spool(wh.root, settings.aet))))
+    spool = opened_spool(wh, settings.aet, folder)
     try:
         stored: list[Path] = []
         syntaxes: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
@@ -190,7 +196,7 @@ def _request_get(
         report = wh.ingest(spool.files, mode=settings.mode, workers=settings.workers)
     finally:
         spool.close()
-    return Fetched(*counts, received=len(stored), report=report)
+    return Fetched(*counts.sent, received=len(stored), report=report, ended=counts.ended)
 
 
 def _store(spool: Spool, aet: str, stored: list[Path], event: Event) -> int | Dataset:
@@ -213,10 +219,20 @@ def _store(spool: Spool, aet: str, stored: list[Path], event: Event) -> int | Da
     return SUCCESS
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Result of a retrieval according to the peer."""
+
+    sent: tuple[int, int, int]
+    """Completed, failed, warned."""
+    ended: str
+    """See ``Fetched``."""
+
+
 def _suboperation_counts(
     peer: Peer, settings: ListenerSettings, responses: Iterable[Dataset]
-) -> tuple[int, int, int]:
-    """Read all responses; return the counts of the last: completed, failed, warned.
+) -> _Counts:
+    """Read all responses; return the counts of the last.
 
     Raises
     ------
@@ -228,14 +244,18 @@ def _suboperation_counts(
     code = last.get("Status")
     if code is None or code in _PENDING:
         raise PeerFailed(str(peer), "ended the association, or did not answer in time")
-    counts = tuple(
+    completed, failed, warned, remaining = (
         int(last.get(f"NumberOf{kind}Suboperations") or 0)
-        for kind in ("Completed", "Failed", "Warning")
+        for kind in ("Completed", "Failed", "Warning", "Remaining")
     )
-    if code != SUCCESS and not any(counts):
+    ended = ""
+    if code not in _COMPLETE:
         meaning = _MEANINGS.get(code, "failed to send").format(
             aet=settings.aet, host=settings.host, port=settings.port
         )
-        raise PeerFailed(str(peer), f"{meaning} (status 0x{code:04X})")
-    completed, failed, warned = counts
-    return completed, failed, warned
+        ended = f"{meaning} (status 0x{code:04X})"
+        # Other final responses have no number of remaining ones (PS3.4 C.4.2.1.6).
+        failed += remaining if code == CANCELLED else 0
+    if code != SUCCESS and not completed + failed + warned:
+        raise PeerFailed(str(peer), ended or f"failed to send (status 0x{code:04X})")
+    return _Counts((completed, failed, warned), ended)

@@ -60,6 +60,8 @@ class Query:
     """Text of each key by keyword; empty for keys that are only returned."""
     tags: tuple[int, ...]
     """All tags of the identifier, in order; attributes without a value are returned empty."""
+    has_unknown: bool = False
+    """Whether any tag has no keyword, so that it is neither matched nor returned."""
 
 
 def read_query(identifier: Dataset, sop_class: str) -> Query:
@@ -74,16 +76,19 @@ def read_query(identifier: Dataset, sop_class: str) -> Query:
     """
     charset_names = _raw_value(identifier, 0x00080005).decode("ascii", "replace")
     charsets = encodings_of(tuple(name.strip(" \0") for name in charset_names.split("\\")))
-    keys = {}
+    keys, has_unknown = {}, False
     for tag in identifier.keys():  # noqa: SIM118 - a Dataset yields elements
         keyword = keyword_for_tag(tag)
         if keyword:
             keys[keyword] = _text_of(identifier, tag, charsets)
+        elif tag.element:  # not a group length
+            has_unknown = True
     level = keys.get("QueryRetrieveLevel", "")
     if level not in LEVELS or (level == "PATIENT" and sop_class.startswith(STUDY_ROOT)):
         raise QueryRefused("QueryRetrieveLevel is invalid for this SOP class")
     matching_keys = {keyword: text for keyword, text in keys.items() if keyword not in _NO_KEYS}
-    return Query(level, matching_keys, tuple(int(tag) for tag in identifier.keys()))  # noqa: SIM118
+    tags = tuple(int(tag) for tag in identifier.keys())  # noqa: SIM118
+    return Query(level, matching_keys, tags, has_unknown)
 
 
 def _text_of(identifier: Dataset, tag: int, charsets: tuple[str, ...]) -> str:
@@ -163,8 +168,10 @@ def find(event: Event, wh: Warehouse) -> Iterator[tuple[int | Dataset, Dataset |
         query = read_query(event.identifier, str(event.context.abstract_syntax))
         status = PENDING
         for row in rows(wh, query.level, query.keys, query.keys):
-            if any(text and key not in row and key not in _ABOUT_US
-                   for key, text in query.keys.items()):  # fmt: skip
+            # Also of keys without a value: their attributes are missing in the answer.
+            if query.has_unknown or any(
+                key not in row and key not in _ABOUT_US for key in query.keys
+            ):
                 status = PENDING_WITHOUT_SOME_KEYS
             if event.is_cancelled:
                 yield CANCELLED, None
@@ -212,7 +219,8 @@ def _dicom_value(value: Any, vr: str) -> Any:
         case list():
             return [_dicom_value(each, vr) for each in value]
         case dt.date():
-            return f"{value:%Y%m%d}"
+            # strftime does not pad years before 1000, such as that of 00010101.
+            return value.isoformat().replace("-", "")
         case dt.time():
             return f"{value:%H%M%S.%f}".removesuffix(".000000")
         case int() | float():

@@ -34,6 +34,7 @@ from pynetdicom import (
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import register_uid, uid_to_service_class
 
+from warehouse.counted import counted
 from warehouse.errors import CannotListen, UsageError, WarehouseError, cause_of
 from warehouse.listener.find import PATIENT_ROOT, STUDY_ROOT, find
 from warehouse.listener.received import NotStored
@@ -101,17 +102,7 @@ class Listener:
         self, wh: Warehouse, settings: ListenerSettings, spool: str | os.PathLike[str] | None = None
     ) -> None:
         self._wh, self.settings = wh, settings
-        if spool is None and str(wh.root) != wh.url:
-            raise UsageError("a warehouse in a bucket needs a folder to receive into: give --spool")
-        where = Path(spool) if spool else default_spool(wh.root, settings.aet)
-        root = Path(os.path.abspath(wh.root))
-        if root in (absolute := Path(os.path.abspath(where))).parents or absolute == root:
-            raise UsageError(f"{where} is in the warehouse, which never ingests its own folder")
-        try:
-            self._spool = Spool(absolute)
-        except OSError as error:
-            why, remedy = cause_of(error)
-            raise UsageError(f"cannot receive into {where}: {why}; {remedy}") from error
+        self._spool = opened_spool(wh, settings.aet, spool)
         self._counts: Counter[str] = Counter()
         self._guard = threading.Lock()
         self._last_received: str | None = None
@@ -128,10 +119,11 @@ class Listener:
         self._threads = [
             threading.Thread(target=self._server.serve_forever, args=(TICK_SECONDS,), daemon=True),
             threading.Thread(target=self._work, daemon=True),
+            threading.Thread(target=self._report, daemon=True),
         ]
+        self._write_state()
         for thread in self._threads:
             thread.start()
-        self._write_state()
 
     def __enter__(self) -> Self:
         return self
@@ -256,10 +248,11 @@ class Listener:
         """
         with self._handing_over:
             folders = self._spool.take()
-            sources = [self._spool.files] if everything else sorted(folders)
-            if not sources:
-                return True
             try:
+                self._drop_deleted(folders)
+                sources = [self._spool.files] if everything else sorted(folders)
+                if not sources:
+                    return True
                 report = self._wh.ingest(
                     *sources, mode=self.settings.mode, workers=self.settings.workers
                 )
@@ -274,11 +267,17 @@ class Listener:
                 self._counts["created"] += report.created
             return True
 
+    def _drop_deleted(self, folders: dict[Path, int]) -> None:
+        """Drop folders that somebody has deleted: no ingest of the others would succeed."""
+        if self._spool.files.is_dir():
+            for folder in [folder for folder in folders if not folder.is_dir()]:
+                count = counted(folders.pop(folder), "received file")
+                self._record_failure(f"{folder} was deleted with {count} that nothing had ingested")
+
     def _work(self) -> None:
-        """Ingest by time and count, and update the state file, until the listener stops."""
+        """Ingest by time and count, until the listener stops."""
         pause, not_before = TICK_SECONDS, 0.0
         everything, first_waiting = self.settings.ingest, None
-        last_state, written = None, 0.0
         while not self._stopping.wait(TICK_SECONDS):
             now, waiting = time.monotonic(), self._spool.waiting
             first_waiting = (first_waiting or now) if waiting else None
@@ -291,6 +290,12 @@ class Listener:
                 else:
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                     not_before = time.monotonic() + pause
+
+    def _report(self) -> None:
+        """Update the state file until the listener stops; an ingest may take longer than that."""
+        last_state, written = None, 0.0
+        while not self._stopping.wait(TICK_SECONDS):
+            now = time.monotonic()
             state = replace(self.state(), updated="")
             if state != last_state or now - written >= HEARTBEAT_SECONDS:
                 last_state, written = state, now
@@ -309,6 +314,29 @@ class Listener:
             write_state(self.spool, self.state())
         except OSError as error:
             LOG.warning("the state cannot be written: %s", cause_of(error)[0])
+
+
+def opened_spool(wh: Warehouse, aet: str, spool: str | os.PathLike[str] | None) -> Spool:
+    """Open the folder of received files of an AE title, by default beside the warehouse.
+
+    Raises
+    ------
+    UsageError
+        It cannot be created, or is in the warehouse, or the warehouse is in a bucket and no folder
+        is given.
+    SpoolInUse
+    """
+    if spool is None and str(wh.root) != wh.url:
+        raise UsageError("a warehouse in a bucket needs a folder to receive into: give --spool")
+    where = Path(spool) if spool else default_spool(wh.root, aet)
+    root = Path(os.path.abspath(wh.root))
+    if root in (absolute := Path(os.path.abspath(where))).parents or absolute == root:
+        raise UsageError(f"{where} is in the warehouse, which never ingests its own folder")
+    try:
+        return Spool(absolute)
+    except OSError as error:
+        why, remedy = cause_of(error)
+        raise UsageError(f"cannot receive into {where}: {why}; {remedy}") from error
 
 
 @cache

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import build_context
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 MOST_CONTEXTS = 128
 """Limit of presentation contexts per association: their IDs are odd bytes (PS3.8 9.3.2.2)."""
 
+MOST_INSTANCES = 65_535
+"""Limit of instances per retrieval, which pynetdicom refuses beyond it: their number is a US."""
+
 
 class Entity(ApplicationEntity):
     """Application entity that sends stored instances byte for byte."""
@@ -43,12 +48,12 @@ class Entity(ApplicationEntity):
         """Open an association over which ``Stored`` instances are sent byte for byte."""
         assoc = super().associate(*args, **options)
         send = assoc.send_c_store
-        assoc.send_c_store = lambda *rest, **kwargs: send_stored(send, *rest, **kwargs)  # type: ignore[method-assign]
+        assoc.send_c_store = lambda *rest, **kwargs: send_stored(assoc, send, *rest, **kwargs)  # type: ignore[method-assign]
         return assoc
 
 
 def requested_instances(event: Event, wh: Warehouse) -> list[Stored]:
-    """Return the instances that an identifier names by unique keys.
+    """Return the instances that an identifier names by unique keys, one beyond the limit at most.
 
     Raises
     ------
@@ -66,7 +71,10 @@ def requested_instances(event: Event, wh: Warehouse) -> list[Stored]:
     )  # fmt: skip
     access = S3Access.from_variables(os.environ)
     matches = rows(wh, "IMAGE", keys, columns)
-    return [Stored([row[name] for name in columns], access) for row in matches]
+    return [
+        Stored([row[name] for name in columns], access)
+        for row in islice(matches, MOST_INSTANCES + 1)
+    ]
 
 
 def get(event: Event, wh: Warehouse) -> Iterator[Any]:
@@ -98,13 +106,16 @@ def move(event: Event, wh: Warehouse, settings: ListenerSettings) -> Iterator[An
             raise QueryRefused("the identifier does not have the unique keys of its level")
         yield 0
         return
-    pairs = sorted({(str(each.SOPClassUID), each.syntax) for each in instances})
+    # For instances without a stated transfer syntax any context will do: they count as failed.
+    pairs = sorted({(str(each.SOPClassUID), each.syntax) for each in instances if each.syntax}) or [
+        (str(each.SOPClassUID), ImplicitVRLittleEndian) for each in instances[:1]
+    ]
     options: dict[str, Any] = {
         # One context for each SOP class and transfer syntax, as nothing is transcoded.
         "contexts": [
             build_context(sop_class, syntax)
             for sop_class, syntax in pairs[:MOST_CONTEXTS]
-            if sop_class and syntax
+            if sop_class
         ],
         "evt_handlers": [(evt.EVT_CONN_OPEN, nodelay)],
     }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import IO
 
+    from pynetdicom.association import Association
     from pynetdicom.events import Event
 
     from warehouse.settings import S3Access
@@ -70,16 +71,22 @@ def nodelay(event: Event) -> None:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def send_stored(send: Callable[..., Dataset], dataset: Any, *rest: Any, **options: Any) -> Dataset:
+def send_stored(
+    assoc: Association, send: Callable[..., Dataset], dataset: Any, *rest: Any, **options: Any
+) -> Dataset:
     """Send a data set, or the file of a stored instance, with ``send_c_store``.
 
     Raises
     ------
+    ConnectionError
+        The association has ended: pynetdicom tries the other instances, but none is copied.
     SourceError
         The file of a stored instance is missing or has changed.
     """
     if not isinstance(dataset, Stored):
         return send(dataset, *rest, **options)
+    if not assoc.is_established:
+        raise ConnectionError("the association has ended")
     with dataset.file() as path:
         return send(path, *rest, **options)
 

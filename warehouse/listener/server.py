@@ -109,7 +109,7 @@ class _Association(Association):
 
     def send_c_store(self, dataset: Any, *rest: Any, **options: Any) -> Dataset:
         """Send a data set, or the bytes of the file of a stored instance."""
-        return send_stored(super().send_c_store, dataset, *rest, **options)
+        return send_stored(self, super().send_c_store, dataset, *rest, **options)
 
 
 class _Handler(RequestHandler):

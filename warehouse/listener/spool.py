@@ -79,7 +79,7 @@ class Spool:
         self.root = root
         self.files, self._parts = root / "files", root / "parts"
         for folder in (self.files, self._parts):
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder)
         self._lock_file = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,14 +88,15 @@ class Spool:
             raise SpoolInUse(root) from None
         for leftover in self._parts.iterdir():
             leftover.unlink()
-        self._guard = threading.Lock()
+        self._guard, self._making = threading.Lock(), threading.Lock()
         self._numbers = itertools.count()
         self._waiting: dict[Path, int] = {}
         self._begin_batch()
 
     def _begin_batch(self) -> None:
-        now = dt.datetime.now().astimezone()
+        now = _now()
         self._day, self._batch = f"{now:%Y/%m/%d}", f"{now:%H%M%S}-{uuid.uuid4().hex[:8]}"
+        self._synced: set[Path] = set()
 
     def close(self) -> None:
         """Release the lock of the folder."""
@@ -124,8 +125,11 @@ class Spool:
         try:
             name = f"{part.finish()}.dcm"
             with self._guard:
+                # Others ingest only the folder of today, and a quiet night has no other batch.
+                if self._day != f"{_now():%Y/%m/%d}":
+                    self._begin_batch()
                 folder = self.files / self._day / _UNSAFE.sub("_", caller) / self._batch
-            _make_folder(folder, self.root)
+            self._sync_made(folder)
             os.replace(part.path, folder / name)
             sync_folder(folder)
         except OSError:
@@ -134,6 +138,13 @@ class Spool:
         with self._guard:
             self._waiting[folder] = self._waiting.get(folder, 0) + 1
         return folder / name
+
+    def _sync_made(self, folder: Path) -> None:
+        """Create a folder; when this returns, its name is on disk, whoever created it."""
+        with self._making:
+            if folder not in self._synced or not folder.is_dir():
+                _make_folder(folder, self.root)
+                self._synced.add(folder)
 
     @property
     def waiting(self) -> int:
@@ -158,10 +169,13 @@ class Spool:
                 self._waiting[folder] = self._waiting.get(folder, 0) + count
 
 
-def _make_folder(folder: Path, above: Path) -> None:
-    """Create a folder, and sync its parents so that its name is on disk."""
-    if folder.is_dir():
-        return
+def _now() -> dt.datetime:
+    return dt.datetime.now().astimezone()
+
+
+def _make_folder(folder: Path, above: Path | None = None) -> None:
+    """Create a folder, and sync its parents up to one that exists, so that its name is on disk."""
+    above = above or next(parent for parent in folder.parents if parent.is_dir())
     folder.mkdir(parents=True, exist_ok=True)
     for parent in folder.parents:
         sync_folder(parent)
