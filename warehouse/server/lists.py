@@ -172,7 +172,8 @@ def rows(
 
 
 def _split_names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Return names without repetitions, which would be columns of the same name."""
+    return [*dict.fromkeys(name.strip() for name in text.split(",") if name.strip())]
 
 
 def _page_size(text: str | None) -> int:

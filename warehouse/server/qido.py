@@ -18,7 +18,7 @@ from warehouse.catalog.matching import Binder, condition
 from warehouse.errors import UnknownFilter, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 LEVELS = ("studies", "series", "instances")
 MOST = 10_000
@@ -52,6 +52,8 @@ class Search:
 
     level: str
     keys: tuple[Key, ...] = ()
+    within: tuple[tuple[str, str], ...] = ()
+    """Level and key of the study and series in the path of the request."""
     include: tuple[str, ...] = ()
     """Top-level tags to return besides those that are always returned."""
     includes_all: bool = False
@@ -60,7 +62,7 @@ class Search:
     offset: int = 0
 
 
-def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) -> Search:
+def parse(pairs: Iterable[tuple[str, str]], level: str, within: Mapping[str, str]) -> Search:
     """Parse the parameters of a request.
 
     Parameters
@@ -69,8 +71,8 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) ->
         Names and values of the query, decoded.
     level
         One of ``LEVELS``.
-    uids
-        Keyword → UID from the path of the request.
+    within
+        ``studies`` or ``series`` → key from the path of the request, which is compared as a whole.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) ->
     include: list[str] = []
     includes_all = fuzzy = False
     limit, offset = MOST, 0
-    for name, value in [*pairs, *uids.items()]:
+    for name, value in pairs:
         match name:
             case "limit":
                 limit = min(MOST, _parse_number(name, value, 1))
@@ -98,7 +100,8 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) ->
             case _:
                 attributes.append((name, value))
     keys, returned = _parse_keys(attributes)
-    return Search(level, keys, (*include, *returned), includes_all, fuzzy, limit, offset)
+    included = (*include, *returned)
+    return Search(level, keys, tuple(within.items()), included, includes_all, fuzzy, limit, offset)
 
 
 def _parse_number(name: str, value: str, least: int) -> int:
@@ -206,6 +209,8 @@ def conditions(search: Search, tables: Tables) -> Statement:
         A value is invalid for the VR of its attribute.
     """
     statement = Statement()
+    for level, entity in search.within:
+        statement.where.append(f"{_COLUMNS[level]} = {statement.binder.bind(entity)}")
     in_items: dict[tuple[str, ...], list[str]] = {}
     for key in search.keys:
         test = _column_test(search, key, tables, statement.binder)
@@ -238,10 +243,12 @@ def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> st
         return condition(f"{alias}.{column}", key.vr, key.value, binder, fuzzy=search.fuzzy)
 
     if name in tables.studies:
-        column = "whole_name" if name == "PatientName" else name
+        # A study without a UID has a key, which is returned as its UID.
+        column = {"PatientName": "whole_name", "StudyInstanceUID": "study_key"}.get(name, name)
         return test("s", column, is_list=tables.studies[name])
     if name in tables.series:
-        matches = test("e", name, is_list=tables.series[name])
+        column = "series_key" if name == "SeriesInstanceUID" else name
+        matches = test("e", column, is_list=tables.series[name])
         if search.level != "studies":
             return matches
         return f"s.study_key in (select study_key from qido_series as e where {matches})"
