@@ -202,7 +202,7 @@ def test_a_matched_attribute_of_one_instance_is_not_returned_of_a_study(keyed: C
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A server over a study of two instances, one without a study, and one without a series."""
+    """A server over a study, one without a UID, a series without a UID, and one in two studies."""
     folder = tmp_path_factory.mktemp("keyed")
     code = dataset(CodeValue="C1", CodingSchemeDesignator="99T", CodeMeaning="x")
     for number in (1, 2):
@@ -219,6 +219,11 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     write(
         folder / "in" / "4.dcm", image("1.6.4", StudyInstanceUID="1.6.44", SeriesInstanceUID=None)
     )
+    for number in (5, 6):
+        write(folder / "in" / f"{number}.dcm", image(
+            f"1.6.{number}", StudyInstanceUID=f"1.6.5{number}", SeriesInstanceUID="1.6.50", InstanceNumber=number,
+            SliceThickness=f"{number}.5", AcquisitionNumber=number, RescaleType="HU" if number == 5 else "US",
+        ))  # fmt: skip
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
     with running(made, audit=folder / "audit") as client:
@@ -242,6 +247,21 @@ def test_a_study_or_series_without_a_uid_is_searched_by_its_key(keyed: Client, n
         assert instance["00080018"]["Value"] == [f"1.6.{number}"]
     asked = f"StudyInstanceUID={quote(study)}&SeriesInstanceUID={quote(series)}"
     assert keyed.get(f"/dicomweb/series?{asked}").json() == [row]
+
+
+def test_a_series_in_two_studies_is_found_in_the_one_whose_instance_matches(keyed: Client) -> None:
+    for query in (
+        "InstanceNumber=6",
+        "SliceThickness=6.5",
+        "RescaleType=US",
+        "AcquisitionNumber=6",
+    ):
+        for path, studies in (
+            (f"series?{query}", ["1.6.56"]), (f"studies/1.6.55/series?{query}", []),
+            (f"studies/1.6.56/series?{query}", ["1.6.56"]), (f"studies?{query}", ["1.6.56"]),
+        ):  # fmt: skip
+            rows = keyed.get(f"/dicomweb/{path}").json()
+            assert [row["0020000D"]["Value"][0] for row in rows] == studies, path
 
 
 @pytest.mark.parametrize("study", ["*", "1.6.1,1.6.44", "1.6.1%5C1.6.44", "%3F.6.1", "%20"])

@@ -197,7 +197,9 @@ class Statement:
     binder: Binder = field(default_factory=Binder)
 
 
-_COLUMNS = {"studies": "s.study_key", "series": "e.series_key", "instances": "i.instance_id"}
+_COLUMNS = {"studies": ("study_key",), "series": ("study_key", "series_key")}
+"""Columns that identify a row; a series whose instances are in two studies is in both."""
+_PATH = {"studies": "s.study_key", "series": "e.series_key"}
 
 
 def conditions(search: Search, tables: Tables) -> Statement:
@@ -210,7 +212,7 @@ def conditions(search: Search, tables: Tables) -> Statement:
     """
     statement = Statement()
     for level, entity in search.within:
-        statement.where.append(f"{_COLUMNS[level]} = {statement.binder.bind(entity)}")
+        statement.where.append(f"{_PATH[level]} = {statement.binder.bind(entity)}")
     in_items: dict[tuple[str, ...], list[str]] = {}
     for key in search.keys:
         test = _column_test(search, key, tables, statement.binder)
@@ -256,9 +258,7 @@ def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> st
         matches = test("i", name, is_list=tables.instances[name])
         if search.level == "instances":
             return matches
-        column = _COLUMNS[search.level]
-        key_column = column.partition(".")[2]
-        return f"{column} in (select {key_column} from instances as i where {matches})"
+        return _in_instances(search.level, f"instances as i where {matches}")
     return ""
 
 
@@ -291,14 +291,17 @@ def _with_elements(level: str, tests: list[str]) -> str:
     rows = " intersect ".join(
         f"(select instance_id, path from normal_elements where {test})" for test in tests
     )
-    column = _COLUMNS[level]
     if level == "instances":
-        return f"{column} in (select instance_id from ({rows}))"
-    key_column = column.partition(".")[2]
-    return (
-        f"{column} in (select {key_column} from instances semi join ({rows}) as rows "
-        "using (instance_id))"
-    )
+        return f"i.instance_id in (select instance_id from ({rows}))"
+    return _in_instances(level, f"instances semi join ({rows}) as rows using (instance_id)")
+
+
+def _in_instances(level: str, source: str) -> str:
+    """Return the condition that a study or series is that of a row of a source."""
+    columns = _COLUMNS[level]
+    alias = "s" if level == "studies" else "e"
+    keys = ", ".join(f"{alias}.{column}" for column in columns)
+    return f"({keys}) in (select ({', '.join(columns)}) from {source})"
 
 
 def _item_pattern(path: tuple[str, ...]) -> str:
