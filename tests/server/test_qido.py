@@ -224,6 +224,21 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
             f"1.6.{number}", StudyInstanceUID=f"1.6.5{number}", SeriesInstanceUID="1.6.50", InstanceNumber=number,
             SliceThickness=f"{number}.5", AcquisitionNumber=number, RescaleType="HU" if number == 5 else "US",
         ))  # fmt: skip
+    item = dataset(ScheduledProcedureStepID="S")
+    item.add_new((0x0031, 0x0010), "LO", "MAKER 1")
+    item.add_new((0x0031, 0x1010), "OB", bytes(1000))
+    for number, more in (
+        (7, {"PatientName": "=山田", "PatientBirthDate": "no date", "StudyDescription": "", "StudyID": None,
+             "RequestAttributesSequence": [item]}),
+        (8, {"PatientName": "Later^A", "PatientBirthDate": "19600101", "StudyDescription": "Kopf ä", "StudyID": "ID8",
+             "StudyDate": "20260708", "StudyTime": "0102", "AccessionNumber": "A8", "PatientSex": "F",
+             "ReferringPhysicianName": "Ref^A"}),
+        (9, {"StudyDescription": "Last", "StudyID": "ID9", "SeriesDescription": "S9", "SeriesNumber": 9}),
+    ):  # fmt: skip
+        write(folder / "in" / f"{number}.dcm", image(
+            f"1.6.{number}", SpecificCharacterSet="ISO_IR 192", StudyInstanceUID="1.6.77", SeriesInstanceUID="1.6.78",
+            **more,
+        ))  # fmt: skip
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
     with running(made, audit=folder / "audit") as client:
@@ -262,6 +277,28 @@ def test_a_series_in_two_studies_is_found_in_the_one_whose_instance_matches(keye
         ):  # fmt: skip
             rows = keyed.get(f"/dicomweb/{path}").json()
             assert [row["0020000D"]["Value"][0] for row in rows] == studies, path
+
+
+def test_what_the_first_instance_does_not_state_is_that_of_the_first_that_does(
+    keyed: Client,
+) -> None:
+    """As in the tables `studies` and `series`, and as the keys match: of instances 7, 8 and 9."""
+    stated = {
+        "00080020": "20260708", "00080030": "0102", "00080050": "A8", "00081030": "Kopf ä", "00100040": "F",
+        "00200010": "ID8",
+    }  # fmt: skip
+    for path in ("studies?StudyDescription=Kopf ä", "series?SeriesDescription=S9"):
+        (row,) = keyed.get(f"/dicomweb/{path}").json()
+        assert {tag: row[tag]["Value"][0] for tag in stated} == stated
+        assert row["00100010"]["Value"] == [{"Ideographic": "山田"}]
+        assert row["00100030"]["Value"] == ["no date"]
+        assert row["00080090"]["Value"] == [{"Alphabetic": "Ref^A"}]
+    assert row["0008103E"]["Value"] == ["S9"]
+    assert row["00200011"]["Value"] == [9]
+    (item,) = row["00400275"]["Value"]
+    assert item["00311010"]["BulkDataURI"].startswith(row["00081190"]["Value"][0])
+    (table,) = keyed.get("/api/v1/studies?study_key=1.6.77").json()["results"]
+    assert table["StudyDescription"] == "Kopf ä"
 
 
 @pytest.mark.parametrize("study", ["*", "1.6.1,1.6.44", "1.6.1%5C1.6.44", "%3F.6.1", "%20"])
