@@ -145,6 +145,27 @@ def test_a_csa_header_without_creator_is_known_by_its_first_bytes(
     assert answer.fetchall() == [("1.37.1", 1000, CSA, [0, 0.6, 0.8])]
 
 
+@pytest.mark.parametrize("payload", [b"", b"no", bytes(1000), csa([("A", "IS", ["1"])], version=1)])
+def test_a_batch_without_any_payload_that_is_known_is_stored(
+    tmp_path: Path, payload: bytes
+) -> None:
+    """The files of an anonymizer that took the creators: at usual tags, but no CSA header.
+
+    Among files with payloads they were stored, alone they were rejected.
+    """
+    top, nested, item = image("1.1"), image("1.2"), dataset()
+    for held in (top, item):
+        held.add_new(0x00291010, "OB", payload)
+        held.add_new(0x00291020, "OB", payload)
+    nested.RequestAttributesSequence = [item]
+    write(tmp_path / "in" / "1.dcm", top)
+    write(tmp_path / "in" / "2.dcm", nested)
+    made = warehouse.open(tmp_path / "w", create=True)
+    report = made.ingest(tmp_path / "in", workers=1)
+    assert (report.created, report.rejected) == (2, 0)
+    assert made.sql("select count(*) from vendor_elements").fetchall() == [(0,)]
+
+
 PAYLOADS = {
     "1.38.1": b"", "1.38.2": b"no header", "1.38.3": b"SV10" + b"\xff" * 300,
     "1.38.4": csa([("A", "IS", ["1"])], check=1),

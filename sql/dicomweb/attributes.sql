@@ -3,6 +3,7 @@
 -- A row per element of a data set or item: `member` is its JSON, null for a sequence, whose items are
 -- put in by whoever asked. File meta information and group lengths are no part of the model. A value
 -- that is not kept in the row is referred to: the character 1 stands for the address of its instance.
+-- The bytes of words are little endian, as no transfer syntax says otherwise.
 -- With $4, only these elements of the top level, and with $5 the items of these sequences.
 with chosen as (
     select
@@ -16,9 +17,24 @@ with chosen as (
         text,
         "integer",
         "real",
-        bytes,
         length,
-        sha256
+        sha256,
+        case
+            when
+                bytes is null
+                or vr not in ('OW', 'OF', 'OL', 'OD', 'OV')
+                or instance_id not in (
+                    select instance_id from instances
+                    where TransferSyntaxUID = '1.2.840.10008.1.2.2'
+                )
+                then bytes
+            when vr = 'OW' then unhex(regexp_replace(hex(bytes), '(..)(..)', '\2\1', 'g'))
+            when vr in ('OF', 'OL')
+                then unhex(regexp_replace(hex(bytes), '(..)(..)(..)(..)', '\4\3\2\1', 'g'))
+            else unhex(regexp_replace(
+                hex(bytes), '(..)(..)(..)(..)(..)(..)(..)(..)', '\8\7\6\5\4\3\2\1', 'g'
+            ))
+        end as bytes
     from elements
     semi join (select unnest($1) as instance_id) as wanted using (instance_id)
     where

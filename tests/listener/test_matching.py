@@ -71,6 +71,33 @@ def test_wildcards_match_as_the_standard_says(
     assert found(connection, "PatientID", "LO", key) == expected
 
 
+@pytest.mark.parametrize(
+    ("stored", "key"),
+    [
+        ("ΠΑΠΠΑΣ^ΝΙΚΟΣ", "ΠΑΠΠΑΣ^ΝΙΚΟΣ"), ("ΠΑΠΠΑΣ^ΝΙΚΟΣ", "παππας*"), ("Παππας", "ΠΑΠΠΑΣ"),
+        ("İBRAHİM^IŞIL", "İBRAHİM^IŞIL"), ("İBRAHİM^IŞIL", "*İM^I?IL"), ("Weiß^A", "WEIß^a"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("fuzzy", [False, True])
+def test_case_of_letters_that_python_and_duckdb_map_differently(
+    stored: str, key: str, fuzzy: bool
+) -> None:
+    """Σ at the end of a word and İ have special rules (Unicode SpecialCasing.txt)."""
+    for vr in ("PN", "LO") if fuzzy else ("PN",):
+        binder = Binder()
+        sql = qido.condition("c", vr, key, binder, fuzzy=fuzzy)
+        values = {**binder.values, "stored": stored}
+        test = f"select {sql} from (select $stored as c)"
+        assert duckdb.execute(test, values).fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize("key", ["9" * 40, "9" * 400, "1e999", "-" + "9" * 40])
+def test_a_number_that_no_row_can_have_matches_none(
+    connection: duckdb.DuckDBPyConnection, key: str
+) -> None:
+    assert found(connection, "SeriesNumber", "IS", key) == []
+
+
 @given(key=KEYS)
 def test_names_match_in_any_case(connection: duckdb.DuckDBPyConnection, key: str) -> None:
     text = key.strip()

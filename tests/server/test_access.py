@@ -28,7 +28,7 @@ from tests.server.running import Client, running
 from warehouse.errors import UsageError
 from warehouse.server import asking, questions
 from warehouse.server.access import Gate, add_token, read_tokens, revoke_token
-from warehouse.server.serve import check
+from warehouse.server.serve import check, make_server
 from warehouse.server.settings import ServerSettings
 
 
@@ -174,6 +174,12 @@ def test_who_asks_through_a_proxy_needs_a_token(client: Client) -> None:
             assert client.get(path, **{"X-Forwarded-For": given}).status_code == status, given
 
 
+def test_a_proxy_at_either_loopback_address_is_believed(held: warehouse.Warehouse) -> None:
+    """`serve --host ::1` has a proxy at ::1; else everyone whom it asks for would appear local."""
+    trusted = make_server(held, ServerSettings(host="::1")).config.forwarded_allow_ips
+    assert {"127.0.0.1", "::1"} <= {*str(trusted).split(",")}
+
+
 def test_a_spoilt_file_of_tokens_lets_nobody_in(
     guarded: tuple[Client, dict[str, str]], tmp_path: Path
 ) -> None:
@@ -186,6 +192,12 @@ def test_a_spoilt_file_of_tokens_lets_nobody_in(
     (tmp_path / "tokens").unlink()
     assert client.get("/api/v1/studies").status_code == 401
     (tmp_path / "tokens").write_text(good)
+    assert client.get("/api/v1/studies", **bearer(secrets["read"])).status_code == 200
+    # Moved away and back, the file has the same inode, size and time.
+    (tmp_path / "tokens").rename(tmp_path / "aside")
+    assert client.get("/api/v1/studies", **bearer(secrets["read"])).status_code == 401
+    assert client.get("/api/v1/studies").status_code == 401
+    (tmp_path / "aside").rename(tmp_path / "tokens")
     assert client.get("/api/v1/studies", **bearer(secrets["read"])).status_code == 200
     (tmp_path / "other").write_text("{")
     with pytest.raises(UsageError, match="is not a token file"):
@@ -286,6 +298,9 @@ def test_a_page_elsewhere_cannot_name_this_server(client: Client) -> None:
     """DNS rebinding: a name of theirs that leads to 127.0.0.1."""
     assert client.get("/api/v1/studies", Host="evil.example.org").status_code == 400
     assert client.get("/dicomweb/studies?limit=1", Host="localhost:1").status_code == 200
+    for host in ("[", "]", "[::1", "[x]:1", "a]b"):
+        refused = client.get("/api/v1/studies", Host=host)
+        assert (refused.status_code, refused.json()["error"]) == (400, "UsageError")
 
 
 @pytest.mark.acceptance("W7")

@@ -174,6 +174,138 @@ def test_what_is_shown(archive: tuple[Client, list[Dataset]]) -> None:
     assert {one["0008103E"]["Value"][0] for one in series} == {"AX 0", "AX 1"}
 
 
+@pytest.mark.parametrize(
+    ("query", "tags"),
+    [
+        ("studies?PatientAge=040Y", {"00101010"}),
+        ("studies?ProcedureCodeSequence.CodeValue=C1", {"00081032"}),
+        ("series?BodyPartExamined=CHEST", {"00180015"}),
+        ("series?PatientAge=040Y&BodyPartExamined=CH*", {"00101010", "00180015"}),
+        ("instances?SliceThickness=1.5&ImageType=T1", {"00180050", "00080008"}),
+        ("instances?00190010=MAKER 1&00191002=secret 1", {"00190010", "00191002"}),
+    ],
+)
+def test_attributes_that_were_matched_are_returned(
+    keyed: Client, query: str, tags: set[str]
+) -> None:
+    """PS3.18 10.6.3.3: of the level of the search, all that were passed as keys."""
+    rows = keyed.get(f"/dicomweb/{query}").json()
+    assert rows
+    assert all(tags <= row.keys() for row in rows)
+
+
+def test_a_matched_attribute_of_one_instance_is_not_returned_of_a_study(keyed: Client) -> None:
+    # The first instance of the study has another value than the one that matches.
+    (row,) = keyed.get("/dicomweb/studies?SliceThickness=2.5").json()
+    assert "00180050" not in row
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A server over a study, one without a UID, a series without a UID, and one in two studies."""
+    folder = tmp_path_factory.mktemp("keyed")
+    code = dataset(CodeValue="C1", CodingSchemeDesignator="99T", CodeMeaning="x")
+    for number in (1, 2):
+        made = image(
+            f"1.6.{number}", PatientAge="040Y", BodyPartExamined="CHEST", SliceThickness=f"{number}.5",
+            StudyInstanceUID="1.6.1", ProcedureCodeSequence=[code], ImageType=["A", "B", "T1"],
+        )  # fmt: skip
+        made.add_new((0x0019, 0x10), "LO", "MAKER 1")
+        made.add_new((0x0019, 0x1002), "LO", "secret 1")
+        write(folder / "in" / f"{number}.dcm", made)
+    write(
+        folder / "in" / "3.dcm", image("1.6.3", StudyInstanceUID=None, SeriesInstanceUID="1.6.33")
+    )
+    write(
+        folder / "in" / "4.dcm", image("1.6.4", StudyInstanceUID="1.6.44", SeriesInstanceUID=None)
+    )
+    for number in (5, 6):
+        write(folder / "in" / f"{number}.dcm", image(
+            f"1.6.{number}", StudyInstanceUID=f"1.6.5{number}", SeriesInstanceUID="1.6.50", InstanceNumber=number,
+            SliceThickness=f"{number}.5", AcquisitionNumber=number, RescaleType="HU" if number == 5 else "US",
+        ))  # fmt: skip
+    item = dataset(ScheduledProcedureStepID="S")
+    item.add_new((0x0031, 0x0010), "LO", "MAKER 1")
+    item.add_new((0x0031, 0x1010), "OB", bytes(1000))
+    for number, more in (
+        (7, {"PatientName": "=山田", "PatientBirthDate": "no date", "StudyDescription": "", "StudyID": None,
+             "RequestAttributesSequence": [item]}),
+        (8, {"PatientName": "Later^A", "PatientBirthDate": "19600101", "StudyDescription": "Kopf ä", "StudyID": "ID8",
+             "StudyDate": "20260708", "StudyTime": "0102", "AccessionNumber": "A8", "PatientSex": "F",
+             "ReferringPhysicianName": "Ref^A"}),
+        (9, {"StudyDescription": "Last", "StudyID": "ID9", "SeriesDescription": "S9", "SeriesNumber": 9}),
+    ):  # fmt: skip
+        write(folder / "in" / f"{number}.dcm", image(
+            f"1.6.{number}", SpecificCharacterSet="ISO_IR 192", StudyInstanceUID="1.6.77", SeriesInstanceUID="1.6.78",
+            **more,
+        ))  # fmt: skip
+    made = warehouse.open(folder / "w", create=True)
+    made.ingest(folder / "in", workers=1)
+    with running(made, audit=folder / "audit") as client:
+        yield client
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_study_or_series_without_a_uid_is_searched_by_its_key(keyed: Client, number: int) -> None:
+    """The key is what 0020000D, 0020000E and the RetrieveURL of the results say."""
+    found = [
+        row for row in keyed.get("/dicomweb/series").json()
+        if row["00081190"]["Value"][0].count("missing")
+    ]  # fmt: skip
+    (row,) = [row for row in found if f"1.6.{number}" in str(row)]
+    study, series = row["0020000D"]["Value"][0], row["0020000E"]["Value"][0]
+    assert "missing:" in study + series
+    url = f"/dicomweb/studies/{quote(study)}"
+    assert keyed.get(f"{url}/series").json() == [row]
+    for path in (f"{url}/instances", f"{url}/series/{quote(series)}/instances"):
+        (instance,) = keyed.get(path).json()
+        assert instance["00080018"]["Value"] == [f"1.6.{number}"]
+    asked = f"StudyInstanceUID={quote(study)}&SeriesInstanceUID={quote(series)}"
+    assert keyed.get(f"/dicomweb/series?{asked}").json() == [row]
+
+
+def test_a_series_in_two_studies_is_found_in_the_one_whose_instance_matches(keyed: Client) -> None:
+    for query in (
+        "InstanceNumber=6",
+        "SliceThickness=6.5",
+        "RescaleType=US",
+        "AcquisitionNumber=6",
+    ):
+        for path, studies in (
+            (f"series?{query}", ["1.6.56"]), (f"studies/1.6.55/series?{query}", []),
+            (f"studies/1.6.56/series?{query}", ["1.6.56"]), (f"studies?{query}", ["1.6.56"]),
+        ):  # fmt: skip
+            rows = keyed.get(f"/dicomweb/{path}").json()
+            assert [row["0020000D"]["Value"][0] for row in rows] == studies, path
+
+
+def test_what_the_first_instance_does_not_state_is_that_of_the_first_that_does(
+    keyed: Client,
+) -> None:
+    """As in the tables `studies` and `series`, and as the keys match: of instances 7, 8 and 9."""
+    stated = {
+        "00080020": "20260708", "00080030": "0102", "00080050": "A8", "00081030": "Kopf ä", "00100040": "F",
+        "00200010": "ID8",
+    }  # fmt: skip
+    for path in ("studies?StudyDescription=Kopf ä", "series?SeriesDescription=S9"):
+        (row,) = keyed.get(f"/dicomweb/{path}").json()
+        assert {tag: row[tag]["Value"][0] for tag in stated} == stated
+        assert row["00100010"]["Value"] == [{"Ideographic": "山田"}]
+        assert row["00100030"]["Value"] == ["no date"]
+        assert row["00080090"]["Value"] == [{"Alphabetic": "Ref^A"}]
+    assert row["0008103E"]["Value"] == ["S9"]
+    assert row["00200011"]["Value"] == [9]
+    (item,) = row["00400275"]["Value"]
+    assert item["00311010"]["BulkDataURI"].startswith(row["00081190"]["Value"][0])
+    (table,) = keyed.get("/api/v1/studies?study_key=1.6.77").json()["results"]
+    assert table["StudyDescription"] == "Kopf ä"
+
+
+@pytest.mark.parametrize("study", ["*", "1.6.1,1.6.44", "1.6.1%5C1.6.44", "%3F.6.1", "%20"])
+def test_a_path_names_one_study(keyed: Client, study: str) -> None:
+    assert keyed.get(f"/dicomweb/studies/{study}/series").json() == []
+
+
 @pytest.mark.acceptance("V3")
 def test_pages_hold_every_row_once_and_say_that_there_is_more(
     archive: tuple[Client, list[Dataset]],
@@ -228,7 +360,7 @@ def test_what_ohif_asks(client: Client, sample: warehouse.Warehouse) -> None:
 HOSTILE = [
     "limit=0", "limit=-1", "limit=abc", f"limit={10**12}", "offset=-1", "offset=x", "limit=1.5", "limit=%D9%A3",
     "fuzzymatching=maybe", "NoSuchKeyword=1", "StudyDate=2026", "StudyDate=20261301", "StudyDate=-", "StudyTime=99",
-    "SeriesNumber=five", "00191002=x", "PixelData=1", "RequestAttributesSequence=1", "includefield=Nonsense",
+    "SeriesNumber=five", "SeriesNumber=1_0", "SeriesNumber=nan", "SeriesNumber=%D9%A3", "00191002=x", "PixelData=1", "RequestAttributesSequence=1", "includefield=Nonsense",
     "StudyInstanceUID=%00", "PatientName=%0a", "PatientID=" + "x" * 8192, "..%2F..%2Fetc=1", "a.b.c=1", "=1", "RetrieveURL=x",
 ]  # fmt: skip
 

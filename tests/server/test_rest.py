@@ -324,12 +324,48 @@ def test_bodies_that_are_none(client: Client) -> None:
     "series?columns=Nothing", "series?format=xml", "studies?format=series_csv", "series_csv?Nothing=1", "series?description=T1", "series?header_fields=1",
     "series?search=" + "x" * 8192, "series?search=%00", "files.zip", "series?cursor=WyJuIl0",
     "series?cursor=WyJuIiwgeyJhIjogMX1d", "series/x/picture.png?slice=-1",
+    "distinct/series/Manufacturer?Modality=MR", "distinct/series/Modality?limit=1", "aggregates/series?limit=1",
+    "aggregates/series?columns=Rows&order=Rows", "aggregates/series?format=csv", "series_csv?limit=5", "series_csv?format=json",
+    "series?search=M%FCller", "aggregates/patients?PatientID=%E9",
     "series?format=csv&page_size=5", "series?format=parquet&cursor=WyJuIl0",
 ])  # fmt: skip
 def test_what_has_no_meaning_is_refused(client: Client, path: str) -> None:
     answer = client.get(f"/api/v1/{path}")
     assert answer.status_code == 400, answer.text
     assert set(answer.json()) == {"error", "message"}
+
+
+def test_a_search_narrows_aggregates_and_the_csv(client: Client) -> None:
+    text = "csv_no_row_has_this"
+    assert client.get("/api/v1/aggregates/series").json()["count"] > 0
+    assert client.get(f"/api/v1/aggregates/series?format=json&search={text}").json()["count"] == 0
+    assert len(client.get("/api/v1/series_csv?format=csv").text.splitlines()) > 1
+    assert len(client.get(f"/api/v1/series_csv?search={text}").text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "arrow"])
+def test_a_column_that_is_named_twice_is_shown_once(client: Client, form: str) -> None:
+    path = "/api/v1/series?limit=2&order=Modality,Modality&format=" + form
+    once, twice = (
+        client.get(f"{path}&columns={names}") for names in ("Modality", "Modality,Modality")
+    )
+    assert twice.status_code == 200
+    assert twice.content == once.content or form == "json"
+    if form == "json":
+        assert twice.json()["results"] == once.json()["results"]
+
+
+@pytest.mark.parametrize("value", [
+    "date 'infinity'", "timestamp '-infinity'", "date '20000-01-01'", "{'a': date '0001-01-01' - interval 5 year}",
+    "'2026-01-02 03:04:05.123456789'::timestamp_ns",
+])  # fmt: skip
+def test_values_that_python_does_not_have_are_no_lack_of_memory(client: Client, value: str) -> None:
+    refused = ask(client, f"select {value} as x")
+    assert refused.status_code == 400
+    assert "cast it to VARCHAR" in refused.json()["message"]
+    assert ask(client, f"select cast({value} as varchar) as x").status_code == 200
+    arrow = ask(client, f"select {value} as x", "application/vnd.apache.arrow.stream")
+    assert arrow.status_code == 200
 
 
 def test_a_method_that_an_address_does_not_have(client: Client) -> None:

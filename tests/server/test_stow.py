@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -91,6 +94,46 @@ def test_an_object_is_stored_once(archive: tuple[Client, warehouse.Warehouse, Pa
         client.post("/dicomweb/studies", body(there), **{"Content-Type": KIND}).status_code == 200
     )
     assert len(kept(folder)) == 1
+
+
+@pytest.mark.acceptance("W5")
+@pytest.mark.parametrize("function", ["replace", "fsync"])
+def test_an_object_that_cannot_be_moved_is_not_acknowledged_and_others_are(
+    archive: tuple[Client, warehouse.Warehouse, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+) -> None:
+    """A full disk; before, objects that were moved earlier stayed, neither stored nor answered."""
+    client, made, folder = archive
+    sent = [content(folder, f"1.7{number}") for number in range(3)]
+    full = folder / "got" / hashlib.sha256(sent[1]).hexdigest()[:2]
+    original = {"replace": os.replace, "fsync": os.fsync}[function]
+
+    def failing(first: Any, *rest: Any) -> object:
+        where = rest[0] if rest else Path(f"/proc/self/fd/{first}").readlink() / "x"
+        if Path(where).parent == full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(first, *rest)
+
+    monkeypatch.setattr(os, function, failing)
+    answer = client.post("/dicomweb/studies", body(*sent), **{"Content-Type": KIND})
+    assert answer.status_code == 202, answer.text
+    (failed,) = answer.json()["00081198"]["Value"]
+    assert failed["00081155"]["Value"] == ["1.71"]
+    assert failed["00081197"]["Value"] == [0xA700]
+    assert len(answer.json()["00081199"]["Value"]) == 2
+    assert kept(folder) == sorted(hashlib.sha256(each).hexdigest() for each in (sent[0], sent[2]))
+    made.refresh()
+    assert made.sql("select count(*) from files").fetchall() == [(3,)]
+
+
+def test_the_url_of_a_study_is_encoded(refusing: tuple[Client, warehouse.Warehouse, Path]) -> None:
+    client, _, folder = refusing
+    for path in ("9%2F1", "9%201", "9%221"):
+        sent = body(content(folder, "1.6"))
+        answer = client.post(f"/dicomweb/studies/{path}", sent, **{"Content-Type": KIND})
+        assert answer.status_code == 409
+        assert answer.json()["00081190"]["Value"] == [f"{client.url}/dicomweb/studies/{path}"]
 
 
 @pytest.mark.acceptance("W5")

@@ -101,6 +101,9 @@ def test_no_file_outside_of_the_folder_is_given(client: Client) -> None:
         "/x.js",
         "/plain/y.js",
         "/assets/z.css",
+        f"/{'x' * 300}",
+        f"/plain/{'x' * 300}.js",
+        f"/{'x/' * 3000}y.js",
     ):
         answer = client.get(path)
         assert answer.status_code == 404, path

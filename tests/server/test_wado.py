@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -420,3 +421,43 @@ def test_frames_that_are_not_there(
 ) -> None:
     address = place(uid_of("CT_small.dcm"), sample)
     assert client.get(f"{address}/frames/{numbers}", AS_STORED).status_code in {400, 404}
+
+
+def test_binary_values_of_big_endian_files_are_little_endian(tmp_path: Path) -> None:
+    """PS3.18 8.7.3: values are sent in little endian; neither JSON nor a part says another order."""
+    long, short = 70_001 * 8, 16
+    values = {
+        0x00281201: ("OW", "u2", long), 0x60003000: ("OW", "u2", short), 0x00660016: ("OF", "f4", long),
+        0x00660021: ("OF", "f4", short), 0x00660040: ("OL", "u4", short), 0x00720073: ("OD", "f8", short),
+        0x00720082: ("OV", "u8", long), 0x00420011: ("OB", "u1", short),
+    }  # fmt: skip
+    rng = np.random.default_rng(1)
+    words = {
+        tag: rng.integers(0, 100, size // int(kind[1])).astype(kind)
+        for tag, (_, kind, size) in values.items()
+    }
+    for syntax, order in (("big", ">"), ("explicit", "<")):
+        made = image(f"1.{syntax == 'big':d}", SeriesInstanceUID=f"1.9.{syntax == 'big':d}")
+        for tag, (vr, kind, _) in values.items():
+            made.add_new(tag, vr, words[tag].astype(f"{order}{kind}").tobytes())
+        item = pydicom.Dataset()
+        item.add_new(0x60003000, "OW", words[0x60003000].astype(f"{order}u2").tobytes())
+        made.add_new(0x00082112, "SQ", [item])
+        write(tmp_path / "in" / f"{syntax}.dcm", made, syntax)
+    held = warehouse.open(tmp_path / "w", create=True)
+    held.ingest(tmp_path / "in", workers=1)
+    with running(held, audit=tmp_path / "audit") as client:
+        for number in (0, 1):
+            url = f"/dicomweb/studies/1.2.1/series/1.9.{number}/instances/1.{number}"
+            (model,) = client.get(f"{url}/metadata").json()
+            (inner,) = model["00082112"]["Value"]
+            assert base64.b64decode(inner["60003000"]["InlineBinary"]) == (
+                words[0x60003000].astype("<u2").tobytes()
+            )
+            for tag, (_, kind, size) in values.items():
+                expected = words[tag].astype(f"<{kind}").tobytes()
+                sent = client.get(f"{url}/bulkdata/{tag:08X}")
+                assert [content for _, content in parts(sent)] == [expected], f"{tag:08X}"
+                inline = model[f"{tag:08X}"].get("InlineBinary")
+                assert (inline is None) == (size == long)
+                assert inline is None or base64.b64decode(inline) == expected, f"{tag:08X}"

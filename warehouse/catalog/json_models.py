@@ -1,10 +1,11 @@
 """Generate the DICOM JSON model of many instances in bulk, from stored rows.
 
 In: a catalog and instance ids. Out: the members of each model as JSON. They equal the output of
-``dicom_json`` for one header (checked by a test), with two exceptions: group lengths are left out,
-as PS3.18 F.2.2 requires, and values of more than 256 bytes are references. SQL generates the text
-of each element; this module nests items in their sequences, innermost first, for all instances at
-once.
+``dicom_json`` for one header (checked by a test), with three exceptions: group lengths are left
+out, as PS3.18 F.2.2 requires, values of more than 256 bytes are references, and binary values of
+big endian files are in little endian, as clients are not told the transfer syntax. SQL generates
+the text of each element; this module nests items in their sequences, innermost first, for all
+instances at once.
 """
 
 from __future__ import annotations

@@ -21,9 +21,11 @@ _NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"}
 _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _DATE_TIME = re.compile(r"\d{4}(?:\d\d){0,5}(?:\.\d{1,6})?", re.ASCII)
+_INTEGER_DIGITS = 30
 _MICRO = dt.timedelta(microseconds=1)
 AROUND_COMPONENTS = re.compile(r" *([\^=]) *")
 """Delimiters of a person's name with the insignificant spaces around them; group 1 is without."""
+_NUMBER = re.compile(r"[+-]?(?:(\d+)|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
 _WORDS = re.compile(r"[\s^,=*?\\.-]+")
 
 
@@ -85,9 +87,9 @@ def condition(c: str, vr: str, value: str, binder: Binder, *, fuzzy: bool = Fals
         return _name(c, trimmed(vr, value), binder, fuzzy=fuzzy)
     if vr == "CS":
         wanted = [part.strip() for part in re.split(r"[,\\]", value) if part.strip()]
-        tests = [_text(c, part, binder, folded=fuzzy) for part in wanted]
+        tests = [_text(_folded(c) if fuzzy else c, part, binder, folded=fuzzy) for part in wanted]
         return f"({' or '.join(tests) or 'false'})"
-    return _text(c, trimmed(vr, value), binder, folded=fuzzy)
+    return _text(_folded(c) if fuzzy else c, trimmed(vr, value), binder, folded=fuzzy)
 
 
 def trimmed(vr: str, value: str) -> str:
@@ -102,55 +104,63 @@ def trimmed(vr: str, value: str) -> str:
     return value if vr in LEADING_SPACES else value.lstrip(" ")
 
 
+def _folded(c: str) -> str:
+    """Return the SQL expression of a text without case.
+
+    Both texts of a comparison are folded by DuckDB: Python maps İ to two characters and a final Σ
+    to ς, and DuckDB does neither. ``upper`` comes first, as ς and the other small sigma have the
+    same capital letter.
+    """
+    return f"lower(upper({c}))"
+
+
 def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
-    """Return the condition for text; ``*`` matches any characters, ``?`` matches one."""
-    if folded:
-        c, value = f"lower({c})", value.lower()
+    """Return the condition for text; ``*`` matches any characters, ``?`` matches one.
+
+    With ``folded``, ``c`` is without case, and so becomes the value.
+    """
+
+    def bind(text: str) -> str:
+        return _folded(binder.bind(text)) if folded else binder.bind(text)
+
     if "*" not in value and "?" not in value:
-        return f"{c} = {binder.bind(value)}"
+        return f"{c} = {bind(value)}"
     inner = value.strip("*")
     if "*" not in inner and "?" not in inner:
         if value.startswith("*") and value.endswith("*"):
-            return f"contains({c}, {binder.bind(inner)})"
+            return f"contains({c}, {bind(inner)})"
         function = "ends_with" if value.startswith("*") else "starts_with"
-        return f"{function}({c}, {binder.bind(inner)})"
+        return f"{function}({c}, {bind(inner)})"
     # Use a regular expression, which is linear even with many wildcards, unlike LIKE.
     pattern = re.escape(re.sub(r"\*+", "*", value)).replace(r"\*", ".*").replace(r"\?", ".")
-    return f"regexp_full_match({c}, {binder.bind(pattern)}, 's')"
+    return f"regexp_full_match({c}, {bind(pattern)}, 's')"
 
 
 def _name(c: str, value: str, binder: Binder, *, fuzzy: bool) -> str:
     # Match the whole name or one of its component groups. Trailing delimiters are insignificant
     # (PS3.5, 6.2.1.1), and so are spaces around components; names are stored without these spaces.
-    asked = AROUND_COMPONENTS.sub(r"\1", value).rstrip("^=").lower()
-    test = _text("rtrim(g, '^= ')", asked, binder, folded=False)
-    groups = f"list_append(string_split(lower({c}), '='), lower({c}))"
+    asked = AROUND_COMPONENTS.sub(r"\1", value).rstrip("^=")
+    test = _text("rtrim(g, '^= ')", asked, binder, folded=True)
+    groups = f"list_append(string_split({_folded(c)}, '='), {_folded(c)})"
     found = f"len(list_filter({groups}, lambda g: {test})) > 0"
-    words = [word for word in _WORDS.split(value.lower()) if word]
+    words = [word for word in _WORDS.split(value) if word]
     if not fuzzy or not words:
         return f"({found})"
-    plain = f"' ' || regexp_replace(strip_accents(lower({c})), '[\\s^,=.-]+', ' ', 'g')"
+    plain = f"' ' || regexp_replace(strip_accents({_folded(c)}), '[\\s^,=.-]+', ' ', 'g')"
     starts = " and ".join(
-        f"contains({plain}, ' ' || strip_accents({binder.bind(word)}))" for word in words
+        f"contains({plain}, ' ' || strip_accents({_folded(binder.bind(word))}))" for word in words
     )
     return f"(({found}) or ({starts}))"
 
 
 def _number(value: str) -> float | int:
-    try:
-        number = int(value)
-    except ValueError:
-        pass
-    else:
-        # DuckDB refuses parameters of more than 128 bits; no VR has more than 64.
-        if abs(number) < 1 << 64:
-            return number
-    try:
-        return float(value)
-    except ValueError:
-        raise UnknownFilter(
-            "the attribute is a number, but the value is not; give a number"
-        ) from None
+    text = value.strip(" ")
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise UnknownFilter("the attribute is a number, but the value is not; give a number")
+    # DuckDB takes no larger integers; as a float, such a number equals no stored integer.
+    is_integer = match[1] is not None and len(match[1]) < _INTEGER_DIGITS
+    return int(text) if is_integer else float(text)
 
 
 def _range(c: str, value: str, first: Any, last: Any, binder: Binder, form: str) -> str:

@@ -152,6 +152,9 @@ def vendor_rows(portion: Portion) -> tuple[pa.Table, pa.Table]:
                 number = numbers[key] = instance << ID_BITS | nth
                 values[number] = payload.values
             links.append((instance, tag, path, creator or "", number))
+    if not links:
+        # Elements without a creator at usual tags of CSA, none of which holds a CSA header.
+        return VENDOR_PAYLOADS.empty_table(), VENDOR_VALUES.empty_table()
     columns = zip(*links, strict=True)
     payloads = pa.table(
         [pa.array(c, t) for c, t in zip(columns, VENDOR_PAYLOADS.types, strict=True)],

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 ROLES = ("read", "write", "deidentified")
 """Roles: read everything; read and write everything; read columns of ``deidentified`` only."""
+_DELETED = (0, 0, 0)
+"""State of a token file that was read before and cannot be found now; no file has inode 0."""
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
@@ -184,8 +186,11 @@ class Gate:
             status = os.stat(self._path)
             state = (status.st_mtime_ns, status.st_size, status.st_ino)
         except OSError:
-            # If the file was deleted, no token is valid.
-            self._tokens = []
+            # If the file was deleted, no token is valid until it can be read again.
+            with self._lock:
+                self._tokens = []
+                if self._state is not None:
+                    self._state = _DELETED
             return
         with self._lock:
             if state != self._state:

@@ -59,10 +59,9 @@ _SEARCH: dict[str, Any] = {
 # -- QIDO-RS --------------------------------------------------------------------------------------
 
 
-def _search_response(request: Request, version: Version, level: str, **uids: str) -> Response:
+def _search_response(request: Request, version: Version, level: str, **within: str) -> Response:
     media = choose(request.headers.get("accept"), [DICOM_JSON, "application/json"])
-    keys = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
-    query = parse(request.query_params.multi_items(), level, {keys[n]: v for n, v in uids.items()})
+    query = parse(request.query_params.multi_items(), level, within)
     result = search(version, query, f"{base_url(request)}/dicomweb")
     headers = {}
     if result.has_more:
@@ -95,13 +94,13 @@ def search_instances(request: Request, version: Shown) -> Response:
 @router.get("/studies/{study}/series", responses=_JSON, openapi_extra=_SEARCH)
 def search_series_of_study(request: Request, version: Shown, study: str) -> Response:
     """Search the series of a study."""
-    return _search_response(request, version, "series", study=study)
+    return _search_response(request, version, "series", studies=study)
 
 
 @router.get("/studies/{study}/instances", responses=_JSON, openapi_extra=_SEARCH)
 def search_instances_of_study(request: Request, version: Shown, study: str) -> Response:
     """Search the instances of a study."""
-    return _search_response(request, version, "instances", study=study)
+    return _search_response(request, version, "instances", studies=study)
 
 
 @router.get("/studies/{study}/series/{series}/instances", responses=_JSON, openapi_extra=_SEARCH)
@@ -109,7 +108,7 @@ def search_instances_of_series(
     request: Request, version: Shown, study: str, series: str
 ) -> Response:
     """Search the instances of a series."""
-    return _search_response(request, version, "instances", study=study, series=series)
+    return _search_response(request, version, "instances", studies=study, series=series)
 
 
 # -- metadata -------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 
 from warehouse.server.access import ANYBODY_HERE
 from warehouse.server.asking import SLASH
@@ -145,6 +145,13 @@ class Door:
                 "UsageError",
                 f"a parameter may have at most {PARAMETER_BYTES} bytes, a query {QUERY_BYTES}",
             )
+        try:
+            unquote_to_bytes(scope["query_string"]).decode("utf-8")
+        except UnicodeDecodeError:
+            # Decoded with replacement characters, a condition would match nothing.
+            return problem(
+                400, "UsageError", "the query is not percent-encoded UTF-8; ü is written %C3%BC"
+            )
         texts = [scope["path"], *(text for pair in pairs for text in pair)]
         if any(_CONTROL.search(text) for text in texts):
             return problem(
@@ -176,7 +183,10 @@ class Door:
         """Return whether the Host header names this server (protects against DNS rebinding)."""
         if not self._settings.is_loopback:
             return True
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:  # not a host, such as [
+            return False
         public = urlsplit(self._settings.public_url).hostname
         return name in LOOPBACK or (public is not None and name == public)
 

@@ -17,13 +17,14 @@ from warehouse.pixels.places import native_frame
 from warehouse.pixels.source import open_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from warehouse.pixels.image import Image
     from warehouse.pixels.source import OpenPixels
     from warehouse.server.found import Images
 
 _CHUNK = 1 << 20
+_WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
 def frames(
@@ -99,6 +100,19 @@ def _single_bits(opened: OpenPixels, number: int) -> bytes:
         return raw.tobytes()
     bits = read_frame(opened, number, None).reshape(-1)
     return np.packbits(bits, bitorder="little").tobytes()
+
+
+def little_endian(chunks: Iterable[bytes], vr: str) -> Iterator[bytes]:
+    """Yield the bytes of a big endian value in little endian, as DICOMweb sends all values."""
+    width = _WORD_BYTES.get(vr, 1)
+    rest = b""
+    for chunk in chunks:
+        content = rest + chunk
+        end = len(content) - len(content) % width
+        rest = content[end:]
+        yield np.frombuffer(content[:end], f">u{width}").astype(f"<u{width}").tobytes()
+    if rest:
+        yield rest
 
 
 def _as_bytes(image: Image, frame: np.ndarray) -> bytes:

@@ -2,7 +2,8 @@
 
 In: a catalog. Out: the in-memory tables `qido_studies` and `qido_series`, and the JSON of the
 attributes that are always returned. It is built at the first query of a version, from the headers
-of one instance per study and series, so results equal the ``/metadata`` of that instance.
+of one instance per study and series, so results equal the ``/metadata`` of that instance. What this
+instance does not state is that of the first one that does, as in `studies` and `series`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import threading
 from typing import TYPE_CHECKING
 
-from warehouse.catalog.json_models import models
+from warehouse.catalog.json_models import PLACE, models
 from warehouse.server.limits import unbounded
 from warehouse.sqlfiles import statement
 
@@ -71,6 +72,7 @@ class StudyIndex:
         sql = f"select holder, {level}_key, coalesce({uid}, '') = {level}_key from qido_{table}"
         rows = connection.execute(sql).fetchall()
         members = models(connection, [row[0] for row in rows], tags)
+        self._fill_missing(connection, f"{level}_holders", members)
         tag = {"study": "0020000D", "series": "0020000E"}[level]
         for holder, key, is_uid in rows:
             if not is_uid:
@@ -79,6 +81,24 @@ class StudyIndex:
                 uid_member = f'"{tag}":{{"vr":"UI","Value":[{json.dumps(key)}]}}'
                 members[holder] = ",".join(part for part in (others.strip(","), uid_member) if part)
         return members
+
+    def _fill_missing(
+        self, connection: duckdb.DuckDBPyConnection, name: str, members: dict[int, str]
+    ) -> None:
+        """Add the attributes that only instances other than the first one have a value of."""
+        others: dict[str, dict[int, int]] = {}
+        for holder, tag, other in connection.execute(statement(name, "dicomweb")).fetchall():
+            others.setdefault(tag, {})[holder] = other
+        for tag, by_holder in others.items():
+            found = models(connection, [*by_holder.values()], [tag])
+            for holder, other in by_holder.items():
+                # A text that could not be parsed has no value in a column, but is returned.
+                attributes = json.loads(f"{{{members.get(holder, '')}}}", strict=False)
+                if other in found and "Value" not in attributes.get(tag, {}):
+                    attributes.pop(tag, None)
+                    kept = json.dumps(attributes, ensure_ascii=False)[1:-1]
+                    kept = kept.replace(json.dumps(PLACE)[1:-1], PLACE)
+                    members[holder] = ",".join(part for part in (kept, found[other]) if part)
 
     def study(self, holder: int) -> str:
         """Return the attributes of a study as members of a JSON object, by its first instance."""

@@ -59,6 +59,7 @@ MEDIA = {
     "arrow": "application/vnd.apache.arrow.stream",
 }
 _TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_Search = Annotated[str | None, Query(description="Text to find in any column", pattern=_TEXT)]
 _RESERVED = {"search", "order", "ordering", "limit", "page_size", "cursor", "columns", "format"}
 
 router = APIRouter(
@@ -109,10 +110,11 @@ def conditions(request: Request, table: str) -> dict[str, Any]:
     responses={200: {"description": "", "content": {MEDIA["csv"]: {}}}},
     dependencies=[Depends(may("read"))],
 )
-def fourteen_columns(request: Request, version: Shown) -> Response:
+def fourteen_columns(request: Request, version: Shown, search: _Search = None) -> Response:
     """Return series as the CSV of django_dicom, with 14 columns; parameters are conditions."""
+    _refuse_paging(request, "csv")
     wanted = conditions(request, "series")
-    keys = filters.select(version.catalog, "series", wanted, columns=["series_key"])
+    keys = filters.select(version.catalog, "series", wanted, search=search, columns=["series_key"])
     return _whole_list(request, version, "series", "csv", keys, is_series_csv=True)
 
 
@@ -121,9 +123,7 @@ def rows(
     request: Request,
     version: Shown,
     table: Table,
-    search: Annotated[
-        str | None, Query(description="Text to find in any column", pattern=_TEXT)
-    ] = None,
+    search: _Search = None,
     limit: Annotated[int | None, Query(ge=1, le=MOST, description="Rows per page")] = None,
     form: Annotated[
         Literal["json", "csv", "parquet", "arrow"],
@@ -171,8 +171,23 @@ def rows(
     return Response(text, media_type="application/json")
 
 
+def _refuse_paging(request: Request, form: str) -> None:
+    """Refuse parameters of a page, which would be ignored.
+
+    Raises
+    ------
+    UsageError
+    """
+    stated = {**request.query_params}
+    if stated.get("format") == form:
+        del stated["format"]
+    if ignored := sorted(_RESERVED.intersection(stated) - {"search"}):
+        raise UsageError(f"{' and '.join(ignored)}: this address has no pages, columns or formats")
+
+
 def _split_names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Return names without repetitions, which would be columns of the same name."""
+    return [*dict.fromkeys(name.strip() for name in text.split(",") if name.strip())]
 
 
 def _page_size(text: str | None) -> int:
@@ -255,7 +270,11 @@ class _TemporaryFile(StreamingResponse):
 
 @router.get("/distinct/{table}/{attribute}", responses=_OBJECT)
 def distinct(request: Request, version: Shown, table: Table, attribute: str) -> dict[str, Any]:
-    """Return the distinct values of an attribute."""
+    """Return the distinct values of an attribute, of all rows."""
+    if request.query_params:
+        raise UsageError(
+            "distinct values are those of all rows, without parameters; ask SQL for those of some"
+        )
     if not request.state.principal.may("read"):
         deidentified.allowed(version.catalog, VIEWS[table], conditions={attribute: ""})
     try:
@@ -269,8 +288,11 @@ def distinct(request: Request, version: Shown, table: Table, attribute: str) -> 
 
 
 @router.get("/aggregates/{table}", responses=_OBJECT)
-def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]:
+def aggregates(
+    request: Request, version: Shown, table: Table, search: _Search = None
+) -> dict[str, Any]:
     """Return the row count, and the minimum and maximum of numeric, date and time columns."""
+    _refuse_paging(request, "json")
     view, catalog = VIEWS[table], version.catalog
     wanted = conditions(request, table)
     columns = [
@@ -278,9 +300,9 @@ def aggregates(request: Request, version: Shown, table: Table) -> dict[str, Any]
         if column.type in {"BIGINT", "INTEGER", "DOUBLE", "DATE", "TIME", "TIMESTAMP"}
     ]  # fmt: skip
     if not request.state.principal.may("read"):
-        permitted = deidentified.allowed(catalog, view, conditions=wanted)
+        permitted = deidentified.allowed(catalog, view, conditions=wanted, search=search)
         columns = [name for name in columns if name in permitted]
-    query = filters.narrowed(catalog, view, wanted)
+    query = filters.narrowed(catalog, view, wanted, search=search)
     extremes = ", ".join(f'min("{name}"), max("{name}")' for name in columns)
     sql = f"select count(*){', ' if extremes else ''}{extremes} from ({query.sql((), ())})"
     count, *bounds = fetched(catalog, sql, query.values)[0]

@@ -18,7 +18,7 @@ from warehouse.catalog.matching import Binder, condition
 from warehouse.errors import UnknownFilter, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 LEVELS = ("studies", "series", "instances")
 MOST = 10_000
@@ -52,6 +52,8 @@ class Search:
 
     level: str
     keys: tuple[Key, ...] = ()
+    within: tuple[tuple[str, str], ...] = ()
+    """Level and key of the study and series in the path of the request."""
     include: tuple[str, ...] = ()
     """Top-level tags to return besides those that are always returned."""
     includes_all: bool = False
@@ -60,7 +62,7 @@ class Search:
     offset: int = 0
 
 
-def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) -> Search:
+def parse(pairs: Iterable[tuple[str, str]], level: str, within: Mapping[str, str]) -> Search:
     """Parse the parameters of a request.
 
     Parameters
@@ -69,8 +71,8 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) ->
         Names and values of the query, decoded.
     level
         One of ``LEVELS``.
-    uids
-        Keyword → UID from the path of the request.
+    within
+        ``studies`` or ``series`` → key from the path of the request, which is compared as a whole.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) ->
     include: list[str] = []
     includes_all = fuzzy = False
     limit, offset = MOST, 0
-    for name, value in [*pairs, *uids.items()]:
+    for name, value in pairs:
         match name:
             case "limit":
                 limit = min(MOST, _parse_number(name, value, 1))
@@ -98,7 +100,8 @@ def parse(pairs: Iterable[tuple[str, str]], level: str, uids: dict[str, str]) ->
             case _:
                 attributes.append((name, value))
     keys, returned = _parse_keys(attributes)
-    return Search(level, keys, (*include, *returned), includes_all, fuzzy, limit, offset)
+    included = (*include, *returned)
+    return Search(level, keys, tuple(within.items()), included, includes_all, fuzzy, limit, offset)
 
 
 def _parse_number(name: str, value: str, least: int) -> int:
@@ -194,7 +197,9 @@ class Statement:
     binder: Binder = field(default_factory=Binder)
 
 
-_COLUMNS = {"studies": "s.study_key", "series": "e.series_key", "instances": "i.instance_id"}
+_COLUMNS = {"studies": ("study_key",), "series": ("study_key", "series_key")}
+"""Columns that identify a row; a series whose instances are in two studies is in both."""
+_PATH = {"studies": "s.study_key", "series": "e.series_key"}
 
 
 def conditions(search: Search, tables: Tables) -> Statement:
@@ -206,6 +211,8 @@ def conditions(search: Search, tables: Tables) -> Statement:
         A value is invalid for the VR of its attribute.
     """
     statement = Statement()
+    for level, entity in search.within:
+        statement.where.append(f"{_PATH[level]} = {statement.binder.bind(entity)}")
     in_items: dict[tuple[str, ...], list[str]] = {}
     for key in search.keys:
         test = _column_test(search, key, tables, statement.binder)
@@ -238,10 +245,12 @@ def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> st
         return condition(f"{alias}.{column}", key.vr, key.value, binder, fuzzy=search.fuzzy)
 
     if name in tables.studies:
-        column = "whole_name" if name == "PatientName" else name
+        # A study without a UID has a key, which is returned as its UID.
+        column = {"PatientName": "whole_name", "StudyInstanceUID": "study_key"}.get(name, name)
         return test("s", column, is_list=tables.studies[name])
     if name in tables.series:
-        matches = test("e", name, is_list=tables.series[name])
+        column = "series_key" if name == "SeriesInstanceUID" else name
+        matches = test("e", column, is_list=tables.series[name])
         if search.level != "studies":
             return matches
         return f"s.study_key in (select study_key from qido_series as e where {matches})"
@@ -249,9 +258,7 @@ def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> st
         matches = test("i", name, is_list=tables.instances[name])
         if search.level == "instances":
             return matches
-        column = _COLUMNS[search.level]
-        key_column = column.partition(".")[2]
-        return f"{column} in (select {key_column} from instances as i where {matches})"
+        return _in_instances(search.level, f"instances as i where {matches}")
     return ""
 
 
@@ -284,14 +291,17 @@ def _with_elements(level: str, tests: list[str]) -> str:
     rows = " intersect ".join(
         f"(select instance_id, path from normal_elements where {test})" for test in tests
     )
-    column = _COLUMNS[level]
     if level == "instances":
-        return f"{column} in (select instance_id from ({rows}))"
-    key_column = column.partition(".")[2]
-    return (
-        f"{column} in (select {key_column} from instances semi join ({rows}) as rows "
-        "using (instance_id))"
-    )
+        return f"i.instance_id in (select instance_id from ({rows}))"
+    return _in_instances(level, f"instances semi join ({rows}) as rows using (instance_id)")
+
+
+def _in_instances(level: str, source: str) -> str:
+    """Return the condition that a study or series is that of a row of a source."""
+    columns = _COLUMNS[level]
+    alias = "s" if level == "studies" else "e"
+    keys = ", ".join(f"{alias}.{column}" for column in columns)
+    return f"({keys}) in (select ({', '.join(columns)}) from {source})"
 
 
 def _item_pattern(path: tuple[str, ...]) -> str:

@@ -166,7 +166,7 @@ def _instance_objects(
     version: Version, rows: list[tuple[object, ...]], query: Search, base: str
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     ids = [int(row[10]) for row in rows]  # type: ignore[call-overload]
-    tags = (*STUDY_TAGS, *SERIES_TAGS, *INSTANCE_TAGS, *query.include)
+    tags = (*STUDY_TAGS, *SERIES_TAGS, *INSTANCE_TAGS, *query.include, *_matched_tags(query))
     members = models(session_about(version.catalog, ids), ids, () if query.includes_all else tags)
     keys: list[tuple[str, ...]] = []
     texts = []
@@ -192,7 +192,10 @@ def _extra(
     always: tuple[str, ...],
 ) -> dict[int, str]:  # fmt: skip
     """Return the requested attributes that are not always returned, as JSON by instance."""
-    wanted = {*query.include, *(_tags_of(keywords) if query.includes_all else ())} - {*always}
+    of_level = _tags_of(keywords)
+    # An attribute of a lower level is that of one instance, which need not be one that matched.
+    wanted = {*query.include, *(_matched_tags(query) & of_level)}
+    wanted = (wanted | of_level if query.includes_all else wanted) - {*always}
     wanted -= {"00080056", "00080061", "00080062", "00081190", "00201206", "00201208", "00201209"}
     if not wanted:
         return {}
@@ -200,6 +203,13 @@ def _extra(
         return version.index.often
     ids = [int(holder) for holder in holders]  # type: ignore[call-overload]
     return models(session_about(version.catalog, ids), ids, sorted(wanted))
+
+
+def _matched_tags(query: Search) -> set[str]:
+    """Return the top-level tags of the keys, which are returned, too (PS3.18 10.6.3.3)."""
+    tags = {key.path[0] if key.path else key.tag for key in query.keys}
+    creators = {f"{k.tag[:4]}00{k.tag[4:6]}" for k in query.keys if k.creator and not k.path}
+    return tags | creators
 
 
 @cache

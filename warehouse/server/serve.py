@@ -75,7 +75,7 @@ def make_server(
     return uvicorn.Server(uvicorn.Config(
         create_app(warehouse, settings, listeners), host=settings.host, port=settings.port,
         log_level="warning", access_log=False, server_header=False, lifespan="off",
-        proxy_headers=True, forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30,
+        proxy_headers=True, forwarded_allow_ips="127.0.0.1,::1", timeout_keep_alive=30,
         timeout_graceful_shutdown=_STOP_SECONDS, log_config=None,
         ssl_certfile=settings.certificate, ssl_keyfile=settings.key, ws="none",
         http=bounded(settings.seconds),

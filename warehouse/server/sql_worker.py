@@ -35,6 +35,10 @@ class _TooLarge(Exception):
     """A result has more rows or bytes than the limits allow."""
 
 
+class _NotWritable(Exception):
+    """A result has a value that Python cannot represent."""
+
+
 def main(descriptor: int, memory_bytes: int) -> None:
     """Run queries from a socket until it is closed."""
     do_without_pandas()
@@ -63,6 +67,20 @@ def _message(catalog: Catalog, query: dict[str, Any]) -> bytes:
         return FAILED + str(error).strip().encode()
     except _TooLarge as error:
         return TOO_LARGE + str(error).encode()
+    except _NotWritable as error:
+        return FAILED + str(error).encode()
+
+
+def _plain_values(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column as JSON types."""
+    try:
+        return [plain(value) for value in column.to_pylist()]
+    except (ValueError, OverflowError, ImportError):
+        # Dates and times outside of the years 1 to 9999, infinite ones, and nanoseconds.
+        raise _NotWritable(
+            f"a value of type {column.type} cannot be written as JSON: cast it to VARCHAR, or "
+            "request Arrow"
+        ) from None
 
 
 def _body(catalog: Catalog, query: dict[str, Any]) -> bytes:
@@ -75,7 +93,7 @@ def _body(catalog: Catalog, query: dict[str, Any]) -> bytes:
     if table.num_rows > max_rows:
         raise _TooLarge(f"more than {max_rows} rows: aggregate, or add a LIMIT")
     if query["is_json"]:
-        columns = [[plain(value) for value in column.to_pylist()] for column in table.itercolumns()]
+        columns = [_plain_values(column) for column in table.itercolumns()]
         reply = {
             "version": query["version"], "columns": relation.columns,
             "rows": [list(row) for row in zip(*columns, strict=True)],

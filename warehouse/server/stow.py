@@ -16,6 +16,7 @@ import uuid
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
@@ -27,7 +28,7 @@ from starlette.responses import Response
 from warehouse.catalog.header_rows import header_of_file
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.server.accept import DICOM, DICOM_JSON
-from warehouse.server.asking import base_url, may, serving
+from warehouse.server.asking import SLASH, base_url, may, serving
 from warehouse.server.bodies import whole_file
 from warehouse.server.door import TooLong
 from warehouse.server.errors import RESPONSES, Refused, problem
@@ -160,7 +161,7 @@ async def store(request: Request) -> Response:
 @router.post("/studies/{study}", responses=_RESPONSES)
 async def store_in_study(request: Request, study: str) -> Response:
     """Store objects of one study."""
-    return await _store(request, study)
+    return await _store(request, study.replace(SLASH, "/"))
 
 
 async def _store(request: Request, study: str | None) -> Response:
@@ -243,10 +244,10 @@ def _store_parts(state: Serving, parts: list[_Part], received: Path, study: str 
                 part.failure = None if _digest(stored) == part.sha256 else _DUPLICATE
                 continue
             target = received / part.sha256[:2] / f"{part.sha256}.dcm"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(part.path, target)
-            _sync_folder(target.parent)
-            placed.append((part, target))
+            if _move(part.path, target):
+                placed.append((part, target))
+            else:
+                part.failure = _NO_ROOM
         if placed:
             _ingest(state, placed)
 
@@ -319,6 +320,22 @@ def _stored_instance(connection: Any, part: _Part, path: Path) -> Instance | Non
     return by_path
 
 
+def _move(path: Path, target: Path) -> bool:
+    """Move a file durably; return false if that fails, and leave no file behind."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    except OSError:
+        return False
+    try:
+        _sync_folder(target.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            target.unlink()
+        return False
+    return True
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -335,7 +352,7 @@ def _response(parts: list[_Part], base: str, study: str | None) -> Response:
     failed = [part for part in parts if part.failure is not None]
     body: dict[str, Any] = {}
     if study is not None:
-        body["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{study}"]}
+        body["00081190"] = _element("UR", f"{base}/studies/{quote(study, safe='')}")
     if failed:
         items = [
             _sop_reference(part) | {"00081197": _element("US", part.failure)} for part in failed

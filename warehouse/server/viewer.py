@@ -108,11 +108,18 @@ def add(app: FastAPI, folder: Path | None) -> None:
         return _file_response(PAGE, path, _PLAIN)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
 def _file_response(folder: Path, path: str, policy: str) -> Response:
     """Return a file of a folder, or the page itself for a path that its script interprets."""
     headers = {"Content-Security-Policy": policy, **_ISOLATED}
     target = (folder / path).resolve()
-    if target.is_file() and target.is_relative_to(folder.resolve()):
+    if _is_file(target) and target.is_relative_to(folder.resolve()):
         kind = mimetypes.guess_type(target.name)[0] or "application/octet-stream"
         return FileResponse(target, media_type=kind, headers=headers)
     if (

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request
+from pydicom.uid import ExplicitVRBigEndian
 from starlette.responses import Response, StreamingResponse
 
 from warehouse.catalog.few import session_about
@@ -20,7 +21,7 @@ from warehouse.server.asking import Shown, Timed, may
 from warehouse.server.bodies import Part, related, require_source, whole_file, zipped
 from warehouse.server.description import answers, parameter
 from warehouse.server.errors import RESPONSES, NotAcceptable, NotFound
-from warehouse.server.frames import frames, native_pixels
+from warehouse.server.frames import frames, little_endian, native_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -165,6 +166,8 @@ def bulk_data(
     content: Iterator[bytes] = (
         iter([rows[0][3]]) if rows[0][3] is not None else _stored_value(version, rows[0][2])
     )
+    if stored.transfer_syntax == ExplicitVRBigEndian:
+        content = little_endian(content, rows[0][0])
     if not form.is_multipart:
         return StreamingResponse(content, media_type=OCTETS)
     return related([Part(OCTETS, "", content)], OCTETS)
