@@ -52,24 +52,31 @@ with stated as (
         max("real") filter (where tag = '00209241') as NominalPercentageOfCardiacPhase,
         max("real") filter (where tag = '00209245') as NominalPercentageOfRespiratoryPhase,
         max("real") filter (where tag = '00209255') as NominalRespiratoryTriggerDelayTime,
-        coalesce(
-            max(text) filter (where tag = '00089208'),
-            ge_image_part(
-                max("integer") filter (where tag in ('0043102F', '0043112F') and creator = 'GEMS_PARM_01')
-            )
-        ) as ComplexImageComponent,
+        max(text) filter (where tag = '00089208') as ComplexImageComponent,
         list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation,
         bool_or(tag = '52009230') as has_groups
     from elements
     where
         tag in (
             '0008002A', '00089208', '00181060', '00189089', '00209153', '00209241', '00209245', '00209255',
-            '0043102F', '0043112F', '00541300', '52009230'
+            '00541300', '52009230'
         )
         and ("index" = 0 and path = '' or tag = '00189089' and path in (
             '', 'MRDiffusionSequence[0].DiffusionGradientDirectionSequence[0]'
         ))
         and vm > 0
+    group by instance_id
+),
+
+-- Its creator may reserve any block.
+parts as (
+    select
+        instance_id,
+        ge_image_part(max("integer")) as image_part
+    from elements
+    where
+        path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
+        and tag[7:8] = '2F' and "index" = 0 and vm > 0
     group by instance_id
 )
 
@@ -116,8 +123,8 @@ select
     instances.RepetitionTime as repetition_time,
     instances.EchoNumbers[1] as echo_number,
     if(
-        stated.ComplexImageComponent is null, instances.ImageType,
-        coalesce(instances.ImageType, []) || [stated.ComplexImageComponent]
+        coalesce(stated.ComplexImageComponent, parts.image_part) is null, instances.ImageType,
+        coalesce(instances.ImageType, []) || [coalesce(stated.ComplexImageComponent, parts.image_part)]
     ) as kind,
     cast(null as bigint[]) as segment,
     instances.KVP as tube_voltage,
@@ -125,4 +132,5 @@ select
     cast(null as bigint[]) as vectors
 from instances
 left join stated on instances.instance_id = stated.instance_id
+left join parts on instances.instance_id = parts.instance_id
 where instances.pixel_offset is not null and instances.series_key is not null;
