@@ -426,6 +426,27 @@ def test_frames_are_numbered_through_their_series(tmp_path: Path) -> None:
         wh.volume("1.3")
 
 
+def test_concatenations_follow_each_other_by_their_first_frames(tmp_path: Path) -> None:
+    """The part that comes first by Instance Number may be the last of the later object."""
+    # Number, object, first slice, minute
+    parts = [(1, "1", 2, 3), (2, "2", 0, 1), (3, "1", 0, 0), (4, "2", 2, 2)]
+    pixels = np.arange(12, dtype=np.int16).reshape(2, 3, 2, 1)
+    for number, whole, offset, minute in parts:
+        stored = pixels[int(whole) - 1, offset : offset + 2]
+        groups = [frame((0, 0, 3.0 * z), z + 1) for z in range(offset, offset + len(stored))]
+        for group in groups:
+            group.FrameContentSequence[0].FrameAcquisitionDateTime = f"2020010110{minute:02d}00"
+        write_frames(
+            tmp_path / "in" / f"{number}", stored, groups, [IN_STACK], InstanceNumber=number,
+            ConcatenationUID=f"1.9.9{whole}", ConcatenationFrameOffsetNumber=offset,
+        )  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    volume = wh.volume(UID)
+    assert volume.labels["time_s"] == [0, 60]
+    assert np.array_equal(volume[:], pixels)
+
+
 def test_the_fourth_axis_of_nifti_has_a_length_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

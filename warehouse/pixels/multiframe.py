@@ -275,13 +275,18 @@ def _other_axes(
 def _of_whole_objects(
     images: Sequence[Image], counted: dict[int, _Axes], places: Sequence[int]
 ) -> list[int]:
-    """Give all parts of a concatenation the same position: they are one object (C.7.6.16)."""
-    known: dict[str, int] = {}
-    made = []
-    for image, place in zip(images, places, strict=True):
-        whole = counted.get(image.instance_id, _Axes()).concatenation
-        made.append(known.setdefault(whole or image.instance_key, place))
-    return made
+    """Give all parts of a concatenation the first of their positions: they are one object.
+
+    See PS3.3 C.7.6.16.
+    """
+    wholes = [
+        counted.get(image.instance_id, _Axes()).concatenation or image.instance_key
+        for image in images
+    ]
+    first: dict[str, int] = {}
+    for whole, place in zip(wholes, places, strict=True):
+        first[whole] = min(place, first.get(whole, place))
+    return [first[whole] for whole in wholes]
 
 
 def _numbers(
