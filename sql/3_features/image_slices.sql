@@ -87,7 +87,7 @@ select
     instances.instance_key as slice_key,
     instances.ImagePositionPatient as position,
     if(
-        coalesce(instances.NumberOfFrames, 1) = 1 and instances.ImagePositionPatient is null and stated.has_groups,
+        coalesce(nullif(instances.NumberOfFrames, 0), 1) = 1 and instances.ImagePositionPatient is null and stated.has_groups,
         'functional groups may have them, see frames', null
     ) as position_why_not,
     if(
@@ -100,7 +100,7 @@ select
     instances."Rows" as row_count,
     instances."Columns" as column_count,
     instances.SamplesPerPixel as sample_count,
-    coalesce(instances.NumberOfFrames, 1) = 1
+    coalesce(nullif(instances.NumberOfFrames, 0), 1) = 1
     and not coalesce(list_contains(instances.ImageType, 'MOSAIC'), false) as is_single,
     instances.TemporalPositionIdentifier as temporal_position,
     coalesce(
