@@ -589,6 +589,8 @@ def test_planes_of_a_dose_grid_lie_where_its_offsets_say(tmp_path: Path, ingest:
         ([-1, 0, 0, 0, 1, 0], [0, -2.5, -5], [1, 2, 55], [0, 0, -2.5], True),
         ([-1, 0, 0, 0, 1, 0], [50, 52.5, 55], [1, 2, 55], [0, 0, -2.5], True),
         ([1, 0, 0, 0, 1, 0], [50, 52.5, 55], [1, 2, 50], [0, 0, 2.5], False),
+        # Cosines that were computed are not exactly 0 and 1.
+        ([1, 0, 0, 0, 0.9999999, -1e-16], [50, 52.5, 55], [1, 2, 50], [0, 0, 2.5], False),
     ]
     for number, (orientation, offsets, *_) in enumerate(grids):
         write_dose(
