@@ -382,9 +382,10 @@ def test_parts_of_a_concatenation_are_one_object(tmp_path: Path) -> None:
     """PS3.3 C.7.6.16: two times of three slices, cut in the middle of the second."""
     pixels = np.arange(6 * 4, dtype=np.int16).reshape(6, 2, 2)
     frames = [frame((0, 0, 3.0 * (n % 3)), n // 3 + 1, n % 3 + 1) for n in range(6)]
+    # All have one Instance Number; names and UIDs run against the order of the parts.
     for part, of in ((2, slice(4, 6)), (1, slice(0, 4))):
         write_frames(
-            tmp_path / "in" / f"{part}.dcm", pixels[of], frames[of], [TEMPORAL, IN_STACK],
+            tmp_path / "in" / f"{9 - part}.dcm", pixels[of], frames[of], [TEMPORAL, IN_STACK],
             ConcatenationUID="1.9.9", InConcatenationNumber=part, InConcatenationTotalNumber=2,
             ConcatenationFrameOffsetNumber=of.start,
         )  # fmt: skip
@@ -393,6 +394,7 @@ def test_parts_of_a_concatenation_are_one_object(tmp_path: Path) -> None:
     volume = wh.volume(UID)
     assert volume.dims == ("TemporalPositionIndex", "slice", "row", "column")
     assert np.array_equal(volume[:], pixels.reshape(2, 3, 2, 2))
+    assert np.array_equal(wh.stack(UID)[:], pixels)
 
 
 def test_frames_are_numbered_through_their_series(tmp_path: Path) -> None:
