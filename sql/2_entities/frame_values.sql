@@ -210,7 +210,7 @@ with
             instances.Exposure,
             greatest(
                 coalesce(holders.items, 0),
-                least(coalesce(instances.NumberOfFrames, 1), coalesce(instances.pixel_length, 0))
+                least(coalesce(nullif(instances.NumberOfFrames, 0), 1), coalesce(instances.pixel_length, 0))
             ) as frames
         from instances
         left join holders on instances.instance_id = holders.instance_id

@@ -63,7 +63,7 @@
 -- column:  spatial_resolution_mm | DOUBLE[] | PixelSpacing (rows, columns) and SliceThickness; two values without a thickness, null without a spacing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
--- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing; null beyond 64 bits
+-- column:  frame_count | BIGINT | frames of these: NumberOfFrames, 1 where it is missing or 0; null beyond 64 bits
 -- column:  has_missing_uid | BOOLEAN | PatientID or a UID is missing or empty in some instance
 -- column:  functional_groups | VARCHAR[] | attributes that an instance states in functional groups: columns of these names are read from there; in order; null without functional groups
 -- column:  frames_differ | VARCHAR[] | attributes whose values differ between frames of an instance: columns of these names have the first value; null without functional groups
@@ -119,7 +119,7 @@ with gathered as (
         arg_min(if(frames.instance_id is null, instances.ContrastBolusAgent, frames.ContrastBolusAgent), instance_key) as ContrastBolusAgent,
         count(*) as instance_count,
         count(pixel_offset) as image_count,
-        try_cast(coalesce(sum(coalesce(NumberOfFrames, 1)) filter (where pixel_offset is not null), 0) as bigint)
+        try_cast(coalesce(sum(coalesce(nullif(NumberOfFrames, 0), 1)) filter (where pixel_offset is not null), 0) as bigint)
             as frame_count,
         bool_or(has_missing_uid) as has_missing_uid,
         list_sort(list_distinct(flatten(

@@ -367,7 +367,7 @@ with
             instances.ImagePositionPatient
         from answered
         join instances on answered.instance_id = instances.instance_id
-        where answered.b_value > 0 and coalesce(instances.NumberOfFrames, 1) = 1
+        where answered.b_value > 0 and coalesce(nullif(instances.NumberOfFrames, 0), 1) = 1
     ),
 
     inferred as (
@@ -384,7 +384,7 @@ with
         where
             instances.Modality = 'MR'
             and instances.pixel_offset is not null
-            and coalesce(instances.NumberOfFrames, 1) = 1
+            and coalesce(nullif(instances.NumberOfFrames, 0), 1) = 1
             and not list_contains(instances.ImageType, 'DERIVED')
     ),
 

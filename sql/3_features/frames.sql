@@ -286,7 +286,11 @@ with
                         when not coalesce(stated.first_offset_mm = first_position[3], false)
                             then 'the Grid Frame Offset Vector begins neither with 0 nor with the '
                                 || 'third coordinate of the position'
-                        when list_transform(directions, lambda cosine: abs(cosine)) = [1, 0, 0, 0, 1, 0]
+                        when
+                            len(directions) = 6
+                            and largest_difference(
+                                list_transform(directions, lambda cosine: abs(cosine)), [1, 0, 0, 0, 1, 0]
+                            ) <= cosine_tolerance()
                             then 'absolute'
                         else 'the Grid Frame Offset Vector holds third coordinates, but rows and '
                             || 'columns do not lie along x and y'

@@ -52,24 +52,31 @@ with stated as (
         max("real") filter (where tag = '00209241') as NominalPercentageOfCardiacPhase,
         max("real") filter (where tag = '00209245') as NominalPercentageOfRespiratoryPhase,
         max("real") filter (where tag = '00209255') as NominalRespiratoryTriggerDelayTime,
-        coalesce(
-            max(text) filter (where tag = '00089208'),
-            ge_image_part(
-                max("integer") filter (where tag in ('0043102F', '0043112F') and creator = 'GEMS_PARM_01')
-            )
-        ) as ComplexImageComponent,
+        max(text) filter (where tag = '00089208') as ComplexImageComponent,
         list("real" order by "index") filter (where tag = '00189089') as DiffusionGradientOrientation,
         bool_or(tag = '52009230') as has_groups
     from elements
     where
         tag in (
             '0008002A', '00089208', '00181060', '00189089', '00209153', '00209241', '00209245', '00209255',
-            '0043102F', '0043112F', '00541300', '52009230'
+            '00541300', '52009230'
         )
         and ("index" = 0 and path = '' or tag = '00189089' and path in (
             '', 'MRDiffusionSequence[0].DiffusionGradientDirectionSequence[0]'
         ))
         and vm > 0
+    group by instance_id
+),
+
+-- Its creator may reserve any block.
+parts as (
+    select
+        instance_id,
+        ge_image_part(max("integer")) as image_part
+    from elements
+    where
+        path = '' and creator = 'GEMS_PARM_01' and tag between '00431000' and '0043FFFF'
+        and tag[7:8] = '2F' and "index" = 0 and vm > 0
     group by instance_id
 )
 
@@ -80,7 +87,7 @@ select
     instances.instance_key as slice_key,
     instances.ImagePositionPatient as position,
     if(
-        coalesce(instances.NumberOfFrames, 1) = 1 and instances.ImagePositionPatient is null and stated.has_groups,
+        coalesce(nullif(instances.NumberOfFrames, 0), 1) = 1 and instances.ImagePositionPatient is null and stated.has_groups,
         'functional groups may have them, see frames', null
     ) as position_why_not,
     if(
@@ -93,7 +100,7 @@ select
     instances."Rows" as row_count,
     instances."Columns" as column_count,
     instances.SamplesPerPixel as sample_count,
-    coalesce(instances.NumberOfFrames, 1) = 1
+    coalesce(nullif(instances.NumberOfFrames, 0), 1) = 1
     and not coalesce(list_contains(instances.ImageType, 'MOSAIC'), false) as is_single,
     instances.TemporalPositionIdentifier as temporal_position,
     coalesce(
@@ -116,8 +123,8 @@ select
     instances.RepetitionTime as repetition_time,
     instances.EchoNumbers[1] as echo_number,
     if(
-        stated.ComplexImageComponent is null, instances.ImageType,
-        coalesce(instances.ImageType, []) || [stated.ComplexImageComponent]
+        coalesce(stated.ComplexImageComponent, parts.image_part) is null, instances.ImageType,
+        coalesce(instances.ImageType, []) || [coalesce(stated.ComplexImageComponent, parts.image_part)]
     ) as kind,
     cast(null as bigint[]) as segment,
     instances.KVP as tube_voltage,
@@ -125,4 +132,5 @@ select
     cast(null as bigint[]) as vectors
 from instances
 left join stated on instances.instance_id = stated.instance_id
+left join parts on instances.instance_id = parts.instance_id
 where instances.pixel_offset is not null and instances.series_key is not null;

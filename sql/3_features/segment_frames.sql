@@ -94,7 +94,7 @@ select
     if(len(frames.ReferencedSegmentNumber) = 1, frames.ReferencedSegmentNumber[1], null) as segment_number,
     case
         when frames.not_read is not null then null
-        when frames.frame_number > coalesce(objects.NumberOfFrames, 1)
+        when frames.frame_number > coalesce(nullif(objects.NumberOfFrames, 0), 1)
             then 'functional groups of a frame that the object does not have'
         when kinds.is_label_map then 'a frame of a label map holds all segments'
         when not frames.has_own_groups and frames.ReferencedSegmentNumber is null

@@ -341,7 +341,7 @@ gathered as (
         coalesce(judged.RepetitionTime, wide.repetition_time) as repetition_time_ms,
         nullif(coalesce(nullif(judged.InversionTime, 0), wide.inversion_time), 0) as inversion_time_ms,
         coalesce(judged.FlipAngle, wide.flip_angle) as flip_angle_deg,
-        coalesce(judged.NumberOfFrames, 1) as frames,
+        coalesce(nullif(judged.NumberOfFrames, 0), 1) as frames,
         stacks.slices
     from counted
     join judged on counted.instance_id = judged.instance_id

@@ -94,7 +94,7 @@ with
             ) as tile_columns,
             if(instances."Rows" > 0, (stated.matrix_rows + instances."Rows" - 1) // instances."Rows", null) as tile_rows,
             if(stated.concatenation_uid is null, coalesce(stated.frame_offset, 0), stated.frame_offset) as first_frame,
-            coalesce(instances.NumberOfFrames, 1) as frame_count
+            coalesce(nullif(instances.NumberOfFrames, 0), 1) as frame_count
         from instances
         left join stated on instances.instance_id = stated.instance_id
         left join each_channel on instances.instance_id = each_channel.instance_id

@@ -19,7 +19,8 @@ from tests.dicom_files import dataset, image, write
 from tests.made_once import made_once
 from tests.pixels.conftest import UID, answered_once, put_series, voxels, write_slice
 from tests.vendor_payloads import CSA, add_private, ascconv, csa
-from warehouse.errors import NotAVolume, PixelsUnreadable
+from warehouse.errors import NotAVolume, PixelsUnreadable, UsageError
+from warehouse.pixels import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -381,9 +382,10 @@ def test_parts_of_a_concatenation_are_one_object(tmp_path: Path) -> None:
     """PS3.3 C.7.6.16: two times of three slices, cut in the middle of the second."""
     pixels = np.arange(6 * 4, dtype=np.int16).reshape(6, 2, 2)
     frames = [frame((0, 0, 3.0 * (n % 3)), n // 3 + 1, n % 3 + 1) for n in range(6)]
+    # All have one Instance Number; names and UIDs run against the order of the parts.
     for part, of in ((2, slice(4, 6)), (1, slice(0, 4))):
         write_frames(
-            tmp_path / "in" / f"{part}.dcm", pixels[of], frames[of], [TEMPORAL, IN_STACK],
+            tmp_path / "in" / f"{9 - part}.dcm", pixels[of], frames[of], [TEMPORAL, IN_STACK],
             ConcatenationUID="1.9.9", InConcatenationNumber=part, InConcatenationTotalNumber=2,
             ConcatenationFrameOffsetNumber=of.start,
         )  # fmt: skip
@@ -392,6 +394,81 @@ def test_parts_of_a_concatenation_are_one_object(tmp_path: Path) -> None:
     volume = wh.volume(UID)
     assert volume.dims == ("TemporalPositionIndex", "slice", "row", "column")
     assert np.array_equal(volume[:], pixels.reshape(2, 3, 2, 2))
+    assert np.array_equal(wh.stack(UID)[:], pixels)
+
+
+def test_frames_are_numbered_through_their_series(tmp_path: Path) -> None:
+    """Frame numbers begin again in each object; nothing but their order tells two times apart.
+
+    Parts of a concatenation follow each other by Concatenation Frame Offset Number, of which the
+    standard requires one (PS3.3 C.7.6.16): Instance Numbers run against it here. Other objects
+    are in the order of acquisition.
+    """
+    pixels = np.arange(6 * 4, dtype=np.int16).reshape(6, 2, 2)
+    frames = [frame((0, 0, 3.0 * (n % 3))) for n in range(6)]
+    cut = [slice(0, 4), slice(4, 6)]
+    for uid, is_whole, has_offsets in (
+        ("1.1", True, True),
+        ("1.2", False, True),
+        ("1.3", True, False),
+    ):
+        for part, of in enumerate(cut):
+            whole = {"ConcatenationUID": f"{uid}.9", "InConcatenationNumber": part + 1}
+            offset = {"ConcatenationFrameOffsetNumber": of.start}
+            write_frames(
+                tmp_path / "in" / f"{uid}.{part}.dcm", pixels[of], frames[of], uid=f"{uid}.{part}",
+                InstanceNumber=2 - part if is_whole else part + 1, SeriesInstanceUID=uid,
+                **(whole if is_whole else {}), **(offset if is_whole and has_offsets else {}),
+            )  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    for uid in ("1.1", "1.2"):
+        assert np.array_equal(wh.volume(uid)[:], pixels.reshape(2, 3, 2, 2)), uid
+    with pytest.raises(NotAVolume, match="no number or time says in which order"):
+        wh.volume("1.3")
+
+
+def test_concatenations_follow_each_other_by_their_first_frames(tmp_path: Path) -> None:
+    """The part that comes first by Instance Number may be the last of the later object."""
+    # Number, object, first slice, minute
+    parts = [(1, "1", 2, 3), (2, "2", 0, 1), (3, "1", 0, 0), (4, "2", 2, 2)]
+    pixels = np.arange(12, dtype=np.int16).reshape(2, 3, 2, 1)
+    for number, whole, offset, minute in parts:
+        stored = pixels[int(whole) - 1, offset : offset + 2]
+        groups = [frame((0, 0, 3.0 * z), z + 1) for z in range(offset, offset + len(stored))]
+        for group in groups:
+            group.FrameContentSequence[0].FrameAcquisitionDateTime = f"2020010110{minute:02d}00"
+        write_frames(
+            tmp_path / "in" / f"{number}", stored, groups, [IN_STACK], InstanceNumber=number,
+            ConcatenationUID=f"1.9.9{whole}", ConcatenationFrameOffsetNumber=offset,
+        )  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    volume = wh.volume(UID)
+    assert volume.labels["time_s"] == [0, 60]
+    assert np.array_equal(volume[:], pixels)
+
+
+def test_the_fourth_axis_of_nifti_has_a_length_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds all axes before the slices: nibabel's own error said nothing of what to do."""
+    frames = [
+        frame((0, 0, 3.0 * z), t + 1, b + 1, z + 1)
+        for t in range(3)
+        for b in range(3)
+        for z in range(2)
+    ]
+    write_frames(
+        tmp_path / "in" / "1", np.zeros((18, 1, 1), np.int8), frames, [TEMPORAL, B_VALUE, IN_STACK]
+    )
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    volume = wh.volume(UID)
+    assert files.nifti(volume).shape == (1, 1, 2, 9)
+    monkeypatch.setattr(files, "_LONGEST", 8)
+    with pytest.raises(UsageError, match="too long for NIfTI-1"):
+        files.nifti(volume)
 
 
 def test_objects_of_one_series_are_an_axis(made: warehouse.Warehouse) -> None:
@@ -514,6 +591,8 @@ def test_planes_of_a_dose_grid_lie_where_its_offsets_say(tmp_path: Path, ingest:
         ([-1, 0, 0, 0, 1, 0], [0, -2.5, -5], [1, 2, 55], [0, 0, -2.5], True),
         ([-1, 0, 0, 0, 1, 0], [50, 52.5, 55], [1, 2, 55], [0, 0, -2.5], True),
         ([1, 0, 0, 0, 1, 0], [50, 52.5, 55], [1, 2, 50], [0, 0, 2.5], False),
+        # Cosines that were computed are not exactly 0 and 1.
+        ([1, 0, 0, 0, 0.9999999, -1e-16], [50, 52.5, 55], [1, 2, 50], [0, 0, 2.5], False),
     ]
     for number, (orientation, offsets, *_) in enumerate(grids):
         write_dose(

@@ -158,6 +158,18 @@ def test_pixels_are_square_by_whatever_states_their_size(tmp_path: Path) -> None
         assert pictures.three_planes(wh.volume(f"1.{number}.2")).shape == (8, 6), "a cine"
 
 
+@pytest.mark.parametrize("draw", [pictures.slice_picture, pictures.montage, pictures.three_planes])
+def test_values_between_0_and_1_have_all_grays(
+    draw: Callable[..., np.ndarray], series: Callable[..., warehouse.Warehouse]
+) -> None:
+    """As in maps of anisotropy, dose in Gy or diffusion in mm²/s: pictures of these were white."""
+    wh = series(np.arange(2 * 400, dtype=np.uint16).reshape(2, 20, 20), RescaleSlope=1e-6)
+    shown = wh.volume(UID)
+    assert len(np.unique(draw(shown))) > 150
+    with pytest.raises(UsageError, match="the width of a window must be at least 1"):
+        draw(shown, window=(0, 0.5))
+
+
 def test_a_montage_and_three_planes_hold_what_they_show(slices: warehouse.Warehouse) -> None:
     volume = slices.volume(UID)
     assert pictures.montage(volume).shape == (2 * 4, 3 * 9)
@@ -207,6 +219,15 @@ def test_nifti_has_the_voxels_and_the_affine(slices: warehouse.Warehouse, tmp_pa
                          (0, 0, 1): (10, 20, 4)}.items():  # fmt: skip
         assert np.allclose(image.affine @ [*index, 1], [*place, 1])
     assert np.allclose(image.get_qform(), image.affine)
+
+
+def test_stored_values_have_their_scale_in_nifti_whatever_is_said_of_windows(
+    slices: warehouse.Warehouse,
+) -> None:
+    """``invert`` applies to windows only: the file had stored values without slope and intercept."""
+    image = files.nifti(slices.volume(UID, invert=True))
+    assert np.array_equal(image.get_fdata(), files.nifti(slices.volume(UID)).get_fdata())
+    assert image.header.get_slope_inter() == (2, -1000)
 
 
 def test_npy_is_the_array(slices: warehouse.Warehouse, tmp_path: Path) -> None:

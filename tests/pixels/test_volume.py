@@ -162,6 +162,14 @@ def test_what_is_no_volume_is_refused_with_the_reason_of_the_view(
     assert len(wh.stack(UIDS[name])) == len(heights)
 
 
+def test_no_frames_count_as_one(series: Callable[..., warehouse.Warehouse]) -> None:
+    """Number of Frames 0 is invalid and occurs; pydicom assumes 1. The views said several frames, and none."""
+    wh = series(voxels(3), NumberOfFrames=0)
+    assert np.array_equal(wh.volume(UID)[:], voxels(3))
+    assert answer_of(wh, "select is_volume, why_not from series_geometry") == [(True, None)]
+    assert answer_of(wh, "select frame_count from series") == [(3,)]
+
+
 def test_equal_positions_that_nothing_orders_are_refused(wh: warehouse.Warehouse) -> None:
     with pytest.raises(NotAVolume, match="no number or time says in which order"):
         wh.volume(UIDS["each position twice, no numbers"])

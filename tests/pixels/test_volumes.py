@@ -243,7 +243,8 @@ def test_ge_says_in_a_private_element_which_part_an_image_is(tmp_path: Path) -> 
         path = write_slice(tmp_path / "in" / f"{number}.dcm", pixels[number], **MR, **own)
         made = pydicom.dcmread(path)
         made.Manufacturer, made.ImageType = "GE MEDICAL SYSTEMS", ["ORIGINAL", "PRIMARY", "OTHER"]
-        add_private(made, "GEMS_PARM_01", 0x43, 0x10, x2F=("SS", number // DEPTH))
+        # A creator may reserve any block, another one in each image (PS3.5 7.8.1).
+        add_private(made, "GEMS_PARM_01", 0x43, 0x10 + number % 3, x2F=("SS", number // DEPTH))
         write(path, made)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", mode="full", workers=1)

@@ -84,7 +84,10 @@ def _unpickled(
     kind: type[WarehouseError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> WarehouseError:
     """Reconstruct a pickled error."""
-    error = kind.__new__(kind)
+    built_in: Any = kind  # the base that decides the layout, such as MemoryError
+    while "__new__" not in vars(built_in):
+        built_in = built_in.__base__
+    error: WarehouseError = built_in.__new__(kind)
     error.args = args
     error.__dict__.update(state)
     return error

@@ -7,6 +7,7 @@ is complete.
 from __future__ import annotations
 
 import gzip
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,7 +50,7 @@ def nifti(volume: LazyVolume) -> Any:
     ras = volume.affine_ras
     if ras is None:
         raise UsageError("a film has no positions in space; write it with --npy")
-    if max(volume.shape) > _LONGEST:
+    if max(math.prod(volume.shape[: volume.leading]), *volume.shape) > _LONGEST:
         raise UsageError(
             f"an axis of more than {_LONGEST} is too long for NIfTI-1; write it with --npy"
         )
@@ -80,7 +81,7 @@ def nifti(volume: LazyVolume) -> Any:
 
 def _numbers(volume: LazyVolume) -> tuple[np.ndarray, tuple[float, float] | None, str | None]:
     """Return an array, and slope, intercept and unit that map it to numbers."""
-    if volume.values != Values():
+    if not volume.values.are_stored:
         return np.asarray(volume), None, volume.unit
     rescaled = volume.with_values(Values(rescale=True))
     unit = rescaled.unit

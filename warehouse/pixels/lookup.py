@@ -37,6 +37,8 @@ class _Found(NamedTuple):
     scans: Scans
     high_bits: dict[int, int]
     """instance_id → High Bit, if it is not Bits Stored - 1."""
+    offsets: dict[int, int]
+    """instance_id → Concatenation Frame Offset Number, if it is not 0."""
     frames: dict[tuple[str, ...], pl.LazyFrame]
     """Parts → LazyFrame that reads them."""
     asked: set[str | None]
@@ -88,7 +90,7 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
         None of its instances has pixel data.
     """
     require_names(series_uid)
-    scans, high_bits, *_ = _found(catalog, series_uid)
+    scans, high_bits, offsets, *_ = _found(catalog, series_uid)
     if series_uid not in scans:
         if session_of(catalog, "series", series_uid).execute(_FIND_SERIES, [series_uid]).fetchall():
             raise NoPixels(series_uid)
@@ -104,12 +106,15 @@ def images_of_series(catalog: Catalog, series_uid: str) -> list[Image]:
     for row in of_series.rows():
         *state, unknown = seen[row[0]]
         images.append(Image._make((*row, *state, high_bits.get(row[0], unknown), False)))
-    keys = _order(images)
+    keys = _order(images, offsets)
     return [image for _, image in sorted(zip(keys, images, strict=True), key=lambda pair: pair[0])]
 
 
-def _order(images: list[Image]) -> list[tuple[float, float, str]]:
-    """Return the sort key of each image: time, number, then instance key."""
+def _order(images: list[Image], offsets: dict[int, int]) -> list[tuple[float, float, int, str]]:
+    """Return the sort key of each image: time, number, place in its concatenation, instance key.
+
+    Parts of a concatenation have one Instance Number (PS3.3 C.7.6.16).
+    """
     times = over_midnight([image.acquired_us for image in images])
     is_timed = None not in times
     keys = []
@@ -117,7 +122,7 @@ def _order(images: list[Image]) -> list[tuple[float, float, str]]:
         number = math.inf if image.InstanceNumber is None else image.InstanceNumber
         time = math.inf if stated is None else stated
         first, second = (time, number) if is_timed else (number, time)
-        keys.append((first, second, image.instance_key))
+        keys.append((first, second, offsets.get(image.instance_id, 0), image.instance_key))
     return keys
 
 
@@ -127,7 +132,7 @@ def _found(catalog: Catalog, series_uid: str) -> _Found:
     A LazyFrame caches metadata of its files, and is shared by the series in them.
     """
     with _FINDING:
-        found = _FOUND.setdefault(catalog, _Found({}, {}, {}, set()))
+        found = _FOUND.setdefault(catalog, _Found({}, {}, {}, {}, set()))
         if not {series_uid, None} & found.asked:
             enough = len(catalog.snapshot.parts["elements"]) // _PARTS_A_SERIES
             if is_noted(catalog) and len(found.asked) < enough:
@@ -150,6 +155,7 @@ def _find(found: _Found, connection: duckdb.DuckDBPyConnection, series_uid: str 
         return found.frames[key]
 
     found.high_bits.update(connection.execute(statement("high_bits", "pixels")).fetchall())
+    found.offsets.update(connection.execute(statement("frame_offsets", "pixels")).fetchall())
     rows = connection.execute(statement("parts", "pixels"), [series_uid]).fetchall()
     for uid, instances, files, first, last in rows:
         found.scans[uid] = (scan(instances, _INSTANCES), scan(files, _FILES), first, last)

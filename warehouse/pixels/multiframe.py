@@ -19,7 +19,15 @@ from warehouse.dicom.element import keyword_of
 from warehouse.errors import NotAVolume
 from warehouse.pixels.geometry import Grid, Planes, arrange, vectors
 from warehouse.pixels.layout import Layout, axes, scales_of
-from warehouse.pixels.volumes import Labels, Stated, labels_of, mixed, numbered, stated_of
+from warehouse.pixels.volumes import (
+    Labels,
+    Stated,
+    column,
+    labels_of,
+    mixed,
+    numbered,
+    stated_of,
+)
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -58,6 +66,8 @@ class _Axes:
     increments: set[str] = field(default_factory=set)
     concatenation: str | None = None
     """Concatenation UID, of parts of one object."""
+    offset: int | None = None
+    """Number of frames of the concatenation before this part."""
 
 
 def layout_of_frames(
@@ -128,6 +138,7 @@ def _arranged(
     if counts.max() > 1:
         numbers = [(frame.image, frame.number) for frame in frames]
         stated = stated_of(catalog, "frame_slices", series_uid, images, numbers)
+        stated["number"] = column(_numbers(images, frames, counted))
     names, keys = _other_axes(images, frames, made, counted, stated)
     if stated and not is_segmentation:
         why = _why_not_indices(stated, keys, made)
@@ -166,6 +177,8 @@ def _axes(catalog: Catalog, series_uid: str) -> dict[int, _Axes]:
             found.pointers[item] = text
         elif tag == "00209161":
             found.concatenation = text
+        elif tag == "00209228":
+            found.offset = int(text) if (text or "").isdecimal() else None
         else:
             found.increments.add(text)
     return counted
@@ -262,13 +275,36 @@ def _other_axes(
 def _of_whole_objects(
     images: Sequence[Image], counted: dict[int, _Axes], places: Sequence[int]
 ) -> list[int]:
-    """Give all parts of a concatenation the same position: they are one object (C.7.6.16)."""
-    known: dict[str, int] = {}
-    made = []
-    for image, place in zip(images, places, strict=True):
-        whole = counted.get(image.instance_id, _Axes()).concatenation
-        made.append(known.setdefault(whole or image.instance_key, place))
-    return made
+    """Give all parts of a concatenation the first of their positions: they are one object.
+
+    See PS3.3 C.7.6.16.
+    """
+    wholes = [
+        counted.get(image.instance_id, _Axes()).concatenation or image.instance_key
+        for image in images
+    ]
+    first: dict[str, int] = {}
+    for whole, place in zip(wholes, places, strict=True):
+        first[whole] = min(place, first.get(whole, place))
+    return [first[whole] for whole in wholes]
+
+
+def _numbers(
+    images: Sequence[Image], frames: Sequence[_Frame], counted: dict[int, _Axes]
+) -> list[tuple[int, int] | None]:
+    """Return the number of each frame within the series: of its object, and within that.
+
+    Frame numbers begin again in each instance. In a concatenation they continue, by Concatenation
+    Frame Offset Number (PS3.3 C.7.6.16); without it the order of its parts is unknown.
+    """
+    every = [counted.get(image.instance_id, _Axes()) for image in images]
+    places = _of_whole_objects(images, counted, range(len(images)))
+    offsets = [0 if found.concatenation is None else found.offset for found in every]
+    return [
+        None if (offset := offsets[frame.image]) is None
+        else (places[frame.image], offset + frame.number)
+        for frame in frames
+    ]  # fmt: skip
 
 
 def _in_time(images: Sequence[Image], frames: Sequence[_Frame], stated: Stated) -> list[int]:
@@ -299,10 +335,12 @@ def _fill(
     kept = [axis for axis, found in enumerate(values) if len(found) > 1 or names[axis] == "segment"]
     shape = [len(values[axis]) for axis in kept]
     dims = [names[axis] for axis in kept]
-    places = [tuple(values[axis].index(key[axis]) for axis in kept) for key in keys]
-    if len(set(places)) != np.prod(shape, dtype=int) and not may_be_empty:
-        listed = sorted(set(places))
-        places = [(listed.index(place),) for place in places]
+    ranks = [{value: rank for rank, value in enumerate(found)} for found in values]
+    places = [tuple(ranks[axis][key[axis]] for axis in kept) for key in keys]
+    distinct = set(places)
+    if len(distinct) != np.prod(shape, dtype=int) and not may_be_empty:
+        listed = {place: rank for rank, place in enumerate(sorted(distinct))}
+        places = [(listed[place],) for place in places]
         shape, dims = [len(listed)], ["volume"]
     grid = np.full((*shape, made.count), -1, np.int64)
     for number, (place, level) in enumerate(zip(places, made.levels.tolist(), strict=True)):

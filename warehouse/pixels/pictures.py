@@ -60,7 +60,7 @@ def slice_picture(
     Raises
     ------
     UsageError
-        There is no such slice or volume.
+        There is no such slice or volume, or the window is invalid.
     """
     slices = _Slices(shown, lead)
     chosen = slices.checked(len(slices) // 2 if number is None else number)
@@ -206,7 +206,8 @@ class _Rendering:
         # the modality LUT (PS3.3 C.11.2.1.2).
         self.values = Values(rescale=MODALITY if window is None else asked or True)
         self._inverted = image.PhotometricInterpretation == "MONOCHROME1"
-        self._voi = None if window is None else Voi(*window)
+        checked = Values(window=window).window
+        self._voi = Voi(*checked) if isinstance(checked, tuple) else None
         if window is None and not isinstance(stated := headers.of(image).of(index).stated_voi, str):
             self._voi = stated
 
@@ -218,8 +219,11 @@ class _Rendering:
         lowest, highest = np.percentile(finite, [1, 99]) if finite.size else (0.0, 1.0)
         if highest <= lowest:
             lowest, highest = finite.min(initial=lowest), finite.max(initial=highest)
-        width = max(float(highest) - float(lowest), 1.0)
-        self._voi = Voi(float(lowest) / 2 + float(highest) / 2, min(width, _LARGEST))
+        width = min(float(highest) - float(lowest), _LARGEST)
+        # LINEAR is defined for whole numbers: it leaves out the last 1 of a window, which may be
+        # all of a parametric map or a dose (PS3.3 C.11.2.1.2.1, C.11.2.1.3.2).
+        shape = (width, "LINEAR_EXACT") if width > 0 else (1.0, "LINEAR")
+        self._voi = Voi(float(lowest) / 2 + float(highest) / 2, *shape)
 
     def bytes_of(self, values: np.ndarray) -> np.ndarray:
         assert self._voi is not None
