@@ -223,7 +223,7 @@ def _export_series(
     if why is None:
         try:
             written, notes = _write_images(
-                catalog, row, facts_by_key[key], descriptor, options, used_names
+                catalog, row, facts_by_key.get(key), descriptor, options, used_names
             )
         except Refused as refused:
             why = refused.why
@@ -239,10 +239,12 @@ def _export_series(
 
 
 def _write_images(
-    catalog: Catalog, row: dict[str, Any], facts: dict[str, Any], descriptor: int, options: Options,
-    used_names: set[str],
+    catalog: Catalog, row: dict[str, Any], facts: dict[str, Any] | None, descriptor: int,
+    options: Options, used_names: set[str],
 ) -> tuple[list[Written], list[str]]:  # fmt: skip
     """Plan all images of a series, then write the missing ones."""
+    if facts is None:
+        raise Refused("none of its instances of Modality MR is an image")
     if facts["not_read"] is not None:
         raise Refused(facts["not_read"])
     suffix = row["suffix"]
