@@ -36,7 +36,7 @@ def enhanced(uid: str, *echo_times: float, **more: object) -> Dataset:
     )
     return image(
         f"{uid}.1", SOPClassUID="1.2.840.10008.5.1.4.1.1.4.1", Modality="MR", SeriesInstanceUID=uid, PatientID="B",
-        StudyInstanceUID="1.2.8", StudyDate="20200103", StudyTime="090000", PulseSequenceName="*fm2d2r",
+        StudyInstanceUID="1.2.8", StudyDate="20200103", SeriesDate="20200103", PulseSequenceName="*fm2d2r",
         NumberOfFrames=len(frames), PixelData=bytes(4 * len(frames)), PerFrameFunctionalGroupsSequence=frames,
         SharedFunctionalGroupsSequence=[shared], **more,
     )  # fmt: skip
@@ -111,3 +111,9 @@ def test_echo_times_of_enhanced_magnitudes_are_those_of_the_difference(written: 
     folder = f"sub-B/{name.split('_')[1]}/fmap"
     told = written.sidecar(f"{folder}/{name}")
     assert (told["EchoTime1"], told["EchoTime2"]) == (0.0046, 0.0069)
+
+
+def test_a_day_without_a_time_is_not_midnight(written: DataSet) -> None:
+    assert [row["acq_time"] for row in written.table("sub-B/sub-B_sessions.tsv")] == ["n/a"]
+    scans = written.table("sub-B/ses-20200103/sub-B_ses-20200103_scans.tsv")
+    assert {row["acq_time"] for row in scans} == {"n/a"}
