@@ -29,7 +29,7 @@ with
             source_path = ''
             and "index" = 0
             and name = 'sSliceAcceleration.lMultiBandFactor'
-            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01')
+            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01' or creator = '')
         group by instance_id
     ),
 
