@@ -55,6 +55,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
         ),
         "inversions": series(to, 4, [{"InversionTime": t} for t in (2500.0, 702.5)], **IR),
         "close inversions": series(to, 5, [{"InversionTime": t} for t in (95.2, 95.4)], **IR),
+        "long name": series(to, 7, [{"PatientID": "x" * 300}], **IR, InversionTime=700.0),
         "raw": "1.2.9.6",
         "enhanced": "1.2.8.1",
         "difference": "1.2.8.2",
@@ -117,3 +118,8 @@ def test_a_day_without_a_time_is_not_midnight(written: DataSet) -> None:
     assert [row["acq_time"] for row in written.table("sub-B/sub-B_sessions.tsv")] == ["n/a"]
     scans = written.table("sub-B/ses-20200103/sub-B_ses-20200103_scans.tsv")
     assert {row["acq_time"] for row in scans} == {"n/a"}
+
+
+def test_a_name_that_no_file_can_have_is_a_reason(written: DataSet) -> None:
+    # The export failed with an OSError that showed the PatientID.
+    assert "more than 255 characters" in written.why_not()[written.uids["long name"]]

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from warehouse.pixels.volume import LazyVolume
 
 FORMAT = "bids"
+_MAX_NAME = 255
+"""Bytes of a file name on usual file systems; names have ASCII characters only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,8 @@ def _write_images(
     times_of_slices = _slice_times(catalog, volume, fields, suffix)
     images = []
     for piece in planned:
+        if len(piece.name.rpartition("/")[2]) + len(".nii.gz") > _MAX_NAME:
+            raise Refused(f"its file name would have more than {_MAX_NAME} characters")
         if piece.name.lower() in used_names:
             raise Refused(f"another series has the name {piece.name}")
         times = [start_times[number] for number in piece.volumes] if start_times else None
