@@ -361,6 +361,30 @@ def test_headers_without_a_creator_tell_how_a_mosaic_was_encoded(
     assert rows(archive, "tile_count, is_volume", "mosaic_geometry", "1.3.1") == [(4, True)]
 
 
+@brings
+def partly_weighted() -> Files:
+    """An enhanced object, of which one frame of three states a weighting (PS3.3 C.8.13.5.9 has it by frame)."""
+    own = dataset(
+        DiffusionBValue=1000.0,
+        DiffusionGradientDirectionSequence=[dataset(DiffusionGradientOrientation=[1.0, 0.0, 0.0])],
+    )
+    frames = [dataset(MRDiffusionSequence=[own]), dataset(), dataset()]
+    yield (
+        "default",
+        image(
+            "1.3.2", SOPClassUID="1.2.840.10008.5.1.4.1.1.4.1", Modality="MR", SeriesInstanceUID="1.3.2",
+            NumberOfFrames=3, PixelData=bytes(12), PerFrameFunctionalGroupsSequence=frames,
+        ),
+    )  # fmt: skip
+
+
+def test_the_weighting_of_one_frame_is_not_that_of_the_object(
+    archive: duckdb.DuckDBPyConnection,
+) -> None:
+    columns = "b_value, diffusion_gradient_direction"
+    assert rows(archive, columns, "mr_encoding", "1.3.2") == [(None, None)]
+
+
 VECTORS = [None, ["1.0", "0.0", "0.0"], ["1.00001", "-0.0", "0.0"], ["0.0", "1.0", "0.0"]]
 
 

@@ -67,9 +67,10 @@ described as (
             when sequence_facts.image_part = 'REAL' then 'real'
             when sequence_facts.image_part = 'IMAGINARY' then 'imag'
         end as component,
-        try_cast(
-            round(coalesce(times.least_inversion_time, series.InversionTime)) as bigint
-        ) as inversion_time,
+        -- Labels are numbers without a sign.
+        try_cast(round(coalesce(
+            times.least_inversion_time, if(series.InversionTime >= 0, series.InversionTime, null)
+        )) as bigint) as inversion_time,
         phase_encoding.phase_encoding_direction as phase,
         upper(regexp_extract(
             series.ProtocolName, '_(ap|pa|lr|rl|fwd|rev)$', 1, 'i'
