@@ -353,6 +353,59 @@ def test_acquisition_plane(
     assert rows(archive, "acquisition_plane", "mr_encoding", f"1.2.{number}") == [(plane,)]
 
 
+@brings
+def mosaic_without_creator() -> Files:
+    """A mosaic whose private creators an anonymizer dropped: dcm2niix reads its headers."""
+    made = image(
+        "1.3.1", SOPClassUID=MRImageStorage, Modality="MR", SeriesInstanceUID="1.3", Manufacturer="SIEMENS",
+        ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"], InPlanePhaseEncodingDirection="COL", Rows=8, Columns=8,
+        ImagePositionPatient=[0, 0, 0], ImageOrientationPatient=AXIAL, PixelSpacing=[2, 2],
+        SpacingBetweenSlices=2, PixelData=bytes(64),
+    )  # fmt: skip
+    header = csa([
+        ("PhaseEncodingDirectionPositive", "IS", ["0"]), ("BandwidthPerPixelPhaseEncode", "FD", ["25"]),
+        ("NumberOfImagesInMosaic", "US", ["4"]), ("SliceNormalVector", "FD", ["0", "0", "1"]),
+    ])  # fmt: skip
+    made.add_new(0x00291010, "OB", header)
+    protocol = ascconv("sSliceAcceleration.lMultiBandFactor = 2")
+    made.add_new(0x00291020, "OB", csa([("MrPhoenixProtocol", "UN", [protocol])]))
+    yield "default", made
+
+
+def test_headers_without_a_creator_tell_how_a_mosaic_was_encoded(
+    archive: duckdb.DuckDBPyConnection,
+) -> None:
+    columns = "phase_encoding_direction, multiband_factor, effective_echo_spacing_s"
+    assert rows(archive, columns, "mr_encoding", "1.3.1") == [("j-", 2, 1 / (25 * 4))]
+    assert rows(archive, "sign_source", "phase_encoding", "1.3.1") == [(CSA,)]
+    assert rows(archive, "readout_source", "readout_times", "1.3.1") == [(CSA,)]
+    assert rows(archive, "tile_count, is_volume", "mosaic_geometry", "1.3.1") == [(4, True)]
+
+
+@brings
+def partly_weighted() -> Files:
+    """An enhanced object, of which one frame of three states a weighting (PS3.3 C.8.13.5.9 has it by frame)."""
+    own = dataset(
+        DiffusionBValue=1000.0,
+        DiffusionGradientDirectionSequence=[dataset(DiffusionGradientOrientation=[1.0, 0.0, 0.0])],
+    )
+    frames = [dataset(MRDiffusionSequence=[own]), dataset(), dataset()]
+    yield (
+        "default",
+        image(
+            "1.3.2", SOPClassUID="1.2.840.10008.5.1.4.1.1.4.1", Modality="MR", SeriesInstanceUID="1.3.2",
+            NumberOfFrames=3, PixelData=bytes(12), PerFrameFunctionalGroupsSequence=frames,
+        ),
+    )  # fmt: skip
+
+
+def test_the_weighting_of_one_frame_is_not_that_of_the_object(
+    archive: duckdb.DuckDBPyConnection,
+) -> None:
+    columns = "b_value, diffusion_gradient_direction"
+    assert rows(archive, columns, "mr_encoding", "1.3.2") == [(None, None)]
+
+
 VECTORS = [None, ["1.0", "0.0", "0.0"], ["1.00001", "-0.0", "0.0"], ["0.0", "1.0", "0.0"]]
 
 

@@ -1,7 +1,7 @@
 -- One row per modality of the standard with its name, to join with Modality of `series`.
 --
--- PS3.16 CID 33 (Modality) and CID 29 (Acquisition Modality). A code that is not in it is stored as
--- it was written all the same: join it from the left.
+-- The defined terms of PS3.3 C.7.3.1.1.1, with the names of PS3.16 CID 33 where that has them. A code
+-- that is not in it is stored as it was written all the same: join it from the left.
 --
 -- grain:   Modality
 -- column:  Modality | VARCHAR | Modality (0008,0060)
@@ -11,6 +11,7 @@ select
     known.code as Modality,
     known.meaning as modality_name
 from (values
+    ('ANN', 'Annotation'),
     ('AR', 'Autorefraction'),
     ('ASMT', 'Content Assessment Result'),
     ('AU', 'Basic Voice Audio'),
@@ -69,8 +70,11 @@ from (values
     ('RG', 'Radiographic imaging'),
     ('RTDOSE', 'RT Dose'),
     ('RTIMAGE', 'RT Image'),
+    ('RTINTENT', 'RT Intent'),
     ('RTPLAN', 'RT Plan'),
+    ('RTRAD', 'RT Radiation'),
     ('RTRECORD', 'RT Treatment Record'),
+    ('RTSEGANN', 'RT Segment Annotation'),
     ('RTSTRUCT', 'RT Structure Set'),
     ('RWV', 'Real World Value Map'),
     ('SEG', 'Segmentation'),
@@ -84,5 +88,6 @@ from (values
     ('US', 'Ultrasound'),
     ('VA', 'Visual Acuity'),
     ('XA', 'X-Ray Angiography'),
+    ('XAPROTOCOL', 'XA Protocol (Performed)'),
     ('XC', 'External-camera Photography')
 ) as known (code, meaning);

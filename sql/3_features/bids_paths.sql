@@ -6,7 +6,7 @@
 -- echo times, part tells phase, real and imaginary part from the magnitude. Where several
 -- acquisitions would have one path, they are counted as runs, in the order of time and
 -- SeriesNumber. Other labels: task comes from the description; ce stands where a contrast
--- agent is named; rec-norm where ImageType has NORM; inv is InversionTime in ms; dir is FWD if the
+-- agent is named; rec-norm where ImageType has NORM; inv is the least InversionTime in ms; dir is FWD if the
 -- phase was encoded towards higher rows or columns of the image, REV if against it, else what
 -- ProtocolName ends with. Magnitudes of field maps are magnitude1 and magnitude2 beside a phase
 -- difference, magnitude beside a map in Hz. Only labels that BIDS knows of a suffix are used, in its order.
@@ -31,7 +31,9 @@ create or replace view bids_paths as
 with times as (
     select
         series_key,
-        first_time(AcquisitionDate + AcquisitionTime) as acquired_at
+        first_time(AcquisitionDate + AcquisitionTime) as acquired_at,
+        min(EchoTime) as least_echo_time,
+        min(InversionTime) filter (where InversionTime > 0) as least_inversion_time
     from instances
     where Modality = 'MR' and series_key is not null
     group by series_key
@@ -48,7 +50,9 @@ described as (
         series.series_at,
         times.acquired_at,
         series.SeriesNumber,
-        series.EchoTime,
+        series.image_count = 0 as is_without_images,
+        -- Of a series with several: that of its first instance depends on UIDs.
+        coalesce(times.least_echo_time, series.EchoTime) as EchoTime,
         regexp_replace(coalesce(series.PatientID, ''), '[^A-Za-z0-9]', '', 'g') as subject,
         coalesce(strftime(studies.StudyDate, '%Y%m%d'), '')
         || coalesce(strftime(studies.StudyDate + studies.StudyTime, '%H%M'), '') as session,
@@ -63,7 +67,10 @@ described as (
             when sequence_facts.image_part = 'REAL' then 'real'
             when sequence_facts.image_part = 'IMAGINARY' then 'imag'
         end as component,
-        try_cast(round(series.InversionTime) as bigint) as inversion_time,
+        -- Labels are numbers without a sign.
+        try_cast(round(coalesce(
+            times.least_inversion_time, if(series.InversionTime >= 0, series.InversionTime, null)
+        )) as bigint) as inversion_time,
         phase_encoding.phase_encoding_direction as phase,
         upper(regexp_extract(
             series.ProtocolName, '_(ap|pa|lr|rl|fwd|rev)$', 1, 'i'
@@ -161,6 +168,7 @@ placed as (
     select
         described.series_key,
         described.sequence_type,
+        coalesce(described.is_without_images, false) as is_without_images,
         -- Without its direction a path would be another one.
         coalesce(
             described.not_read,
@@ -202,7 +210,10 @@ placed as (
         if(list_contains(known_labels.labels, 'echo'), described.EchoTime, null) as echo_time,
         if(list_contains(known_labels.labels, 'part'), described.component, null) as component
     from described
-    left join kinds on described.sequence_type = kinds.sequence_type
+    left join kinds
+        on
+            described.sequence_type = kinds.sequence_type
+            and not coalesce(described.is_without_images, false)
     left join known_labels
         on kinds.data_type = known_labels.data_type and kinds.suffix = known_labels.suffix
     left join subjects on described.patient_key = subjects.patient_key
@@ -307,6 +318,7 @@ select
     || '_' || numbered.suffix as path,
     case
         when labeled.not_read is not null then labeled.not_read
+        when labeled.is_without_images then 'it has no images'
         when labeled.sequence_type is null then 'no rule tells what kind of sequence it is'
         when labeled.data_type is null then 'BIDS has no place for ' || labeled.sequence_type
         when labeled.lacks_inversion then 'BIDS tells ' || labeled.suffix || ' by its InversionTime, which is not stated'

@@ -60,7 +60,7 @@ payload_values as (
     from vendor_elements
     where
         source_path = ''
-        and creator in ('SIEMENS CSA HEADER', 'SIEMENS MR SDS 01')
+        and creator in ('SIEMENS CSA HEADER', 'SIEMENS MR SDS 01', '')
         and "real" is not null
         and name in (
             'NumberOfImagesInMosaic', 'SliceNormalVector',

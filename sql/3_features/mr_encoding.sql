@@ -13,9 +13,9 @@
 -- column:  effective_echo_spacing_s | DOUBLE | s, as BIDS has it; see `readout_times`
 -- column:  total_readout_time_s | DOUBLE | s, as BIDS has it; see `readout_times`
 -- column:  acquisition_plane | VARCHAR | axial, coronal or sagittal: the plane within 45° of the image, whichever way its rows run; null if it is oblique to all, or frames lie in several planes
--- column:  b_value | DOUBLE | s/mm²; null if frames have different ones
--- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates; null if several frames have one
--- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3; null if several frames have one
+-- column:  b_value | DOUBLE | s/mm²; null if frames have different ones or some have none
+-- column:  diffusion_gradient_direction | DOUBLE[] | unit vector in patient coordinates; null of objects of several frames
+-- column:  b_matrix | DOUBLE[][] | s/mm², symmetric, 3 × 3; null of objects of several frames
 -- column:  multiband_factor | BIGINT | slices excited at once, from the Siemens protocol; null if it does not say
 -- column:  not_read | VARCHAR | what this row needs and the import mode did not store; null if nothing
 create or replace view mr_encoding as
@@ -29,7 +29,7 @@ with
             source_path = ''
             and "index" = 0
             and name = 'sSliceAcceleration.lMultiBandFactor'
-            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01')
+            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01' or creator = '')
         group by instance_id
     ),
 
@@ -37,6 +37,7 @@ with
         select
             instance_id,
             if(min(b_value) = max(b_value), min(b_value), null) as b_value,
+            count(b_value) as weighted_count,
             if(count(*) = 1, any_value(diffusion_gradient_direction), null) as direction,
             if(count(*) = 1, any_value(b_matrix), null) as b_matrix,
             min(not_read) as not_read
@@ -60,9 +61,13 @@ with
             readout_times.effective_echo_spacing_s,
             readout_times.total_readout_time_s,
             siemens.multiband_factor,
-            diffusion.b_value,
-            diffusion.direction,
-            diffusion.b_matrix,
+            -- Frames that state nothing have no row in `diffusion_frames`.
+            greatest(1, least(
+                coalesce(instances.NumberOfFrames, 1), coalesce(instances.pixel_length, 1)
+            )) as frame_count,
+            if(diffusion.weighted_count >= frame_count, diffusion.b_value, null) as b_value,
+            if(frame_count = 1, diffusion.direction, null) as direction,
+            if(frame_count = 1, diffusion.b_matrix, null) as b_matrix,
             coalesce(
                 diffusion.not_read, phase_encoding.not_read, readout_times.not_read
             ) as not_read

@@ -17,7 +17,7 @@
 -- column:  phase_encoding_axis | VARCHAR | i along a row, j along a column of the image
 -- column:  phase_encoding_direction | VARCHAR | in the stored image: i towards the last column, j towards the last row; with - towards the first
 -- column:  bids_phase_encoding_direction | VARCHAR | as defined by BIDS, for the NIfTI file that this warehouse writes; dcm2niix flips the rows, so that j has the opposite sign there
--- column:  sign_source | VARCHAR | private creator that reserved the element with the sign, or `standard`
+-- column:  sign_source | VARCHAR | private creator that reserved the element with the sign, or should have; or `standard`
 -- column:  why_not | VARCHAR | why the direction is null, if all was read
 -- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view phase_encoding as
@@ -40,13 +40,15 @@ with
     ),
 
     sign_statements as (
-        select instance_id, 1 as statement, source_tag as tag, creator, "integer" as positive
+        select
+            instance_id, 1 as statement, source_tag as tag,
+            coalesce(nullif(creator, ''), 'SIEMENS CSA HEADER') as creator, "integer" as positive
         from vendor_elements
         where
             name = 'PhaseEncodingDirectionPositive'
             and source_path = ''
             and "index" = 0
-            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01')
+            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01' or creator = '')
         union all
         select instance_id, 2, tag, creator, "integer"
         from elements

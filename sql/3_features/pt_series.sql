@@ -47,7 +47,7 @@
 -- column:  RadionuclideHalfLife | DOUBLE | Radionuclide Half Life (0018,1075), s
 -- column:  RadiopharmaceuticalStartTime | TIME | Radiopharmaceutical Start Time (0018,1072)
 -- column:  RadiopharmaceuticalStartDateTime | TIMESTAMP | Radiopharmaceutical Start DateTime (0018,1078), in the clock of the series; null if it has an offset from UTC and the series no TimezoneOffsetFromUTC
--- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime; otherwise RadiopharmaceuticalStartTime on the day of the scan, or on the day before if it is later than the scan
+-- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime; otherwise RadiopharmaceuticalStartTime on the day of the scan, or on the day before if it is later than the scan and all acquisitions; null if neither has minutes
 -- column:  scan_started_at | TIMESTAMP | earlier of series_at, if SeriesTime is stated, the first AcquisitionDate and AcquisitionTime, and the first FrameAcquisitionDateTime (0018,9074) of frames
 -- column:  uptake_time_s | DOUBLE | s from injected_at to scan_started_at; null if several injections are stated
 -- column:  uptake_why_not | VARCHAR | why uptake_time_s is null
@@ -129,6 +129,20 @@ inside as (
             where elements.tag = '00181078'
             and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
         ) as RadiopharmaceuticalStartDateTime,
+        -- What a shorter value leaves out is unknown, not zero (PS3.5 6.2, DT and TM).
+        arg_min(
+            local_timestamp(elements.text, elements."timestamp", utc_offsets.utc_offset_minutes),
+            instances.instance_key
+        ) filter (
+            where elements.tag = '00181078'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
+            and regexp_matches(elements.text, '^\d{12}')
+        ) as exact_start,
+        arg_min(elements."time", instances.instance_key) filter (
+            where elements.tag = '00181072'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
+            and regexp_matches(elements.text, '^\d{2}:?\d{2}')
+        ) as exact_start_time,
         coalesce(bool_or(
             has_utc_offset(elements.text) and utc_offsets.utc_offset_minutes is null
         ) filter (where elements.tag = '00181078'), false) as is_clock_unknown,
@@ -179,7 +193,8 @@ ranges as (
         least(
             arg_min(SeriesDate + SeriesTime, instance_key), first_time(AcquisitionDate + AcquisitionTime),
             min(frames.first_frame_at)
-        ) as scan_started_at
+        ) as scan_started_at,
+        coalesce(max(AcquisitionDate + AcquisitionTime), scan_started_at) as last_acquired_at
     from instances
     left join frame_values as frames on instances.instance_id = frames.instance_id
     where Modality = 'PT'
@@ -192,18 +207,19 @@ uptakes as (
         ranges.scan_started_at,
         inside.is_clock_unknown,
         inside.injection_count,
+        inside.RadiopharmaceuticalStartTime is not null
+        or inside.RadiopharmaceuticalStartDateTime is not null as is_stated,
+        cast(ranges.scan_started_at as date) + inside.exact_start_time as on_day_of_scan,
         coalesce(
-            inside.RadiopharmaceuticalStartDateTime,
-            -- A time without a day is of the 24 hours before the scan.
-            cast(ranges.scan_started_at as date) + inside.RadiopharmaceuticalStartTime
-            - to_days(if(
-                inside.RadiopharmaceuticalStartTime > cast(ranges.scan_started_at as time), 1, 0
+            inside.exact_start,
+            -- A time without a day is of the 24 hours before the scan, or during it.
+            on_day_of_scan - to_days(if(
+                on_day_of_scan > greatest(ranges.scan_started_at, ranges.last_acquired_at), 1, 0
             ))
         ) as injected_at,
         -- Both are stated and name another minute: one of the clocks is wrong.
         coalesce(abs(epoch(
-            cast(inside.RadiopharmaceuticalStartDateTime as date)
-            + inside.RadiopharmaceuticalStartTime - inside.RadiopharmaceuticalStartDateTime
+            cast(inside.exact_start as date) + inside.exact_start_time - inside.exact_start
         )) >= 60, false) as is_contradicted
     from ranges
     left join inside on ranges.series_key = inside.series_key
@@ -219,6 +235,8 @@ judged as (
             when injected_at is null and is_clock_unknown
                 then 'RadiopharmaceuticalStartDateTime has an offset from UTC, and the series no TimezoneOffsetFromUTC'
             when scan_started_at is null then 'no date and time of series or acquisition'
+            when injected_at is null and is_stated
+                then 'the start of the radiopharmaceutical is stated without minutes'
             when injected_at is null then 'no start of the radiopharmaceutical is stated'
             when is_contradicted
                 then 'RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime differ'

@@ -41,7 +41,12 @@ stated as (
         elements.tag,
         min(elements."real") as number,
         min(elements.text) as word,
-        count(distinct elements.text) + if(count(distinct elements.instance_id) < any_value(images.image_count), 1, 0) as kinds
+        -- An empty value is none, as a missing element is.
+        count(distinct elements.text) + if(
+            count(distinct elements.instance_id) filter (where elements.vm > 0)
+            < any_value(images.image_count),
+            1, 0
+        ) as kinds
     from normal_elements as elements
     join pets on elements.instance_id = pets.instance_id
     join (

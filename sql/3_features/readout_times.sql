@@ -15,19 +15,21 @@
 -- column:  instance_id | BIGINT | key to `instances`
 -- column:  effective_echo_spacing_s | DOUBLE | s, as BIDS has it
 -- column:  total_readout_time_s | DOUBLE | s, as defined by BIDS: from the center of the first line to that of the last
--- column:  readout_source | VARCHAR | private creator that reserved the element
+-- column:  readout_source | VARCHAR | private creator that reserved the element, or should have
 -- column:  not_read | VARCHAR | what this row needs and the import mode did not store, so that columns are null; null if nothing
 create or replace view readout_times as
 with
     -- Numbers: 0 bandwidth of Siemens; 1 echo spacing, 2 acceleration and 3 lines of GE.
     stated as (
-        select instance_id, 1 as statement, source_tag as tag, creator, 0 as what, "real" as number
+        select
+            instance_id, 1 as statement, source_tag as tag,
+            coalesce(nullif(creator, ''), 'SIEMENS CSA HEADER') as creator, 0 as what, "real" as number
         from vendor_elements
         where
             name = 'BandwidthPerPixelPhaseEncode'
             and source_path = ''
             and "index" = 0
-            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01')
+            and (creator = 'SIEMENS CSA HEADER' or creator = 'SIEMENS MR SDS 01' or creator = '')
         union all
         select instance_id, 2, tag, creator, 0, "real"
         from elements

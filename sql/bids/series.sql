@@ -21,8 +21,9 @@ select
     bids_paths.task,
     bids_paths.labels,
     bids_paths.path,
-    coalesce(counted.acquired_at, series.series_at) as acquired_at,
-    studies.study_at,
+    -- `series_at` and `study_at` are midnight where the time is missing, which BIDS writes as n/a.
+    coalesce(counted.acquired_at, series.SeriesDate + series.SeriesTime) as acquired_at,
+    studies.StudyDate + studies.StudyTime as study_at,
     patients.PatientSex as sex,
     ages.age,
     case

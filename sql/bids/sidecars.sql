@@ -160,13 +160,19 @@ stated as (
 magnitudes as (
     select
         series.study_key,
-        list_sort(list(distinct instances.EchoTime / 1000)) as echo_times_s
+        list_sort(list_distinct(flatten(list(
+            -- Enhanced objects state them by frame.
+            if(frames.instance_id is null, [instances.EchoTime / 1000], list_transform(
+                frames.echo_times_ms, lambda echo_time: echo_time / 1000
+            ))
+        )))) as echo_times_s
     from sequence_types
     join series on sequence_types.series_key = series.series_key
     join instances on sequence_types.series_key = instances.series_key
-    where sequence_types.sequence_type = 'magnitude' and instances.EchoTime is not null
+    left join frame_values as frames on instances.instance_id = frames.instance_id
+    where sequence_types.sequence_type = 'magnitude'
     group by series.study_key
-    having count(distinct instances.EchoTime) = 2
+    having len(echo_times_s) = 2
 )
 
 select

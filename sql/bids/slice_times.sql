@@ -14,7 +14,7 @@ with stated as (
         and instances.series_key = $1
         and vendor_elements.name = 'MosaicRefAcqTimes'
         and vendor_elements.source_path = ''
-        and (vendor_elements.creator = 'SIEMENS CSA HEADER' or vendor_elements.creator = 'SIEMENS MR SDS 01')
+        and vendor_elements.creator in ('SIEMENS CSA HEADER', 'SIEMENS MR SDS 01', '')
         and vendor_elements."real" is not null
     group by instances.InstanceNumber, vendor_elements.instance_id
 )

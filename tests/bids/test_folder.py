@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -73,3 +74,21 @@ def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
     assert os.listdir(outside) == ["precious"]
     with pytest.raises(TargetExists), folder.claimed(tmp_path / "d", {"run": "b"}):
         pass
+
+
+def test_a_folder_that_cannot_be_made_is_no_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full, or read-only since the export was broken off."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    root = os.open(tmp_path, os.O_RDONLY)
+    monkeypatch.setattr(os, "mkdir", fails)
+    try:
+        assert not folder.has(root, "sub-1/x.json")
+        with pytest.raises(ExportFailed):
+            folder.write(root, "sub-1/x.json", b"{}")
+    finally:
+        os.close(root)

@@ -83,6 +83,9 @@ def test_codes_have_names_to_join(sample: warehouse.Warehouse) -> None:
     known = {row[0] for row in answer_of(sample, "select Modality from modalities")}
     assert len(MODALITIES) == 65
     assert set(MODALITIES) <= known
+    # Defined terms of PS3.3 C.7.3.1.1.1 that PS3.16 CID 33 does not have.
+    assert {"ANN", "RTINTENT", "RTRAD", "RTSEGANN", "XAPROTOCOL"} <= known
+    assert len(known) == 79
     counts = sample.sql("select attribute, count(*) from code_names group by all order by all")
     assert counts.fetchall() == [
         ("PatientPosition", 16), ("PatientSex", 3), ("ScanningSequence", 5), ("SequenceVariant", 8),

@@ -129,6 +129,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 EACH: dict[str, tuple[tuple[dict[str, Any], ...], str]] = {
     "two weights": (({}, {"PatientWeight": 80}, {}), "differ in PatientWeight"),
+    "one with an empty weight": (({}, {"PatientWeight": ""}, {}), "differ in PatientWeight"),
     "one without units": (({}, {"Units": None}, {}), "differ in Units"),
 }
 UIDS = {

@@ -142,6 +142,12 @@ def test_what_has_no_place_says_why(kind: str | None, why: str) -> None:
 
 
 @pytest.mark.acceptance("D50")
+def test_a_negative_inversion_time_is_no_label() -> None:
+    why = "BIDS tells IRT1 by its InversionTime, which is not stated"
+    assert paths({"kind": "IRT1", "InversionTime": -5.0}) == [(None, why)]
+
+
+@pytest.mark.acceptance("D50")
 def test_runs_are_counted_in_the_order_of_time() -> None:
     found = paths(
         {"kind": "T1w", "series_at": "2018-01-24 11:00:00"},

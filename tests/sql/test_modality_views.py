@@ -139,6 +139,7 @@ LACKING: list[dict[str, Any]] = [
 ]  # fmt: skip
 OFFSET = "RadiopharmaceuticalStartDateTime has an offset from UTC"
 DIFFER = "RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime differ"
+SHORT = "the start of the radiopharmaceutical is stated without minutes"
 HOUR = 3600.0
 CLOCKS: list[tuple[str | None, str | None, str | None, str | None, float | None, str | None]] = [
     # https://github.com/rordenlab/dcm2niix/issues/978,
@@ -162,6 +163,12 @@ CLOCKS: list[tuple[str | None, str | None, str | None, str | None, float | None,
     (None, None, "20240102111600", "101600", None, "the radiopharmaceutical starts after"),
     (None, None, None, "101600", None, "no start of the radiopharmaceutical"),
     (None, "091600", None, None, None, "no date and time of series or acquisition"),
+    # PS3.5 6.2: what a shorter DT or TM leaves out is not stated; it is not midnight.
+    (None, None, "20240102", "101600", None, SHORT),
+    (None, None, "2024010209", "101600", None, SHORT),
+    (None, "09", None, "101600", None, SHORT),
+    (None, "0916", "20240102", "101600", HOUR, None),
+    (None, None, "202401020916", "101600", HOUR, None),
 ]
 
 
@@ -229,6 +236,22 @@ def test_a_series_processed_later_began_with_its_first_acquisition(tmp_path: Pat
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
     assert only(wh, "pt_series", "uptake_time_s") == (46 * 60.0,)
+
+
+def test_a_tracer_that_is_injected_during_the_scan_is_not_of_the_day_before(tmp_path: Path) -> None:
+    """A dynamic scan begins before the injection, which is stated as a time without a day."""
+    given = tracer()
+    given[0].RadiopharmaceuticalStartTime = "101630"
+    for n, at in enumerate(("101600", "104600")):
+        made = pet(
+            n, SeriesDate="20240102", SeriesTime="101600", AcquisitionDate="20240102",
+            AcquisitionTime=at, RadiopharmaceuticalInformationSequence=given,
+        )  # fmt: skip
+        write(tmp_path / "in" / f"{n}.dcm", made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    columns = "uptake_time_s, uptake_why_not"
+    assert only(wh, "pt_series", columns) == (None, "the radiopharmaceutical starts after the scan")
 
 
 def test_segments_have_their_codes_and_frames(made: duckdb.DuckDBPyConnection) -> None:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from warehouse.pixels.volume import LazyVolume
 
 FORMAT = "bids"
+_MAX_NAME = 255
+"""Bytes of a file name on usual file systems; names have ASCII characters only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ def _export_series(
     if why is None:
         try:
             written, notes = _write_images(
-                catalog, row, facts_by_key[key], descriptor, options, used_names
+                catalog, row, facts_by_key.get(key), descriptor, options, used_names
             )
         except Refused as refused:
             why = refused.why
@@ -239,10 +241,12 @@ def _export_series(
 
 
 def _write_images(
-    catalog: Catalog, row: dict[str, Any], facts: dict[str, Any], descriptor: int, options: Options,
-    used_names: set[str],
+    catalog: Catalog, row: dict[str, Any], facts: dict[str, Any] | None, descriptor: int,
+    options: Options, used_names: set[str],
 ) -> tuple[list[Written], list[str]]:  # fmt: skip
     """Plan all images of a series, then write the missing ones."""
+    if facts is None:
+        raise Refused("none of its instances of Modality MR is an image")
     if facts["not_read"] is not None:
         raise Refused(facts["not_read"])
     suffix = row["suffix"]
@@ -268,6 +272,8 @@ def _write_images(
     times_of_slices = _slice_times(catalog, volume, fields, suffix)
     images = []
     for piece in planned:
+        if len(piece.name.rpartition("/")[2]) + len(".nii.gz") > _MAX_NAME:
+            raise Refused(f"its file name would have more than {_MAX_NAME} characters")
         if piece.name.lower() in used_names:
             raise Refused(f"another series has the name {piece.name}")
         times = [start_times[number] for number in piece.volumes] if start_times else None

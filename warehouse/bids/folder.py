@@ -97,9 +97,9 @@ def opened(root: int, name: str) -> Iterator[BufferedReader]:
 def has(root: int, name: str) -> bool:
     """Return whether a folder has a complete file of this name."""
     try:
-        with _parent(root, name) as (folder, file_name):
+        with _export_errors(name), _parent(root, name) as (folder, file_name):
             return stat.S_ISREG(os.stat(file_name, dir_fd=folder, follow_symlinks=False).st_mode)
-    except (FileNotFoundError, ExportFailed):
+    except ExportFailed:  # what is wrong is said when the file is written
         return False
 
 
@@ -130,9 +130,9 @@ def _parent(root: int, name: str) -> Iterator[tuple[int, str]]:
     descriptors = [os.dup(root)]
     try:
         for part in parts:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(part, dir_fd=descriptors[-1])
             with _export_errors(name):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=descriptors[-1])
                 descriptors.append(os.open(part, _FOLDER, dir_fd=descriptors[-1]))
         yield descriptors[-1], file_name
     finally:

@@ -6,6 +6,7 @@ In: a volume, and the BIDS path of its series. Out: ``Piece`` records, or ``Refu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,8 @@ def pieces(
             if name not in labels:
                 description = f"it has volumes of several {_SPLITS[name]}"
                 raise Refused(f"{description}, which BIDS does not distinguish for a {suffix}")
-            if f"_{name}-" in path:
+            # The inversion time in the path is the least one of the series.
+            if name != "inv" and f"_{name}-" in path:
                 raise Refused(f"both the series and its acquisition have several {_SPLITS[name]}")
             keys[name] = values
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -116,12 +118,16 @@ def pieces(
             for name, value in distinguishing.items()
         }
         if suffix in _ECHO_SUFFIXES and (echo := entities.pop("echo", None)):
+            if len({keys["echo"][number] for number in numbers}) > 2:
+                raise Refused("it has more than two echo times, and BIDS has names for two")
             where, _, _ = path.rpartition("_")
             result.append(
                 Piece(f"{where}_{_ECHO_SUFFIXES[suffix]}{echo}", tuple(members), distinguishing)
             )
             continue
         result.append(Piece(_with_labels(path, entities), tuple(members), distinguishing))
+    if len({piece.name for piece in result}) < len(result):
+        raise Refused("it has inversion times that are the same in whole ms, which names state")
     return result
 
 
@@ -164,8 +170,8 @@ def _label_value(name: str, value: Any, values: Sequence[Any], numbers: Sequence
         raise Refused(f"not all volumes state a single {_SPLITS[name]}")
     if name == "part":
         return str(value)
-    if name == "inv":  # as the view bids_paths does
-        return str(round(value))
+    if name == "inv":  # as the view bids_paths does: halves are rounded up
+        return str(math.floor(value + 0.5))
     return str(sorted({values[number] for number in numbers}).index(value) + 1)
 
 
