@@ -23,6 +23,7 @@ from tests.forms import some
 from tests.made_once import made_once
 from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.catalog.template import _file
+from warehouse.cohorts import erased
 from warehouse.errors import NothingToForget, StoreDamaged, UsageError, WritersRunning
 from warehouse.forget import forget
 from warehouse.store import blobs, delta, locks
@@ -202,6 +203,21 @@ def test_it_does_not_come_back_and_may_be_allowed_to(folder: Path, template: Pat
     assert [receipt.state for receipt in wh.upkeep.receipts()] == ["allowed", "done"]
 
 
+def test_a_later_file_is_kept_out_by_its_own_entity_alone(folder: Path) -> None:
+    """It came after another patient was forgotten, too, who is still forgotten afterwards."""
+    source = folder / "new"
+    wh = warehouse.open(folder / "w")
+    wh.upkeep.forget(patient=MINE, delete=True)
+    wh.upkeep.forget(patient=OTHER, delete=True)
+    patient(source, MINE, 8)
+    patient(source, OTHER, 9)
+    for _ in range(2):
+        assert wh.ingest(source, workers=1).forgotten == 2
+    wh.upkeep.allow(patient=MINE)
+    report = wh.ingest(source, workers=1)
+    assert (report.created, report.forgotten) == (1, 1)
+
+
 def test_another_file_at_a_forgotten_path_is_read(folder: Path) -> None:
     source = folder / "in"
     patient(source, MINE, 1)
@@ -320,6 +336,29 @@ def test_killed_and_asked_again(
     assert places_of([MINE], root) == {}
     assert wh.verify(deep=True).is_whole
     assert wh.upkeep.forget(patient=MINE, delete=True) == done
+
+
+def test_killed_between_the_files_of_a_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run says that members were forgotten before they are missing: its digest includes them."""
+    root = folder / "w"
+    real = erased._write
+
+    def killed(path: Path, written: bytes) -> None:
+        real(path, written)
+        raise KeyboardInterrupt
+
+    wh = warehouse.open(root)
+    (run,) = wh.runs()
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(erased, "_write", killed)
+            with pytest.raises(KeyboardInterrupt):
+                wh.upkeep.forget(patient=MINE, delete=True)
+        assert wh.verify().is_whole
+    wh.upkeep.forget(patient=MINE, delete=True)
+    assert wh.verify().is_whole
+    after = wh.find_run(run.run)
+    assert after.forgotten == run.counts["instances"] - wh.members(after).collect().height > 0
 
 
 def test_an_ingest_that_is_running_is_waited_for_by_the_operator(folder: Path) -> None:
