@@ -18,7 +18,7 @@ from tests.byte_search import places_of
 from tests.command_line import run
 from tests.conftest import PACKAGED
 from tests.content import content
-from tests.dicom_files import image, write
+from tests.dicom_files import dataset, image, write
 from tests.forms import some
 from tests.made_once import made_once
 from tests.vendor_payloads import CSA, add_private, csa
@@ -483,6 +483,38 @@ def test_a_patient_whose_id_is_a_number_leaves_the_numbers_of_others(tmp_path: P
     assert wh.sql("select about_key from value_uses").fetchall() == [(OTHER,)]
     assert wh.sql("select count(*) from socket_values").fetchall() == [(1,)]
     assert wh.sql("select job_id from job_specs").fetchall() == [("one",)]
+
+
+def test_nobody_has_a_name(tmp_path: Path) -> None:
+    """As in an archive without identity; a directory of files has no patient, study or series."""
+    for number, name in enumerate((MINE, OTHER)):
+        uid = f"1.{number}"
+        write(
+            tmp_path / "in" / uid, uid=uid, PatientID=name, PatientName=None,
+            StudyInstanceUID=f"{uid}.1", SeriesInstanceUID=f"{uid}.2",
+        )  # fmt: skip
+    directory = dataset(
+        SOPClassUID="1.2.840.10008.1.3.10", SOPInstanceUID="1.9",
+        DirectoryRecordSequence=[
+            dataset(DirectoryRecordType="PATIENT", PatientID=name) for name in (MINE, OTHER)
+        ],
+    )  # fmt: skip
+    write(tmp_path / "in" / "DICOMDIR", directory)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    shutil.copytree(tmp_path / "w", tmp_path / "w2")
+    one = {"patients": 1, "studies": 1, "series": 1, "instances": 2}
+    assert wh.upkeep.forget(patient=MINE, delete=True).entities == one
+    # The last one: nothing is left that could have the same.
+    assert wh.upkeep.forget(patient=OTHER, delete=True).entities == one | {"instances": 1}
+    assert places_of([MINE, OTHER], tmp_path / "w") == {}
+    # The directory is the last instance.
+    for number in range(2):
+        (tmp_path / "in" / f"1.{number}").unlink()
+    wh = warehouse.open(tmp_path / "w2")
+    wh.remove(tmp_path / "in", delete=True)
+    nobody = {"patients": 0, "studies": 0, "series": 0, "instances": 1}
+    assert wh.upkeep.forget(patient=MINE, delete=True).entities == nobody | {"patients": 1}
 
 
 def test_tombstones_name_nobody_and_cannot_be_lost(folder: Path, template: Path) -> None:
