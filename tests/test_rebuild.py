@@ -146,6 +146,35 @@ def test_a_warehouse_of_real_files(sample: warehouse.Warehouse, tmp_path: Path) 
     assert content(root) == held
 
 
+@pytest.mark.parametrize("what", ["compact", "ingest"])
+def test_parts_that_others_replace_meanwhile_are_derived_too(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold copies of the old rows: a compaction merges them, an ingest leaves one row out."""
+    source, root = tmp_path / "in", tmp_path / "w"
+    for number in range(6):
+        write(source / str(number), uid=f"1.{number}")
+    ingest(root, [source], settings(Mode.FULL))
+    spoil(root)
+    real, done = module._write, list[str]()
+
+    def write_late(root: Path, part: str, rows: pa.Table) -> Any:
+        if not done:
+            done.append(what)
+            if what == "compact":
+                compact(root)
+            else:
+                write(source / "0", uid="1.0", SliceThickness=2)
+                ingest(root, [source], settings(Mode.FULL))
+        return real(root, part, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_write", write_late)
+        assert rebuild(root).instances == 6
+    ingest(tmp_path / "clean", [source], settings(Mode.FULL))
+    assert content(root) == content(tmp_path / "clean")
+
+
 def test_an_empty_warehouse(tmp_path: Path) -> None:
     delta.create(tmp_path / "w")
     assert rebuild(tmp_path / "w").instances == 0
