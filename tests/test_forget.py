@@ -18,11 +18,12 @@ from tests.byte_search import places_of
 from tests.command_line import run
 from tests.conftest import PACKAGED
 from tests.content import content
-from tests.dicom_files import image, write
+from tests.dicom_files import dataset, image, write
 from tests.forms import some
 from tests.made_once import made_once
 from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.catalog.template import _file
+from warehouse.cohorts import erased
 from warehouse.errors import NothingToForget, StoreDamaged, UsageError, WritersRunning
 from warehouse.forget import forget
 from warehouse.store import blobs, delta, locks
@@ -202,6 +203,21 @@ def test_it_does_not_come_back_and_may_be_allowed_to(folder: Path, template: Pat
     assert [receipt.state for receipt in wh.upkeep.receipts()] == ["allowed", "done"]
 
 
+def test_a_later_file_is_kept_out_by_its_own_entity_alone(folder: Path) -> None:
+    """It came after another patient was forgotten, too, who is still forgotten afterwards."""
+    source = folder / "new"
+    wh = warehouse.open(folder / "w")
+    wh.upkeep.forget(patient=MINE, delete=True)
+    wh.upkeep.forget(patient=OTHER, delete=True)
+    patient(source, MINE, 8)
+    patient(source, OTHER, 9)
+    for _ in range(2):
+        assert wh.ingest(source, workers=1).forgotten == 2
+    wh.upkeep.allow(patient=MINE)
+    report = wh.ingest(source, workers=1)
+    assert (report.created, report.forgotten) == (1, 1)
+
+
 def test_another_file_at_a_forgotten_path_is_read(folder: Path) -> None:
     source = folder / "in"
     patient(source, MINE, 1)
@@ -320,6 +336,29 @@ def test_killed_and_asked_again(
     assert places_of([MINE], root) == {}
     assert wh.verify(deep=True).is_whole
     assert wh.upkeep.forget(patient=MINE, delete=True) == done
+
+
+def test_killed_between_the_files_of_a_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run says that members were forgotten before they are missing: its digest includes them."""
+    root = folder / "w"
+    real = erased._write
+
+    def killed(path: Path, written: bytes) -> None:
+        real(path, written)
+        raise KeyboardInterrupt
+
+    wh = warehouse.open(root)
+    (run,) = wh.runs()
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(erased, "_write", killed)
+            with pytest.raises(KeyboardInterrupt):
+                wh.upkeep.forget(patient=MINE, delete=True)
+        assert wh.verify().is_whole
+    wh.upkeep.forget(patient=MINE, delete=True)
+    assert wh.verify().is_whole
+    after = wh.find_run(run.run)
+    assert after.forgotten == run.counts["instances"] - wh.members(after).collect().height > 0
 
 
 def test_an_ingest_that_is_running_is_waited_for_by_the_operator(folder: Path) -> None:
@@ -444,6 +483,38 @@ def test_a_patient_whose_id_is_a_number_leaves_the_numbers_of_others(tmp_path: P
     assert wh.sql("select about_key from value_uses").fetchall() == [(OTHER,)]
     assert wh.sql("select count(*) from socket_values").fetchall() == [(1,)]
     assert wh.sql("select job_id from job_specs").fetchall() == [("one",)]
+
+
+def test_nobody_has_a_name(tmp_path: Path) -> None:
+    """As in an archive without identity; a directory of files has no patient, study or series."""
+    for number, name in enumerate((MINE, OTHER)):
+        uid = f"1.{number}"
+        write(
+            tmp_path / "in" / uid, uid=uid, PatientID=name, PatientName=None,
+            StudyInstanceUID=f"{uid}.1", SeriesInstanceUID=f"{uid}.2",
+        )  # fmt: skip
+    directory = dataset(
+        SOPClassUID="1.2.840.10008.1.3.10", SOPInstanceUID="1.9",
+        DirectoryRecordSequence=[
+            dataset(DirectoryRecordType="PATIENT", PatientID=name) for name in (MINE, OTHER)
+        ],
+    )  # fmt: skip
+    write(tmp_path / "in" / "DICOMDIR", directory)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    shutil.copytree(tmp_path / "w", tmp_path / "w2")
+    one = {"patients": 1, "studies": 1, "series": 1, "instances": 2}
+    assert wh.upkeep.forget(patient=MINE, delete=True).entities == one
+    # The last one: nothing is left that could have the same.
+    assert wh.upkeep.forget(patient=OTHER, delete=True).entities == one | {"instances": 1}
+    assert places_of([MINE, OTHER], tmp_path / "w") == {}
+    # The directory is the last instance.
+    for number in range(2):
+        (tmp_path / "in" / f"1.{number}").unlink()
+    wh = warehouse.open(tmp_path / "w2")
+    wh.remove(tmp_path / "in", delete=True)
+    nobody = {"patients": 0, "studies": 0, "series": 0, "instances": 1}
+    assert wh.upkeep.forget(patient=MINE, delete=True).entities == nobody | {"patients": 1}
 
 
 def test_tombstones_name_nobody_and_cannot_be_lost(folder: Path, template: Path) -> None:

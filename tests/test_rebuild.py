@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import warehouse
 from tests.command_line import run
 from tests.content import content, opened
 from tests.dicom_files import dataset, image, write
@@ -23,8 +24,6 @@ from warehouse.store.instance_sql import attributes
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import warehouse
 
 
 def settings(mode: Mode) -> IngestSettings:
@@ -147,6 +146,35 @@ def test_a_warehouse_of_real_files(sample: warehouse.Warehouse, tmp_path: Path) 
     assert content(root) == held
 
 
+@pytest.mark.parametrize("what", ["compact", "ingest"])
+def test_parts_that_others_replace_meanwhile_are_derived_too(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold copies of the old rows: a compaction merges them, an ingest leaves one row out."""
+    source, root = tmp_path / "in", tmp_path / "w"
+    for number in range(6):
+        write(source / str(number), uid=f"1.{number}")
+    ingest(root, [source], settings(Mode.FULL))
+    spoil(root)
+    real, done = module._write, list[str]()
+
+    def write_late(root: Path, part: str, rows: pa.Table) -> Any:
+        if not done:
+            done.append(what)
+            if what == "compact":
+                compact(root)
+            else:
+                write(source / "0", uid="1.0", SliceThickness=2)
+                ingest(root, [source], settings(Mode.FULL))
+        return real(root, part, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_write", write_late)
+        assert rebuild(root).instances == 6
+    ingest(tmp_path / "clean", [source], settings(Mode.FULL))
+    assert content(root) == content(tmp_path / "clean")
+
+
 def test_an_empty_warehouse(tmp_path: Path) -> None:
     delta.create(tmp_path / "w")
     assert rebuild(tmp_path / "w").instances == 0
@@ -177,6 +205,40 @@ def test_every_file_read_anew_in_its_mode_gives_the_same_rows(root: Path, templa
     done = read_anew(root, settings(Mode.NORMAL))
     assert (done.instances, done.parts) == (15, 6)
     assert content(root) == held
+
+
+def test_runs_before_and_after_changed_files_were_read_anew_are_told_apart(tmp_path: Path) -> None:
+    """With the old ids, a changed instance would count as the same, and a new one as an old one."""
+    source = tmp_path / "in"
+    for number in range(3):
+        write(source / str(number), uid=f"1.{number}", SliceThickness=1)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(source, workers=1)
+    before = wh.cohort("ct_thin_slice")
+    write(source / "1", uid="1.1", SliceThickness="1.25")
+    write(source / "2", uid="1.9", SliceThickness="1.25")
+    for _ in range(2):
+        wh.rebuild(from_sources=True)
+        rows = wh.compare(before, wh.cohort("ct_thin_slice")).rows.to_pylist()
+        found = {
+            row["instance_key"]: (row["change"], row["why"], row["attributes"]) for row in rows
+        }
+        assert found == {
+            "1.0": ("changed", "its file was read again", []),
+            "1.1": ("changed", "its file was read again", ["SliceThickness"]),
+            "1.2": ("gone", "not in the warehouse any more", None),
+            "1.9": ("added", "read since the first run", None),
+        }
+        # And once more: the ids of the first version do not come back.
+        write(source / "1", uid="1.1", SliceThickness="1.125")
+    assert content(tmp_path / "w")["instances"]
+
+
+def test_files_read_anew_that_are_unchanged_keep_their_ids(root: Path) -> None:
+    ids = "select instance_key, instance_id from instances order by all"
+    before = opened(root).execute(ids).fetchall()
+    read_anew(root, settings(Mode.NORMAL))
+    assert opened(root).execute(ids).fetchall() == before
 
 
 def test_a_folder_that_is_no_warehouse(tmp_path: Path) -> None:

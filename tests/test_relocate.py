@@ -107,6 +107,65 @@ def test_the_first_by_path_holds_an_instance_afterwards_too(
     assert wh.sql(ROWS).fetchall() == expected.sql(ROWS).fetchall()
 
 
+def test_no_path_is_that_of_two_files_afterwards(tmp_path: Path) -> None:
+    """Files of the same name in nested folders: the first one cannot move, so its path stays taken."""
+    for number, folder in enumerate(("a", "a/b", "a/b/b", "a/b/b/b")):
+        write(tmp_path / "old" / folder / "x", uid=f"1.{number}")
+    write(tmp_path / "old" / "a" / "b" / "y", uid="1.9")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "old", workers=1)
+    done = wh.upkeep.relocate(tmp_path / "old" / "a" / "b", tmp_path / "old" / "a")
+    assert (done.moved, done.kept) == (1, 3)
+    paths = wh.sql("select file_path from files order by file_path").fetchall()
+    there = [tmp_path / "old" / "a" / name for name in ("b/b/b/x", "b/b/x", "b/x", "x", "y")]
+    assert paths == [(str(path),) for path in there]
+
+
+def test_a_duplicate_of_another_instance_does_not_give_way(tmp_path: Path) -> None:
+    """Else the file at the new path would be that of the moved instance, which it is not."""
+    write(tmp_path / "a" / "x", uid="1.2")
+    write(tmp_path / "new" / "x", uid="1.2")
+    write(tmp_path / "old" / "x", uid="1.1")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "a", tmp_path / "new", tmp_path / "old", workers=1)
+    before = wh.sql(ROWS).fetchall()
+    done = wh.upkeep.relocate(tmp_path / "old", tmp_path / "new")
+    assert (done.moved, done.kept) == (0, 1)
+    assert wh.sql(ROWS).fetchall() == before
+
+
+def test_a_file_that_no_longer_exists_gives_way(tmp_path: Path) -> None:
+    """Whatever its size was; the moved file keeps its own time, and is not read again."""
+    write(tmp_path / "old" / "x", uid="1.1")
+    write(tmp_path / "new" / "x", uid="1.2", PatientComments="longer")
+    write(tmp_path / "new" / "y", uid="1.3")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "old", tmp_path / "new", workers=1)
+    (tmp_path / "new" / "x").unlink()
+    wh.remove(tmp_path / "new", delete=True)
+    (tmp_path / "old" / "x").rename(tmp_path / "new" / "x")
+    os.utime(tmp_path / "new" / "y", (1_000_000, 1_000_000))
+    done = wh.upkeep.relocate(tmp_path / "old", tmp_path / "new")
+    assert (done.moved, done.kept) == (1, 0)
+    report = wh.ingest(tmp_path / "new", workers=1)
+    assert (report.existing, report.replaced) == (1, 1)
+
+
+def test_a_file_that_no_longer_exists_takes_no_place(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "x", uid="1.1")
+    write(tmp_path / "old" / "x", uid="1.1")
+    write(tmp_path / "old" / "z", uid="1.2")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "a", tmp_path / "old", workers=1)
+    (tmp_path / "old" / "x").unlink()
+    wh.remove(tmp_path / "old", delete=True)
+    write(tmp_path / "new" / "x", uid="1.1")
+    wh.ingest(tmp_path / "new", workers=1)
+    wh.upkeep.relocate(tmp_path / "old", tmp_path / "new")
+    status = "select status from files where file_path like '%/new/x'"
+    assert wh.sql(status).fetchall() == [("duplicate",)]
+
+
 def test_buckets_and_names_that_are_no_text_are_moved(tmp_path: Path) -> None:
     name = os.fsdecode(os.fsencode(tmp_path / "old") + b"/\xff")
     write(tmp_path / "x")

@@ -221,8 +221,8 @@ class Warehouse:
         how = settings or IngestSettings.from_variables(os.environ, workers=1)
         return self.place.change(
             lambda _: remove(self.root, sources, how, delete=delete, even_all=even_all),
-            what="remove" if delete else "",
-        )
+            what="remove" if delete else "", materialize=delete,
+        )  # fmt: skip
 
     @property
     def upkeep(self) -> Upkeep:

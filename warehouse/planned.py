@@ -73,22 +73,33 @@ def files_of_batch(
 ) -> tuple[list[SourceFile | Unreadable], int]:
     """Return the existing files of a committed batch, and the id of the instance in the first one.
 
-    A file that cannot be read keeps its rows, so no other file may get its id.
+    Unchanged files keep their ids. If one has changed, or an id would become that of another file,
+    all ids are new, so that two runs of a cohort can be compared by them. A file that cannot be
+    read keeps its rows, so no other file may get its id.
     """
     with lent() as connection:
         view_ledger(connection, delta.newest_files(root)[1])
         connection.execute("set variable batch = $1", [batch])
         rows = connection.execute(statement("files_of_batch")).fetchall()
-    items = listed_again([path for path, _ in rows], settings)
+    items = listed_again([path for path, *_ in rows], settings)
     there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
     first = layout.first_id(batch)
-    sources = [item.path for item in there if isinstance(item, SourceFile)]
-    ids = {path: instance_id for path, instance_id in rows if instance_id is not None}
-    anew = {path: first + number for number, path in enumerate(sources)}
-    if all(anew.get(path) == instance_id for path, instance_id in ids.items()):
+    sources = [item for item in there if isinstance(item, SourceFile)]
+    ids = {path: instance_id for path, instance_id, *_ in rows if instance_id is not None}
+    if not ids:
         return there, first
+    states = {path: (size, time) for path, _, size, time in rows}
+    is_changed = any(
+        item.path in ids and (item.size_bytes, item.modified_us) != states[item.path]
+        for item in sources
+    )
+    anew = {item.path: first + number for number, item in enumerate(sources)}
+    if not is_changed and all(anew.get(path) == instance_id for path, instance_id in ids.items()):
+        return there, first
+    following = max(ids.values()) + 1
+    is_full = following + len(sources) > first + (1 << layout.ID_BITS)
     is_free = min(ids.values()) >= first + len(sources)
-    return there, first if is_free else max(ids.values()) + 1
+    return there, first if is_full and is_free else following
 
 
 def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:

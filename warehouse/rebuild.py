@@ -67,48 +67,69 @@ def rebuild(root: Path) -> Rebuilt:
     so its row is kept. For an instance read in mode normal, the columns from private elements are
     kept. If it has no UID, its whole row is kept, because its key is a digest of all elements.
 
+    Other writers may commit meanwhile. Parts that they have replaced, by copies of the old rows,
+    are derived in a further transaction.
+
     Raises
     ------
     NotAWarehouse, LayoutMismatch
     WriteFailed
-        Nothing was changed.
+        Nothing was changed, except for the parts of preceding transactions.
     """
     require(root)
+    seen = parts = 0
+    done: set[str] = set()
+    with locks.writing(root):
+        while True:
+            base = delta.snapshot(root)
+            asked = [part for part in base.parts["instances"] if part not in done]
+            rows, ours, late = _rebuild_parts(root, base, asked)
+            seen += rows - sum(part.rows for part in late)
+            parts += len(ours)
+            done |= {*asked, *(part.path for part in ours)}
+            if not late:
+                break
+    return Rebuilt(seen, parts, delta.newest_files(root)[0])
+
+
+def _rebuild_parts(
+    root: Path, base: Snapshot, parts: Iterable[str]
+) -> tuple[int, list[Part], list[Part]]:
+    """Derive some parts of a version again and commit those that differ.
+
+    Returns the number of rows, the committed parts, and those that were not committed because
+    another writer has replaced the old part.
+    """
     written: dict[str, Part] = {}
     seen = 0
     committing = False
-    with locks.writing(root):
-        base = delta.snapshot(root)
-        try:
-            with lent() as connection:
-                _make_views(connection, base)
-                for run in _runs(root, base.parts["instances"]):
-                    together = pa.concat_tables(run.values()).combine_chunks()
-                    derived = pa.concat_tables(_derived(connection, base, together))
-                    place = 0
-                    for part, stored in run.items():
-                        made = derived.slice(place, stored.num_rows)
-                        place += stored.num_rows
-                        if not made.equals(stored):
-                            written[part] = _write(root, part, made)
-                    seen += place
-            with locks.locked(root):
-                newest = delta.snapshot(root)
-                # A part that an ingest has replaced in the meantime is already up to date.
-                ours = {
-                    old: new for old, new in written.items() if old in newest.parts["instances"]
-                }
-                committing = bool(ours)
-                if ours:
-                    change = Change(list(ours.values()), list(ours))
-                    delta.commit(root, {"instances": change}, newest, "rebuild")
-        except BaseException:
-            if not committing:
-                layout.drop_parts(root, [("instances", part) for part in written.values()])
-            raise
-        late = [("instances", new) for old, new in written.items() if old not in ours]
-        layout.drop_parts(root, late)
-    return Rebuilt(seen, len(ours), delta.newest_files(root)[0])
+    try:
+        with lent() as connection:
+            _make_views(connection, base)
+            for run in _runs(root, parts):
+                together = pa.concat_tables(run.values()).combine_chunks()
+                derived = pa.concat_tables(_derived(connection, base, together))
+                place = 0
+                for part, stored in run.items():
+                    made = derived.slice(place, stored.num_rows)
+                    place += stored.num_rows
+                    if not made.equals(stored):
+                        written[part] = _write(root, part, made)
+                seen += place
+        with locks.locked(root):
+            newest = delta.snapshot(root)
+            ours = {old: new for old, new in written.items() if old in newest.parts["instances"]}
+            committing = bool(ours)
+            if ours:
+                change = Change(list(ours.values()), list(ours))
+                delta.commit(root, {"instances": change}, newest, "rebuild")
+    except BaseException:
+        if not committing:
+            layout.drop_parts(root, [("instances", part) for part in written.values()])
+        raise
+    late = [new for old, new in written.items() if old not in ours]
+    layout.drop_parts(root, [("instances", part) for part in late])
+    return seen, list(ours.values()), late
 
 
 def read_anew(root: Path, settings: IngestSettings | None = None) -> Rebuilt:

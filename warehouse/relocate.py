@@ -43,7 +43,7 @@ class Relocated:
     """Known files whose path has changed."""
     kept: int = 0
     """Known files below the old path that keep their path, because another file, with a different
-    instance or size, is known at their new path."""
+    instance or size, is known at their new path, or one that keeps its path, too."""
     version: int = 0
     """Version of the warehouse afterwards."""
     seconds: float = 0.0

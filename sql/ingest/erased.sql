@@ -71,19 +71,19 @@ select 'instance' as level, instance_key as key from erased_keys
 union
 select 'series' as level, series_key as key
 from erased
-where series_key not in (select series_key from rest where series_key is not null)
+where series_key is not null and series_key not in (select series_key from rest where series_key is not null)
 union
 select 'study' as level, study_key as key
 from erased
-where study_key not in (select study_key from rest where study_key is not null)
+where study_key is not null and study_key not in (select study_key from rest where study_key is not null)
 union
 select 'patient' as level, patient_key as key
 from erased
-where patient_key not in (select patient_key from rest where patient_key is not null)
+where patient_key is not null and patient_key not in (select patient_key from rest where patient_key is not null)
 union
 select 'name' as level, PatientName as key
 from erased
-where PatientName not in (select PatientName from rest where PatientName is not null)
+where PatientName is not null and PatientName not in (select PatientName from rest where PatientName is not null)
 union
 select getvariable('asked_level') as level, getvariable('asked') as key;
 

@@ -368,3 +368,12 @@ def test_a_compacted_warehouse_has_them_too(
     compact(warehouse=bare)
     assert is_kept(bare)
     assert answers(bare) == computed
+
+
+def test_counting_vanished_files_writes_nothing(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warehouse may be read-only, or large."""
+    monkeypatch.setattr(materialized, "WORTHWHILE", 1)
+    warehouse.open(bare).remove(tmp_path)
+    assert not layout.cache_folder(bare).exists()

@@ -495,6 +495,15 @@ def test_runs_of_many_writers_have_their_own_numbers(archive: warehouse.Warehous
     assert [s["parameters"]["max_slice_mm"] for s in stored] == [0, 1, 2, 3]
 
 
+def test_a_run_without_its_description_keeps_its_number(template: Path, tmp_path: Path) -> None:
+    """As of a backup that was restored in part: the number was tried again for ever."""
+    wh = warehouse.open(shutil.copytree(template / "w", tmp_path / "w"))
+    first = wh.cohort("ct_thin_slice")
+    (wh.root / "cohorts" / "runs" / first.run / "run.json").unlink()
+    assert wh.cohort("ct_thin_slice").run == "ct_thin_slice-0002"
+    assert [damage.what for damage in wh.verify().damaged] == [f"cohorts/runs/{first.run}/run.json"]
+
+
 def test_the_folder_of_cohorts_does_not_disturb_the_warehouse(
     changing: warehouse.Warehouse, tmp_path: Path
 ) -> None:

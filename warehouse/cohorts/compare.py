@@ -43,8 +43,8 @@ class Difference:
     """``change`` (added, gone, changed), ``why``, ``attributes``, ``series_key``, ``instance_key``.
 
     ``attributes`` lists the columns of `instances` in which the two versions of an instance differ.
-    It is null if there are not two versions or the older one was vacuumed, and empty if only other
-    elements differ.
+    It is null if there are not two versions or the older one was vacuumed, and empty if no column
+    differs: only other elements do, or nothing, as in a file that was read again with changed ones.
     """
 
     @property

@@ -47,14 +47,20 @@ def erase_in_runs(root: Path, is_erased: Erased) -> tuple[dict[str, int], int]:
     asked = 0
     for path in sorted(runs_folder(root).glob(f"[!.]*/{ABOUT}")):
         run = read_run(root, path)
-        gone = _erase_members(path.parent / MEMBERS, is_erased)
+        kept, gone = _members_kept(path.parent / MEMBERS, is_erased)
         about = _about(run, is_erased)
         is_other = about != run
-        if gone or is_other:
-            about = replace(about, forgotten=run.forgotten + gone)
+        if gone:
+            # Counted from all members, not added, so that a call after a kill states the same.
+            about = replace(about, forgotten=run.counts["instances"] - kept.num_rows)
+        if about != run:
             text = json.dumps(asdict(about), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
             _write(path, text.encode())
         if gone:
+            # After the number, without which `verify` would take the missing members for damage.
+            sink = pa.BufferOutputStream()
+            pq.write_table(kept, sink, compression="zstd")
+            _write(path.parent / MEMBERS, sink.getvalue().to_pybytes())
             lost[run.run] = gone
         asked += is_other
     for path in sorted((root / FOLDER).glob("*.sql")):
@@ -65,9 +71,10 @@ def erase_in_runs(root: Path, is_erased: Erased) -> tuple[dict[str, int], int]:
     return lost, asked
 
 
-def _erase_members(path: Path, is_erased: Erased) -> int:
+def _members_kept(path: Path, is_erased: Erased) -> tuple[pa.Table, int]:
+    """Return the members that are not erased, and the number of the others."""
     if not path.is_file():
-        return 0
+        return pa.table({}), 0
     with pq.ParquetFile(path) as parquet:
         rows = parquet.read()
     stays = pa.chunked_array([pa.array([True] * rows.num_rows, pa.bool_())])
@@ -76,11 +83,7 @@ def _erase_members(path: Path, is_erased: Erased) -> int:
         keys = [key for key in column.unique().to_pylist() if key and is_erased(level, key)]
         stays = pc.and_(stays, pc.invert(pc.is_in(column, pa.array(keys, column.type))))
     kept = rows.filter(stays)
-    if kept.num_rows < rows.num_rows:
-        sink = pa.BufferOutputStream()
-        pq.write_table(kept, sink, compression="zstd")
-        _write(path, sink.getvalue().to_pybytes())
-    return int(rows.num_rows - kept.num_rows)
+    return kept, rows.num_rows - kept.num_rows
 
 
 def _about(run: Run, is_erased: Erased) -> Run:

@@ -194,7 +194,9 @@ def _store_or_reuse(folder: Path, draft: Path, made: Run) -> Run:
         for run in known:
             if _same(run, made):
                 return run
-        number = max((int(run.run.rsplit("-", 1)[1]) for run in known), default=0) + 1
+        # Of folders, as one without a readable description has its number, too.
+        numbers = [path.name.rsplit("-", 1)[1] for path in folder.glob(f"{made.cohort}-*")]
+        number = max((int(name) for name in numbers if name.isdecimal()), default=0) + 1
         named = Run(**{**asdict(made), "run": f"{made.cohort}-{number:04d}"})
         text = json.dumps(asdict(named), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         (draft / ABOUT).write_text(text, encoding="utf-8")

@@ -28,7 +28,7 @@ from warehouse.store.making import reach_disk
 from warehouse.store.whole import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import duckdb
@@ -93,9 +93,12 @@ class Tombstones:
     asked: frozenset[str]
     files: frozenset[str]
 
-    def has(self, level: str, identifier: str | None) -> bool:
-        """Return whether an entity was forgotten."""
-        return identifier is not None and digest(self.key, level, identifier) in self.asked
+    def named(self, level: str, identifier: str | None) -> str | None:
+        """Return the digest of an entity if it was forgotten."""
+        if identifier is None:
+            return None
+        found = digest(self.key, level, identifier)
+        return found if found in self.asked else None
 
     def has_file(self, path: str, size: int | None, modified_us: int | None) -> bool:
         """Return whether a file of this path, size and time was forgotten."""
@@ -229,18 +232,21 @@ def mark_forgotten(
     stones = tombstones(root)
     if stones is None:
         return files
-    gone = set[int]()
+    gone: dict[int, set[str]] = {}
     for level in LEVELS:
         column = instances[f"{level}_key"]
-        named = [key for key in column.unique().to_pylist() if stones.has(level, key)]
-        held = instances.filter(pc.is_in(column, pa.array(named, column.type)))
-        gone.update(held["instance_id"].to_pylist())
+        for key in column.unique().to_pylist():
+            if (asked := stones.named(level, key)) is not None:
+                is_held = pc.equal(column, pa.scalar(key, column.type))
+                for instance_id in instances["instance_id"].filter(is_held).to_pylist():
+                    gone.setdefault(instance_id, set()).add(asked)
     directories = instances.filter(pc.is_null(instances["patient_key"]))["instance_id"]
-    gone |= _listing_any(stones, elements, directories.to_pylist())
+    for instance_id, asked in _listing_any(stones, elements, directories.to_pylist()):
+        gone.setdefault(instance_id, set()).add(asked)
     if not gone:
         return files
     is_gone = pc.is_in(files["instance_id"], pa.array(sorted(gone), pa.int64()))
-    _note_files(root, stones.key, files.filter(is_gone))
+    _note_files(root, stones.key, files.filter(is_gone), gone)
     for name, value in (("status", "forgotten"), ("instance_key", None)):
         place = files.schema.get_field_index(name)
         kind = files.schema.field(name)
@@ -249,27 +255,44 @@ def mark_forgotten(
     return files
 
 
-def _listing_any(stones: Tombstones, elements: Iterable[Path], directories: list[int]) -> set[int]:
-    """Return the ids of DICOMDIRs that list a forgotten entity."""
-    found = set[int]()
+def _listing_any(
+    stones: Tombstones, elements: Iterable[Path], directories: list[int]
+) -> Iterator[tuple[int, str]]:
+    """Yield the ids of DICOMDIRs that list a forgotten entity, with the digest of the entity."""
     if not directories:
-        return found
+        return
     asked = [("instance_id", "in", directories), ("tag", "in", list(_LISTED))]
     for part in elements:
         rows = pq.read_table(part, columns=["instance_id", "tag", "text"], filters=asked)
         for row in rows.to_pylist():
-            if row["text"] and stones.has(_LISTED[row["tag"]], row["text"].strip()):
-                found.add(row["instance_id"])
-    return found
+            name = stones.named(_LISTED[row["tag"]], (row["text"] or "").strip())
+            if name is not None:
+                yield row["instance_id"], name
 
 
-def _note_files(root: Path, key: bytes, files: pa.Table) -> None:
-    """Add the digests of files to the newest tombstone, regardless of its entity."""
+def _note_files(root: Path, key: bytes, files: pa.Table, gone: Mapping[int, set[str]]) -> None:
+    """Add the digest of each file to the newest tombstone of an entity that it belongs to.
+
+    In another tombstone it would keep the file out after its own entity was allowed again.
+
+    Parameters
+    ----------
+    gone
+        instance_id of each file → digests of its forgotten entities.
+    """
     times = files["modified_at"].cast(pa.int64()).to_pylist()
-    rows = zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), times, strict=True)
-    found = {file_digest(key, *row) for row in rows}
-    *_, newest = (stone for stone in read_all(root) if stone.receipt.state != "allowed")
-    write(root, replace(newest, files=sorted({*newest.files, *found})))
+    columns = (files[name].to_pylist() for name in ("instance_id", "path", "size_bytes"))
+    left = {
+        instance_id: file_digest(key, *row)
+        for instance_id, *row in zip(*columns, times, strict=True)
+    }
+    for stone in reversed(read_all(root)):
+        if stone.receipt.state == "allowed":
+            continue
+        own = [instance_id for instance_id in left if stone.asked in gone[instance_id]]
+        if own:
+            found = {left.pop(instance_id) for instance_id in own}
+            write(root, replace(stone, files=sorted({*stone.files, *found})))
 
 
 def drop_forgotten(listing: duckdb.DuckDBPyConnection, root: Path) -> None:
