@@ -222,6 +222,24 @@ def test_an_evaluation_of_a_cohort(wh: warehouse.Warehouse, tmp_path: Path) -> N
     assert text
     # Done is done; with another truth it is another evaluation.
     assert parts.evaluate("overlap", "segment", truth="reader").done_before == 1
+    # What the reader says about one image is no reference for its series.
+    (instance,) = wh.sql(
+        "select min(instance_key) from instances where series_key = $1", [CT]
+    ).fetchall()[0]
+    wh.add_value("mask", file=tmp_path / f"{CT2}.mha", instance=instance, by="reader")
+    assert parts.evaluate("overlap", "segment", truth="reader").done_before == 1
+    # Equal voxels elsewhere, or in another direction, are not the same part of the patient.
+    for by, affine in (("aside", np.array(volume.affine)), ("turned", np.array(volume.affine))):
+        if by == "aside":
+            affine[0, 3] += 5
+        else:
+            affine[:3, 0] *= -1
+        write_array(truth, affine, tmp_path / f"{by}.mha")
+        for series in (CT, CT2):
+            wh.add_value("mask", file=tmp_path / f"{by}.mha", series=series, by=by)
+        report = parts.evaluate("overlap", "segment", truth=by)
+        assert (report.succeeded, report.failed) == (0, 1)
+        assert "are on different grids" in next(iter(report.failures.values()))
 
 
 def test_a_failed_job_fails_the_evaluation(wh: warehouse.Warehouse) -> None:

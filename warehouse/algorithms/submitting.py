@@ -12,7 +12,7 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-import math
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +163,7 @@ def require_signed(body: bytes, signature: str, spec: Spec) -> dict[str, Any]:
         seconds = result.get(name)
         if seconds is None:
             continue
-        if type(seconds) not in {int, float} or not 0 <= seconds < math.inf:
+        if type(seconds) not in {int, float} or not 0 <= seconds <= sys.float_info.max:
             raise OutputRefused(f"{name} of the result is not a number of seconds")
     return result
 
