@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms import jobs
-from warehouse.algorithms.jobs import Event, Spec, State, add_jobs, record, spec_of
+from warehouse.algorithms.cases import specs_of
+from warehouse.algorithms.jobs import Event, Spec, State, add_jobs, record
 from warehouse.algorithms.outcomes import (
     events_of,
     in_order,
@@ -148,7 +149,7 @@ def run_cases(
         require_seconds("seconds", seconds)
     began = time.monotonic()
     with alone(root, algorithm.algorithm):
-        specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
+        specs = specs_of(root, algorithm, found, by=by, asked_for=asked_for)
         specs_by_id = {spec.job_id: spec for spec in specs}
         known = jobs.states(root, specs_by_id, catalog.snapshot)
         missing = [spec for spec in specs_by_id.values() if spec.job_id not in known]
@@ -177,7 +178,7 @@ def queue_cases(
     root: Path, algorithm: Algorithm, found: Found, *, asked_for: str | None = None, by: str = ""
 ) -> Queued:
     """Store the jobs of cases that do not exist yet, without executing them."""
-    specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
+    specs = specs_of(root, algorithm, found, by=by, asked_for=asked_for)
     new = add_jobs(root, specs) if specs else []
     return Queued(len({spec.job_id for spec in specs}), len(new), dict(found.unmatched))
 
