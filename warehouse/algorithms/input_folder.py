@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 from warehouse.algorithms.mha import volume_of, write_volume
 from warehouse.algorithms.unzip import unzip
 from warehouse.components.set_files import IMAGE_SUFFIXES
-from warehouse.errors import SourceError, WarehouseError
+from warehouse.dicom.open import open_source
+from warehouse.dicom.source import known_source
+from warehouse.errors import NotAsIngested, SourceChanged, SourceError, WarehouseError
+from warehouse.settings import S3Access
 
 if TYPE_CHECKING:
     from warehouse.algorithms.tasks import Content, Task
@@ -97,16 +100,26 @@ def _suffix(name: str) -> str:
 
 
 def _write_dicom(catalog: Catalog, series_key: str, target: Path) -> None:
-    """Copy the files of a series to ``<SOPInstanceUID>.dcm``."""
+    """Copy the files of a series, as they were ingested, to ``<SOPInstanceUID>.dcm``."""
     rows = catalog.connection.execute(
-        "select SOPInstanceUID, file_path from files where instance_id in "
+        "select coalesce(SOPInstanceUID, replace(instance_key, ':', '-')), file_path, size_bytes, "
+        "epoch_us(modified_at) from files where instance_id in "
         "(select instance_id from instances where series_key = $1) and status = 'ingested'",
         [series_key],
     ).fetchall()
-    for uid, path in rows:
-        if os.path.basename(uid) != uid or not os.path.isfile(path):
-            raise SourceError("a file of the series is missing; ingest it again")
-        shutil.copyfile(path, target / f"{uid}.dcm")
+    access = S3Access.from_variables(os.environ)
+    for name, path, size_bytes, modified_us in rows:
+        if os.path.basename(name) != name:
+            raise SourceError("a SOP Instance UID of the series cannot be the name of a file")
+        try:
+            source = known_source(path, size_bytes, modified_us, access)
+            with open_source(source) as file, (target / f"{name}.dcm").open("xb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+                copied_bytes = copy.tell()
+        except NotAsIngested as error:
+            raise SourceChanged(path, str(error)) from None
+        if copied_bytes != size_bytes:
+            raise SourceChanged(path, "its size is not that of its ingest")
 
 
 def readable(folder: Path) -> None:
