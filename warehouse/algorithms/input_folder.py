@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms.mha import volume_of, write_volume
 from warehouse.algorithms.unzip import unzip
-from warehouse.components.set_files import IMAGE_SUFFIXES
+from warehouse.components.images import suffix_of
 from warehouse.dicom.open import open_source
 from warehouse.dicom.source import known_source
 from warehouse.errors import NotAsIngested, SourceChanged, SourceError, WarehouseError
@@ -77,7 +77,7 @@ def _write_input(content: Content, catalog: Catalog, folder: Path) -> dict[str, 
         assert content.path is not None
         if content.form == "image":
             target.mkdir(parents=True)
-            name = f"{content.pk}{_suffix(content.name)}"
+            name = f"{content.pk}{suffix_of(content.path)}"
             shutil.copyfile(content.path, target / name)
         elif socket.slug == DECOMPRESSED:
             unzip(content.path, target.parent)
@@ -92,11 +92,6 @@ def _write_input(content: Content, catalog: Catalog, folder: Path) -> dict[str, 
         "image": {"pk": content.pk, "name": name} if name is not None else None,
         "pk": content.pk,
     }
-
-
-def _suffix(name: str) -> str:
-    suffixes = (suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix))
-    return next(suffixes, ".mha")
 
 
 def _write_dicom(catalog: Catalog, series_key: str, target: Path) -> None:
@@ -143,7 +138,8 @@ def invocation(task: Task) -> list[dict[str, Any]]:
     for content in task.inputs:
         path = content.socket.relative_path
         if content.form in {"image", "series"} and content.socket.kind != "DCMIS":
-            path += f"/{content.pk}{_suffix(content.name)}"
+            suffix = ".mha" if content.path is None else suffix_of(content.path)
+            path += f"/{content.pk}{suffix}"
         folder = f"{content.prefix.rstrip('/')}/" if content.prefix else ""
         inputs.append(
             {
