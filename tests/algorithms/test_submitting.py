@@ -12,7 +12,7 @@ import pytest
 
 import warehouse
 from tests.algorithms.conftest import CT, CT2, function
-from warehouse.algorithms import jobs, metrics
+from warehouse.algorithms import jobs, metrics, submitting
 from warehouse.algorithms.mha import write_array
 from warehouse.algorithms.submitting import REPORT_SECONDS, expire, signature_of
 from warehouse.components.checking import now
@@ -166,6 +166,43 @@ def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path:
         parts.report(made[2], body, signature_of(body, late.signing_key), tmp_path)
     key_rows = wh.sql("select * from jobs").columns
     assert "signing_key" not in key_rows
+
+
+def test_one_job_that_cannot_be_read_does_not_stop_the_others(
+    wh: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = wh.algorithms
+    parts.create("grow", "age -> voxel-count", function=function("by_age"))
+    ages = [wh.components.add_value("age", n).value_id for n in (1, 2)]
+    mode = wh.components.add_value("mode", "x").value_id
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # A kill between the two commits of a submission: what is not validated is not executed.
+    for value in (mode, "0" * 32, ages[0]):
+        with monkeypatch.context() as patched:
+            patched.setattr(submitting, "record", killed)
+            with pytest.raises(KeyboardInterrupt):
+                parts.submit("grow", {"age": value})
+    parts.submit("grow", {"age": ages[1]})
+    wh.refresh()
+    report = parts.run_waiting("grow", workers=0)
+    assert (report.cases, report.succeeded, report.failed) == (4, 2, 0)
+    labels = "select label from jobs order by label"
+    assert wh.sql(labels).fetchall() == [(n,) for n in ("Cancelled",) * 2 + ("Succeeded",) * 2]
+    # A file of a value that is gone fails its job only.
+    parts.create("aged", "age, ct -> voxel-count", function=function("by_age"))
+    files = []
+    for number, value in enumerate(ages):
+        write_array(np.full((1, 2, 3), number, "u1"), np.eye(4), tmp_path / "a.mha")
+        image = wh.components.add_value("ct", file=tmp_path / "a.mha").value_id
+        files.append(wh.components.value_file(image))
+        wh.components.put("s", str(number), {"age": value, "ct": image})
+    files[0].unlink()
+    report = parts.run("aged", of_set="s", workers=0)
+    assert (report.succeeded, report.failed) == (1, 1)
+    assert "is gone" in next(iter(report.failures.values()))
 
 
 @pytest.mark.acceptance("G55")
