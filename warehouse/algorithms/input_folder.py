@@ -20,6 +20,7 @@ from warehouse.dicom.open import open_source
 from warehouse.dicom.source import known_source
 from warehouse.errors import NotAsIngested, SourceChanged, SourceError, WarehouseError
 from warehouse.settings import S3Access
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from warehouse.algorithms.tasks import Content, Task
@@ -96,12 +97,8 @@ def _write_input(content: Content, catalog: Catalog, folder: Path) -> dict[str, 
 
 def _write_dicom(catalog: Catalog, series_key: str, target: Path) -> None:
     """Copy the files of a series, as they were ingested, to ``<SOPInstanceUID>.dcm``."""
-    rows = catalog.connection.execute(
-        "select coalesce(SOPInstanceUID, replace(instance_key, ':', '-')), file_path, size_bytes, "
-        "epoch_us(modified_at) from files where instance_id in "
-        "(select instance_id from instances where series_key = $1) and status = 'ingested'",
-        [series_key],
-    ).fetchall()
+    query = statement("series_files", "components")
+    rows = catalog.connection.execute(query, [series_key]).fetchall()
     access = S3Access.from_variables(os.environ)
     for name, path, size_bytes, modified_us in rows:
         if os.path.basename(name) != name:
