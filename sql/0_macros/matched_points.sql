@@ -8,7 +8,7 @@
 create or replace macro matched_points(socket_slug, reader_a, reader_b, max_distance_mm := 1e9) as table
     with
     points as (
-        select series_key, added_by, value_id, "index", points[1] as point
+        select series_key, frame_of_reference, added_by, value_id, "index", points[1] as point
         from annotations_about
         where slug = socket_slug and kind = 'POIN' and why_not is null
     ),
@@ -23,7 +23,9 @@ create or replace macro matched_points(socket_slug, reader_a, reader_b, max_dist
             b.point as point_b,
             point_distance(a.point, b.point) as distance_mm
         from points as a
-        inner join points as b on a.series_key = b.series_key
+        -- Instances of a series may have different frames of reference, and points in them no distance.
+        inner join points as b
+            on a.series_key = b.series_key and a.frame_of_reference = b.frame_of_reference
         where
             a.added_by = reader_a and b.added_by = reader_b
             and point_distance(a.point, b.point) <= max_distance_mm

@@ -39,19 +39,21 @@ create or replace macro path_length(points) as if(
     list_sum(list_transform(range(1, len(points)), lambda i: list_distance(points[i], points[i + 1]))),
     null
 );
--- Of several paths: no length between the end of one and the beginning of the next.
+-- Of several paths: no length between the end of one and the beginning of the next. The numbers of the parts
+-- are computed once, as the only entry of a list: for every point, it would take time as the square of points.
+create or replace macro part_numbers(part_lengths) as flatten(list_transform(
+    range(1, len(part_lengths) + 1), lambda n: list_resize([n], part_lengths[n], n)
+));
+create or replace macro length_within_parts(points, numbers) as coalesce(list_sum(list_transform(
+    list_filter(range(1, len(points)), lambda i: numbers[i] = numbers[i + 1]),
+    lambda i: list_distance(points[i], points[i + 1])
+)), 0.0);
 create or replace macro paths_length(points, part_lengths) as case
     when len(part_lengths) = 1 then path_length(points)
     when len(points) < 2 then null
-    else coalesce(list_sum(list_transform(
-        list_filter(
-            range(1, len(points)),
-            lambda i: not list_contains(
-                list_transform(range(1, len(part_lengths) + 1), lambda n: list_sum(part_lengths[1:n])), i
-            )
-        ),
-        lambda i: list_distance(points[i], points[i + 1])
-    )), 0.0)
+    else list_transform(
+        [part_numbers(part_lengths)], lambda numbers: length_within_parts(points, numbers)
+    )[1]
 end;
 create or replace macro polygon_perimeter(points) as if(
     len(points) >= 2, path_length(points) + list_distance(points[-1], points[1]), null

@@ -2,8 +2,8 @@
 --
 -- Coordinates of an annotation about a series or an instance are taken for millimetres in the patient
 -- coordinate system (LPS) of the frame of reference that it states: sizes are then in mm, mm²
--- and degrees. Without one they are null and `why_not` says why; `area` and `length` of `annotations` are
--- in whatever unit the coordinates have.
+-- and degrees. Without one they are null and `why_not` says why; `area`, `length` and `angle_degrees` of
+-- `annotations` are those of the coordinates, in whatever unit these are.
 --
 -- grain:   use_id, index
 -- depends: annotations, values_about
@@ -21,7 +21,7 @@
 -- column:  points | DOUBLE[][] | x, y and z of each point
 -- column:  area_mm2 | DOUBLE | of a box, polygon or ellipse, mm²
 -- column:  length_mm | DOUBLE | of a distance or line, of a polygon the perimeter, mm
--- column:  angle_degrees | DOUBLE | of an angle, 0 to 180
+-- column:  angle_degrees | DOUBLE | of an angle in the patient, 0 to 180
 -- column:  frame_of_reference | VARCHAR | UID of the coordinate system that the series or instance states; null unless it is exactly one
 -- column:  why_not | VARCHAR | why there are no sizes in mm; null if the coordinates are in mm
 create or replace view annotations_about as
@@ -39,7 +39,7 @@ select
     annotations.points,
     if(values_about.frame_count = 1, annotations.area, null) as area_mm2,
     if(values_about.frame_count = 1, annotations.length, null) as length_mm,
-    annotations.angle_degrees,
+    if(values_about.frame_count = 1, annotations.angle_degrees, null) as angle_degrees,
     values_about.frame_of_reference,
     case
         when values_about.about is null then 'the value is about no series'

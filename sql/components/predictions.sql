@@ -4,10 +4,15 @@ truths as (
     select
         series_key,
         slug,
-        max_by(value_id, added_at) as value_id
+        value_id
     from values_about
-    where added_by = $2 and series_key is not null
-    group by series_key, slug
+    -- A value about one instance is not one of its series.
+    where added_by = $2 and about = 'series' and series_key is not null
+    qualify
+        row_number() over (
+            partition by series_key, slug
+            order by added_at desc, use_id asc
+        ) = 1
 ),
 found as (
     select

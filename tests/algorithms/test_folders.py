@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import warehouse
-from tests.algorithms.conftest import CT, DX, function
+from tests.algorithms.conftest import CT, DX, function, put_volume
+from tests.dicom_files import image, write
 from warehouse.algorithms import jobs, output_folder
 from warehouse.algorithms.cases import require_complete
 from warehouse.algorithms.input_folder import InputRefused, invocation, write_inputs
@@ -24,6 +25,7 @@ from warehouse.algorithms.output_folder import collected
 from warehouse.algorithms.registry import find_algorithm, known_algorithms
 from warehouse.algorithms.tasks import Done, Task, tasks_of
 from warehouse.algorithms.unzip import unzip
+from warehouse.catalog.connect import open_catalog
 from warehouse.components.interfaces import Interface, known_interfaces
 from warehouse.errors import ComponentError, OutputRefused, ValueRefused
 
@@ -41,6 +43,38 @@ def task(
         known_interfaces(wh.root), wh.sockets,
     )  # fmt: skip
     return made
+
+
+def test_files_of_an_image_set_are_those_that_were_ingested(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    made = image(
+        "1.2.60.1", SeriesInstanceUID="1.2.60", StudyInstanceUID="1.1.6", PixelData=bytes(2)
+    )
+    del made["SOPInstanceUID"]  # type 1, but files without one exist
+    write(tmp_path / "in" / "no-uid", made)
+    put_volume(tmp_path / "in", "MR", "1.2.50", "1.1.5")
+    put_volume(tmp_path / "packed", "MR", "1.2.70", "1.1.7")
+    with zipfile.ZipFile(tmp_path / "in" / "some.zip", "w") as archive:
+        for file in (tmp_path / "packed").iterdir():
+            archive.write(file, file.name)
+    assert wh.ingest(tmp_path / "in", workers=1).created == 7
+
+    def names(series: str, folder: str) -> list[str]:
+        made = task(wh, "scan -> voxel-count", Input("scan", series_key=series))
+        write_inputs(made, open_catalog(wh.root), tmp_path / folder)
+        return sorted(os.listdir(tmp_path / folder / "images" / "scan"))
+
+    assert names("1.2.50", "a") == ["1.2.50.0.dcm", "1.2.50.1.dcm", "1.2.50.2.dcm"]
+    assert names("1.2.70", "b") == ["1.2.70.0.dcm", "1.2.70.1.dcm", "1.2.70.2.dcm"]
+    found = (tmp_path / "b" / "images" / "scan" / "1.2.70.0.dcm").read_bytes()
+    assert found == (tmp_path / "packed" / "1.2.70.0").read_bytes()
+    (name,) = names("1.2.60", "c")
+    assert name.startswith("content-")
+    # Other voxels in a file of the same size, which the id of the job does not know.
+    put_volume(tmp_path / "in", "MR", "1.2.50", "1.1.5", plus=600)
+    with pytest.raises(InputRefused, match="is not what was ingested"):
+        names("1.2.50", "d")
 
 
 @pytest.mark.acceptance("G47")

@@ -113,6 +113,31 @@ def test_items_of_a_set_that_match_exactly(wh: warehouse.Warehouse) -> None:
     assert wh.sql("select count(*) from jobs").fetchall() == brute
 
 
+def test_cases_with_equal_values_have_a_job_each(wh: warehouse.Warehouse) -> None:
+    # A value is stored once: both patients are 50, and the second one had no job.
+    for patient in ("P1", "P2"):
+        wh.add_value("age", 50, patient=patient)
+    parts = wh.algorithms
+    parts.create("grow", "age -> voxel-count", function=function("by_age"))
+    assert parts.run("grow", [CT2], workers=0).succeeded == 1
+    for done_before in (1, 2):
+        report = parts.run("grow", [CT, CT2], workers=0)
+        assert (report.cases, report.done_before) == (2, done_before)
+    query = "select series_key, item, voxel_count from outputs('grow') order by item, series_key"
+    assert wh.sql(query).fetchall() == [(CT, None, 51), (CT2, None, 51)]
+    # The same for items of sets, and for equal sets.
+    value_id = wh.components.add_value("age", 50).value_id
+    for set_name, item in (("s", "a"), ("s", "b"), ("t", "a")):
+        wh.components.put(set_name, item, {"age": value_id})
+    assert parts.run("grow", of_set="s", workers=0).succeeded == 2
+    assert parts.run("grow", of_set="t", workers=0).succeeded == 1
+    assert parts.run("grow", of_set="s", workers=0).done_before == 2
+    with pytest.raises(JobRefused, match="same algorithm and inputs"):
+        parts.submit("grow", {"age": value_id})
+    items = [row[1:] for row in wh.sql(query).fetchall() if row[1]]
+    assert items == [("s/a", 51), ("s/b", 51), ("t/a", 51)]
+
+
 def test_a_series_whose_files_changed_is_another_job(
     wh: warehouse.Warehouse, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import warehouse
 from tests.algorithms.conftest import CT, CT2, function
-from warehouse.algorithms import jobs, metrics
+from warehouse.algorithms import jobs, metrics, submitting
 from warehouse.algorithms.mha import write_array
 from warehouse.algorithms.submitting import REPORT_SECONDS, expire, signature_of
 from warehouse.components.checking import now
@@ -168,6 +168,43 @@ def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path:
     assert "signing_key" not in key_rows
 
 
+def test_one_job_that_cannot_be_read_does_not_stop_the_others(
+    wh: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = wh.algorithms
+    parts.create("grow", "age -> voxel-count", function=function("by_age"))
+    ages = [wh.components.add_value("age", n).value_id for n in (1, 2)]
+    mode = wh.components.add_value("mode", "x").value_id
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # A kill between the two commits of a submission: what is not validated is not executed.
+    for value in (mode, "0" * 32, ages[0]):
+        with monkeypatch.context() as patched:
+            patched.setattr(submitting, "record", killed)
+            with pytest.raises(KeyboardInterrupt):
+                parts.submit("grow", {"age": value})
+    parts.submit("grow", {"age": ages[1]})
+    wh.refresh()
+    report = parts.run_waiting("grow", workers=0)
+    assert (report.cases, report.succeeded, report.failed) == (4, 2, 0)
+    labels = "select label from jobs order by label"
+    assert wh.sql(labels).fetchall() == [(n,) for n in ("Cancelled",) * 2 + ("Succeeded",) * 2]
+    # A file of a value that is gone fails its job only.
+    parts.create("aged", "age, ct -> voxel-count", function=function("by_age"))
+    files = []
+    for number, value in enumerate(ages):
+        write_array(np.full((1, 2, 3), number, "u1"), np.eye(4), tmp_path / "a.mha")
+        image = wh.components.add_value("ct", file=tmp_path / "a.mha").value_id
+        files.append(wh.components.value_file(image))
+        wh.components.put("s", str(number), {"age": value, "ct": image})
+    files[0].unlink()
+    report = parts.run("aged", of_set="s", workers=0)
+    assert (report.succeeded, report.failed) == (1, 1)
+    assert "is gone" in next(iter(report.failures.values()))
+
+
 @pytest.mark.acceptance("G55")
 def test_an_evaluation_of_a_cohort(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     parts = wh.algorithms
@@ -222,6 +259,24 @@ def test_an_evaluation_of_a_cohort(wh: warehouse.Warehouse, tmp_path: Path) -> N
     assert text
     # Done is done; with another truth it is another evaluation.
     assert parts.evaluate("overlap", "segment", truth="reader").done_before == 1
+    # What the reader says about one image is no reference for its series.
+    (instance,) = wh.sql(
+        "select min(instance_key) from instances where series_key = $1", [CT]
+    ).fetchall()[0]
+    wh.add_value("mask", file=tmp_path / f"{CT2}.mha", instance=instance, by="reader")
+    assert parts.evaluate("overlap", "segment", truth="reader").done_before == 1
+    # Equal voxels elsewhere, or in another direction, are not the same part of the patient.
+    for by, affine in (("aside", np.array(volume.affine)), ("turned", np.array(volume.affine))):
+        if by == "aside":
+            affine[0, 3] += 5
+        else:
+            affine[:3, 0] *= -1
+        write_array(truth, affine, tmp_path / f"{by}.mha")
+        for series in (CT, CT2):
+            wh.add_value("mask", file=tmp_path / f"{by}.mha", series=series, by=by)
+        report = parts.evaluate("overlap", "segment", truth=by)
+        assert (report.succeeded, report.failed) == (0, 1)
+        assert "are on different grids" in next(iter(report.failures.values()))
 
 
 def test_a_failed_job_fails_the_evaluation(wh: warehouse.Warehouse) -> None:

@@ -137,7 +137,7 @@ def test_a_report_that_is_malformed_is_refused(wh: warehouse.Warehouse, tmp_path
     for change in (
         {"return_code": "none"}, {"return_code": True}, {"return_code": 1e400},
         {"return_code": 1 << 70}, {"exec_duration": "long"}, {"invoke_duration": float("nan")},
-        {"invoke_duration": -1},
+        {"invoke_duration": -1}, {"exec_duration": 10**400},
     ):  # fmt: skip
         with pytest.raises(OutputRefused, match=next(iter(change))):
             report(json.dumps(good | change).encode())

@@ -166,9 +166,13 @@ def test_a_segmentation_has_labels_of_its_socket_only(tmp_path: Path) -> None:
     path.write_bytes(mha([1, 2], "MET_FLOAT", np.array([0.5, 1], "f4").tobytes()))
     with pytest.raises(ImageRefused, match="fractions"):
         require_image(path, "SEG", segments(1))
-    path.write_bytes(mha([1, 2], "MET_FLOAT", np.array([np.nan, 1], "f4").tobytes()))
+    for number in (np.nan, np.inf, -np.inf):  # an infinite one ended the run of all jobs
+        path.write_bytes(mha([1, 2], "MET_FLOAT", np.array([number, 1], "f4").tobytes()))
+        with pytest.raises(ImageRefused, match="fractions"):
+            require_image(path, "SEG", segments(1))
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((2, 3), "c8"))
     with pytest.raises(ImageRefused, match="fractions"):
-        require_image(path, "SEG", segments(1))
+        require_image(tmp_path / "a.tif", "SEG", segments(1))
     path.write_bytes(mha([1, 1], "MET_UCHAR", bytes(3), ElementNumberOfChannels=3))
     with pytest.raises(ImageRefused, match="colors"):
         require_image(path, "SEG", segments(1))

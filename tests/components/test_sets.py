@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
+import tifffile
 
 import warehouse
 from tests.components.test_sockets import mha
@@ -168,6 +171,51 @@ def test_archive_items_of_the_api(parts: Any, wh: warehouse.Warehouse, tmp_path:
         (tmp_path / "items.json").write_text(wrong)
         with pytest.raises(ValueRefused):
             parts.import_set("archive", tmp_path / "items.json")
+
+
+def test_a_listing_that_says_two_things_is_told(
+    parts: Any, wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    # A title is that of one item of an archive on Grand Challenge: the last value won silently.
+    number, thumb = {"slug": "z-number"}, {"slug": "thumb"}
+    listing = tmp_path / "items.json"
+    cases: list[tuple[list[Any], list[tuple[str, str]], str]] = [
+        ([{"title": "x", "values": [{"socket": number, "value": 1}]},
+          {"title": "x", "values": [{"socket": number, "value": 2}]}],
+         [("x", "1")], "another item of the listing has the same title"),
+        ([{"pk": 1, "values": [{"socket": number, "value": 1}, {"socket": number, "value": 2}]}],
+         [("1", "1")], "the item has another value of the same socket"),
+        ([{"pk": 1, "values": 5}], [], "its values are not a list"),
+        ([{"pk": 1, "values": ["z-number"]}], [], "the value names no socket"),
+        ([{"pk": 1, "values": [{"socket": thumb, "value": 1}]}], [], "neither a value nor a file"),
+    ]  # fmt: skip
+    for at, (items, stored, why) in enumerate(cases):
+        listing.write_text(json.dumps(items))
+        with pytest.raises(ValueRefused, match=why):
+            parts.import_set(f"s{at}", listing)
+        parts.import_set(f"s{at}", listing, keep_going=True)
+        query = "select item, value from value_sets where set_name = $1"
+        assert wh.sql(query, [f"s{at}"]).fetchall() == stored
+
+
+def test_an_image_is_written_with_the_suffix_of_its_format(
+    parts: Any, wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    # ITK and nibabel choose the reader by the name of the file.
+    array = np.arange(24, dtype="u1").reshape(2, 3, 4)
+    for name in ("a.nii", "b.nii.gz"):
+        nibabel.Nifti1Image(array, np.eye(4)).to_filename(tmp_path / name)
+    tifffile.imwrite(tmp_path / "c.tif", array)
+    (tmp_path / "d.mha").write_bytes(mha([1, 1], "MET_UCHAR", b"\1"))
+    wanted = {".nii": "a.nii", ".nii.gz": "b.nii.gz", ".tif": "c.tif", ".mha": "d.mha"}
+    for suffix, name in wanted.items():
+        (tmp_path / name).rename(tmp_path / "image.mha")
+        value = parts.add_value("picture", file=tmp_path / "image.mha").value_id
+        parts.put("s", suffix, {"picture": value})
+    parts.export_set("s", tmp_path / "out")
+    for suffix in wanted:
+        (file,) = (tmp_path / "out" / suffix / "images" / "p").iterdir()
+        assert "".join(file.suffixes) == suffix
 
 
 def test_answers_of_a_reader_study(parts: Any, wh: warehouse.Warehouse, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 import warehouse
 from tests.components.test_validation import DOCUMENTED
-from warehouse.components import shapes, stream, validate
+from warehouse.components import annotation_rows, shapes, stream, validate
 from warehouse.components.kinds import SHAPE_KINDS, Kind, find_kind, kinds
 from warehouse.components.values import Given
 from warehouse.errors import ValueRefused
@@ -283,6 +284,7 @@ def test_sizes_by_hand(sql: duckdb.DuckDBPyConnection) -> None:
     assert ask(sql, "path_length({0})", box[:1]) is None
     assert ask(sql, "paths_length({0}, [2, 2])", box) == 6
     assert ask(sql, "paths_length({0}, [1, 0, 3])", box) == 7
+    assert ask(sql, "paths_length({0}, [1, 1, 1, 1])", box) == 0
     ellipse = [[10, 20, 0], [50, 20, 0], [30, 10, 0], [30, 30, 0]]
     assert ask(sql, "ellipse_area({0})", ellipse) == pytest.approx(math.pi * 20 * 10)
     assert ask(sql, "ellipse_major_axis({0})", ellipse) == 40
@@ -365,6 +367,16 @@ def test_stored_sizes_are_those_of_the_macros(
     assert found["POLY"][0] is not None
 
 
+def test_a_line_of_many_parts_is_measured_in_linear_time() -> None:
+    # Its time was the cube of the number of parts: 20,000 of them never ended.
+    parts = [[[n, 0, 0], [n, 2, 0]] for n in range(20_000)]
+    shape = {"seed_points": [], "path_point_lists": parts}
+    begin = time.monotonic()
+    rows = annotation_rows.measured([("id", find_kind("LINE"), [shape])])
+    assert rows["length"].to_pylist() == [40_000]
+    assert time.monotonic() - begin < 30
+
+
 @pytest.mark.acceptance("G28")
 def test_sizes_are_in_mm_or_null_with_the_reason(wh: warehouse.Warehouse) -> None:
     wh.components.create_socket(title="Box", kind="2DBB", relative_path="box.json")
@@ -390,6 +402,19 @@ def test_sizes_are_in_mm_or_null_with_the_reason(wh: warehouse.Warehouse) -> Non
             (None, None, None, None, "the value is about no series"),
         ])
     )  # fmt: skip
+    # An angle is one in the patient only where the coordinates are in mm: pixels may not be square.
+    wh.components.create_socket(title="Angle", kind="3ANG", relative_path="angle.json")
+    for series in ("1.2.10", "1.2.30", "1.2.40"):
+        add("angle", DOCUMENTED["3ANG"], series=series)
+    angles = wh.sql(
+        "select angle_degrees is null, why_not from annotations_about where kind = '3ANG' "
+        "order by series_key"
+    ).fetchall()
+    assert angles == [
+        (False, None),
+        (True, "the series states no frame of reference"),
+        (True, "the series states several frames of reference"),
+    ]
 
 
 @pytest.mark.acceptance("G28")
@@ -415,3 +440,15 @@ def test_points_of_two_readers_are_matched(wh: warehouse.Warehouse) -> None:
     assert len(near) == 1
     counts = wh.sql("select added_by, shape_count from annotation_counts order by all").fetchall()
     assert counts == [("a", 3), ("b", 3)]
+    # Coordinates in two frames of reference have no distance (PS3.3 C.7.4.1.1.1), even in one series.
+    frames = wh.sql(
+        "select instance_key, FrameOfReferenceUID from instances where series_key = '1.2.40' "
+        "order by all"
+    ).fetchall()
+    (one, frame), (other, other_frame) = frames
+    assert frame != other_frame
+    add("spots", spots([0, 0, 7]), instance=one, by="c")
+    add("spots", spots([0, 0, 8]), instance=other, by="d")
+    add("spots", spots([0, 0, 9]), instance=one, by="d")
+    rows = wh.sql("select distance_mm from matched_points('spots', 'c', 'd')").fetchall()
+    assert rows == [(2.0,)]

@@ -116,6 +116,14 @@ def test_every_vector_of_the_documentation() -> None:
     assert [(code, value) for code, value in REFUSED if valid(code, value)] == []
 
 
+def test_a_float_is_one_of_64_bits() -> None:
+    # 1e400 was refused, and the integer 10**400 was infinite in the columns of outputs.
+    assert valid("FLT", -(10**300))
+    assert valid("INT", 10**400)
+    for number in (10**400, -(10**400)):
+        assert not valid("FLT", number)
+
+
 @pytest.mark.acceptance("G17")
 def test_another_validator_judges_the_same() -> None:
     """jsonschema of PyPI; it would take 8 s for the chart, which has 456 definitions."""
@@ -278,6 +286,19 @@ def test_a_schema_that_takes_exponential_time_is_stopped(monkeypatch: pytest.Mon
     with pytest.raises(ValueRefused, match="more than 2 s"):
         validate.require_valid(find_kind("INT"), doubling(60), 3)
     assert time.monotonic() - begin < 20
+
+
+def test_a_list_of_numbers_to_choose_from_takes_bounded_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The validator compares each number of the value with each one of the enum, in microseconds.
+    numbers = [n / 7 for n in range(2000)]
+    schema = {"items": {"enum": numbers}}
+    assert valid("JSON", [numbers[0]], schema)
+    assert valid("JSON", ["z"] * 2000, {"items": {"enum": [*map(str, range(2000)), "z"]}})
+    monkeypatch.setattr(validate, "SCHEMA_SECONDS", 1)
+    with pytest.raises(ValueRefused, match="more than 1 s"):
+        validate.require_valid(find_kind("JSON"), schema, [numbers[-1]] * 2000)
 
 
 def test_a_schema_that_refers_to_itself_works_in_a_process_of_its_own() -> None:

@@ -8,11 +8,13 @@ an interface, except for at most one image socket, which takes the series.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from warehouse.algorithms.jobs import Case, Input
+from warehouse.algorithms import jobs
+from warehouse.algorithms.jobs import Case, Input, Spec, id_of, spec_of
 from warehouse.algorithms.registry import Algorithm, interfaces_of
 from warehouse.components.interfaces import chosen
 from warehouse.components.set_files import set_rows
@@ -161,6 +163,33 @@ def cases_of_set(catalog: Catalog, root: Path, algorithm: Algorithm, set_name: s
         found.cases.append(case)
     found.cases[:] = with_states(catalog, found.cases)
     return found
+
+
+def specs_of(
+    root: Path, algorithm: Algorithm, found: Found, *, by: str = "", asked_for: str | None = None
+) -> list[Spec]:
+    """Return the specifications of the jobs of cases, with another id for each case.
+
+    Equal values of two patients, or of two items of sets, are stored once. A job that has such
+    values only as its inputs is about the case that came first; for another case the id is another,
+    as it would have no outputs otherwise.
+    """
+    specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
+    shareable = {
+        spec.job_id
+        for spec in specs
+        if spec.item is not None or spec.series_key not in {None, *spec.input_series}
+    }
+    if not shareable:
+        return specs
+    first = jobs.specs(root, shareable)
+    distinct = []
+    for spec in specs:
+        owner = first.setdefault(spec.job_id, spec)
+        is_same = owner.series_key == spec.series_key and spec.item in {None, owner.item}
+        identity = json.dumps([spec.job_id, spec.series_key, spec.item])
+        distinct.append(spec if is_same else replace(spec, job_id=id_of(identity)))
+    return distinct
 
 
 def require_complete(

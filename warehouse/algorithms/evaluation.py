@@ -199,10 +199,13 @@ def _iso(seconds: float | None) -> str | None:
 
     >>> _iso(61.5)
     'P0DT00H01M01.500000S'
+    >>> _iso(59.9999999)
+    'P0DT00H01M00.000000S'
     """
     if seconds is None:
         return None
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
+    whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    return f"P{days}DT{hours:02}H{minutes:02}M{rest:09.6f}S"
+    return f"P{days}DT{hours:02}H{minutes:02}M{rest:02}.{microseconds:06}S"

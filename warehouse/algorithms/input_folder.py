@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms.mha import volume_of, write_volume
 from warehouse.algorithms.unzip import unzip
-from warehouse.components.set_files import IMAGE_SUFFIXES
-from warehouse.errors import SourceError, WarehouseError
+from warehouse.components.images import suffix_of
+from warehouse.dicom.open import open_source
+from warehouse.dicom.source import known_source
+from warehouse.errors import NotAsIngested, SourceChanged, SourceError, WarehouseError
+from warehouse.settings import S3Access
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from warehouse.algorithms.tasks import Content, Task
@@ -74,7 +78,7 @@ def _write_input(content: Content, catalog: Catalog, folder: Path) -> dict[str, 
         assert content.path is not None
         if content.form == "image":
             target.mkdir(parents=True)
-            name = f"{content.pk}{_suffix(content.name)}"
+            name = f"{content.pk}{suffix_of(content.path)}"
             shutil.copyfile(content.path, target / name)
         elif socket.slug == DECOMPRESSED:
             unzip(content.path, target.parent)
@@ -91,22 +95,23 @@ def _write_input(content: Content, catalog: Catalog, folder: Path) -> dict[str, 
     }
 
 
-def _suffix(name: str) -> str:
-    suffixes = (suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix))
-    return next(suffixes, ".mha")
-
-
 def _write_dicom(catalog: Catalog, series_key: str, target: Path) -> None:
-    """Copy the files of a series to ``<SOPInstanceUID>.dcm``."""
-    rows = catalog.connection.execute(
-        "select SOPInstanceUID, file_path from files where instance_id in "
-        "(select instance_id from instances where series_key = $1) and status = 'ingested'",
-        [series_key],
-    ).fetchall()
-    for uid, path in rows:
-        if os.path.basename(uid) != uid or not os.path.isfile(path):
-            raise SourceError("a file of the series is missing; ingest it again")
-        shutil.copyfile(path, target / f"{uid}.dcm")
+    """Copy the files of a series, as they were ingested, to ``<SOPInstanceUID>.dcm``."""
+    query = statement("series_files", "components")
+    rows = catalog.connection.execute(query, [series_key]).fetchall()
+    access = S3Access.from_variables(os.environ)
+    for name, path, size_bytes, modified_us in rows:
+        if os.path.basename(name) != name:
+            raise SourceError("a SOP Instance UID of the series cannot be the name of a file")
+        try:
+            source = known_source(path, size_bytes, modified_us, access)
+            with open_source(source) as file, (target / f"{name}.dcm").open("xb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+                copied_bytes = copy.tell()
+        except NotAsIngested as error:
+            raise SourceChanged(path, str(error)) from None
+        if copied_bytes != size_bytes:
+            raise SourceChanged(path, "its size is not that of its ingest")
 
 
 def readable(folder: Path) -> None:
@@ -130,7 +135,8 @@ def invocation(task: Task) -> list[dict[str, Any]]:
     for content in task.inputs:
         path = content.socket.relative_path
         if content.form in {"image", "series"} and content.socket.kind != "DCMIS":
-            path += f"/{content.pk}{_suffix(content.name)}"
+            suffix = ".mha" if content.path is None else suffix_of(content.path)
+            path += f"/{content.pk}{suffix}"
         folder = f"{content.prefix.rstrip('/')}/" if content.prefix else ""
         inputs.append(
             {

@@ -1,9 +1,9 @@
 """Jobs: an immutable specification, and an append-only list of events.
 
 In: specifications and events. Out: rows of ``job_specs`` and ``job_events``. The id of a job is a
-digest of its algorithm and inputs, so that a repeated request is the same job. Events are validated
-against the newest state of the job under the writer lock, so that one of two concurrent changes of
-a job is refused.
+digest of its algorithm and inputs, so that a repeated request is the same job (see
+``cases.specs_of`` for cases with equal inputs). Events are validated against the newest state of
+the job under the writer lock, so that one of two concurrent changes of a job is refused.
 """
 
 from __future__ import annotations
@@ -136,13 +136,18 @@ def spec_of(
         ]
     )  # fmt: skip
     return Spec(
-        str(uuid.UUID(digest(identity)[:32])), algorithm.kind, algorithm.algorithm,
+        id_of(identity), algorithm.kind, algorithm.algorithm,
         algorithm.version, algorithm.image_id, algorithm.model_id, case.interface_id,
         [each.slug for each in inputs], [each.value_id for each in inputs],
         [each.series_key for each in inputs], [each.prefix for each in inputs],
         case.series_key, case.item, asked_for, algorithm.time_limit_s,
         algorithm.requires_gpu_type, algorithm.requires_memory_gb, secrets.token_hex(32), now(), by,
     )  # fmt: skip
+
+
+def id_of(identity: str) -> str:
+    """Return the id of a job, a UUID, from the text that identifies it."""
+    return str(uuid.UUID(digest(identity)[:32]))
 
 
 def add_jobs(root: Path, specs: Sequence[Spec], *, as_system: bool = True) -> list[Spec]:

@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from warehouse.algorithms.mha import Geometry
+
 
 def segmentation(case: Any) -> dict[str, Any]:
     """Compare masks: Dice, 95th percentile of Hausdorff distance (mm), volume difference (ml)."""
     results = []
     for job, predicted, true in _pairs(case.input_folder, images=True):
-        (a, spacing), (b, other) = _mask(predicted), _mask(true)
-        if a.shape != b.shape or not np.allclose(spacing, other, rtol=1e-4, atol=0):
+        (a, geometry), (b, other) = _mask(predicted), _mask(true)
+        if a.shape != b.shape or not geometry.is_close(other):
             raise OutputRefused(f"job {job}: prediction and ground truth are on different grids")
+        spacing = geometry.spacing[::-1]
         results.append(
             {
                 "job": job,
@@ -101,15 +104,15 @@ def _image_file(path: Path) -> Path:
     return next(path.iterdir()) if path.is_dir() else path
 
 
-def _mask(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Return a mask (slice, row, column) and its voxel spacing in mm along the same axes."""
+def _mask(path: Path) -> tuple[np.ndarray, Geometry]:
+    """Return a mask (slice, row, column) and its geometry."""
     image, geometry = read_image(path), read_geometry(path)
     if geometry is None:
         raise OutputRefused(
             "a mask is not a three-dimensional MHA file, so its voxel spacing is unknown"
         )
     array = np.concatenate([block.ravel() for block in arrays(image)]).reshape(image.shape)
-    return array, geometry.spacing[::-1]
+    return array, geometry
 
 
 def _means(results: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:

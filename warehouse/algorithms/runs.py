@@ -11,10 +11,12 @@ import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms import jobs
-from warehouse.algorithms.jobs import Event, Spec, State, add_jobs, record, spec_of
+from warehouse.algorithms.cases import series_states, specs_of
+from warehouse.algorithms.jobs import Event, Spec, State, add_jobs, record
 from warehouse.algorithms.outcomes import (
     events_of,
     in_order,
@@ -36,6 +38,7 @@ from warehouse.algorithms.states import (
     REQUEUED,
     VALIDATING,
 )
+from warehouse.algorithms.submitting import validated
 from warehouse.algorithms.tasks import Done, Task, tasks_of
 from warehouse.components.checking import now
 from warehouse.components.interfaces import known_interfaces
@@ -148,7 +151,7 @@ def run_cases(
         require_seconds("seconds", seconds)
     began = time.monotonic()
     with alone(root, algorithm.algorithm):
-        specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
+        specs = specs_of(root, algorithm, found, by=by, asked_for=asked_for)
         specs_by_id = {spec.job_id: spec for spec in specs}
         known = jobs.states(root, specs_by_id, catalog.snapshot)
         missing = [spec for spec in specs_by_id.values() if spec.job_id not in known]
@@ -157,7 +160,7 @@ def run_cases(
             specs_by_id |= jobs.specs(root, set(specs_by_id) - new)
         report = Report(algorithm.algorithm, algorithm.version, asked_for, len(specs_by_id))
         report.unmatched = dict(found.unmatched)
-        ready, report.done_before = _ready_jobs(root, specs_by_id, new, again=again, by=by)
+        ready, report.done_before = _ready_jobs(catalog, root, specs_by_id, new, again=again, by=by)
         if ready:
             _Run(root, catalog, ready, report, seconds, progress).execute(open_pool)
         report.seconds = time.monotonic() - began
@@ -177,7 +180,7 @@ def queue_cases(
     root: Path, algorithm: Algorithm, found: Found, *, asked_for: str | None = None, by: str = ""
 ) -> Queued:
     """Store the jobs of cases that do not exist yet, without executing them."""
-    specs = [spec_of(algorithm, case, by=by, asked_for=asked_for) for case in found.cases]
+    specs = specs_of(root, algorithm, found, by=by, asked_for=asked_for)
     new = add_jobs(root, specs) if specs else []
     return Queued(len({spec.job_id for spec in specs}), len(new), dict(found.unmatched))
 
@@ -204,7 +207,9 @@ def run_waiting(
         ).fetchall()
         specs_by_id = jobs.specs(root, [row[0] for row in rows])
         report = Report(algorithm.algorithm, algorithm.version, None, len(specs_by_id))
-        ready, report.done_before = _ready_jobs(root, specs_by_id, set(), again=False, by=by)
+        ready, report.done_before = _ready_jobs(
+            catalog, root, specs_by_id, set(), again=False, by=by
+        )
         if ready:
             _Run(root, catalog, ready, report, seconds, progress).execute(open_pool)
         report.seconds = time.monotonic() - began
@@ -212,7 +217,13 @@ def run_waiting(
 
 
 def _ready_jobs(
-    root: Path, specs_by_id: Mapping[str, Spec], new: set[str], *, again: bool, by: str
+    catalog: Catalog,
+    root: Path,
+    specs_by_id: Mapping[str, Spec],
+    new: set[str],
+    *,
+    again: bool,
+    by: str,
 ) -> tuple[dict[str, tuple[Spec, int]], int]:
     """Return jobs to run with their attempt numbers, and the number of other jobs.
 
@@ -227,6 +238,14 @@ def _ready_jobs(
         recovery = _RECOVERY_EVENTS.get(state.status)
         if again and state.status in {FAILED, CANCELLED}:
             recovery = ("requeued",)
+        if state.status == VALIDATING:
+            # Who submitted it was killed before its inputs were validated.
+            series_keys = series_states(catalog, [key for key in spec.input_series if key])
+            event = validated(root, spec, series_keys, by=by)
+            if event.what == "refused":
+                events.append(event)
+                skipped += 1
+                continue
         if recovery is None or state.attempt + (1 if "retried" in recovery else 0) > MAX_ATTEMPT:
             skipped += 1
             continue
@@ -289,10 +308,28 @@ class _Run:
         for start in range(0, len(waiting), TASKS_AT_ONCE):
             portion = waiting[start : start + TASKS_AT_ONCE]
             attempts = {spec.job_id: attempt for spec, attempt in portion}
-            yield tasks_of(
-                self._root, snapshot.version, [spec for spec, _ in portion], attempts, algorithms,
-                interfaces, self._sockets, seconds=self._seconds,
+            make = partial(
+                tasks_of, self._root, snapshot.version, attempts=attempts, algorithms=algorithms,
+                interfaces=interfaces, sockets=self._sockets, seconds=self._seconds,
             )  # fmt: skip
+            try:
+                tasks = make([spec for spec, _ in portion])
+            except WarehouseError:
+                tasks = self._readable_tasks(make, [spec for spec, _ in portion])
+            yield tasks
+
+    def _readable_tasks(
+        self, make: Callable[[list[Spec]], list[Task]], specs: Sequence[Spec]
+    ) -> list[Task]:
+        """Return the tasks of jobs whose inputs can be read; the other jobs fail."""
+        tasks: list[Task] = []
+        for spec in specs:
+            try:
+                tasks += make([spec])
+            except WarehouseError as error:
+                done = Done(spec.job_id, "not provisioned", "", error=str(error))
+                self._events += events_of(done, self._report.algorithm)
+        return tasks
 
     def _submit(self, pool: TaskPool, tasks: Sequence[Task]) -> None:
         """Submit tasks to the pool, without exceeding its limit of tasks in flight."""

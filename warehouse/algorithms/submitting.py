@@ -12,7 +12,7 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-import math
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -91,13 +91,23 @@ def submit(
     if catalog:
         (case,) = with_states(catalog, [case])
     (spec,) = jobs.add_jobs(root, [spec_of(algorithm, case, by=by)], as_system=False)
-    details = _input_errors(root, spec, states)
-    fields: dict[str, Any] = {}
-    if details:
-        fields["error_message"] = "One or more of the inputs failed validation."
-        fields["detailed_error_message"] = details
-    record(root, [Event(spec.job_id, "refused" if details else "validated", now(), by, fields)])
+    record(root, [validated(root, spec, states, by=by)])
     return spec
+
+
+def validated(root: Path, spec: Spec, series_keys: Container[str], *, by: str = "") -> Event:
+    """Return the event that the inputs of a job are valid, or refused with the reasons.
+
+    ``series_keys`` has the series that are in the warehouse.
+    """
+    details = _input_errors(root, spec, series_keys)
+    if not details:
+        return Event(spec.job_id, "validated", now(), by)
+    fields = {
+        "error_message": "One or more of the inputs failed validation.",
+        "detailed_error_message": details,
+    }
+    return Event(spec.job_id, "refused", now(), by, fields)
 
 
 def _input_errors(root: Path, spec: Spec, series_keys: Container[str]) -> dict[str, str]:
@@ -163,7 +173,7 @@ def require_signed(body: bytes, signature: str, spec: Spec) -> dict[str, Any]:
         seconds = result.get(name)
         if seconds is None:
             continue
-        if type(seconds) not in {int, float} or not 0 <= seconds < math.inf:
+        if type(seconds) not in {int, float} or not 0 <= seconds <= sys.float_info.max:
             raise OutputRefused(f"{name} of the result is not a number of seconds")
     return result
 

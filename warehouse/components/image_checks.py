@@ -73,6 +73,15 @@ def _require_segments(image: Image, segments: Sequence[dict[str, Any]]) -> None:
         )
 
 
+def _are_integers(values: np.ndarray[Any, Any]) -> bool:
+    """Return whether all values are finite integers, of any type; complex numbers are not."""
+    if values.dtype.kind in "biu":
+        return True
+    return values.dtype.kind == "f" and bool(
+        np.isfinite(values).all() and np.array_equal(values, np.rint(values))
+    )
+
+
 def labels(image: Image) -> set[int]:
     """Return the labels that occur in a segmentation.
 
@@ -81,14 +90,14 @@ def labels(image: Image) -> set[int]:
     Raises
     ------
     ImageRefused
-        It has colors, fractions or too many values.
+        It has colors, fractions, infinite values or too many values.
     """
     if image.channels != 1:
         raise ImageRefused("a segmentation has one channel, this image has colors")
     occurring: set[int] = set()
     for block in arrays(image):
         distinct = np.unique(block)
-        if distinct.dtype.kind == "f" and not np.array_equal(distinct, np.rint(distinct)):
+        if not _are_integers(distinct):
             raise ImageRefused("a segmentation has integers, this image has fractions")
         occurring.update(int(value) for value in distinct)
         if len(occurring) > MAX_LABELS:

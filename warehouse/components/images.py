@@ -40,6 +40,10 @@ _NIFTI_TYPES = {
 }  # fmt: skip
 
 
+_TIFF_BEGINS = frozenset({b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
+_GZIP_BEGIN = b"\x1f\x8b"
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """Header of an image file."""
@@ -74,9 +78,9 @@ def read_image(path: Path) -> Image:
         head = file.read(MAX_HEADER)
         file.seek(0, 2)
         size = file.tell()
-    if head[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
+    if head[:4] in _TIFF_BEGINS:
         return _read_tiff(path)
-    if head[:2] == b"\x1f\x8b":
+    if head[:2] == _GZIP_BEGIN:
         with opened(path) as file, gzip.GzipFile(fileobj=file) as unpacked:
             try:
                 header = unpacked.read(544)
@@ -86,6 +90,20 @@ def read_image(path: Path) -> Image:
     if len(head) >= 348 and _nifti_order(head):
         return _require_all_voxels(_read_nifti(path, head, is_compressed=False), size)
     return _require_all_voxels(_read_meta_image(path, head), size)
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix of the format of a valid image, whatever the name of its file was.
+
+    Programs that read an image choose the format by its name.
+    """
+    with opened(path) as file:
+        head = file.read(348)
+    if head[:4] in _TIFF_BEGINS:
+        return ".tif"
+    if head[:2] == _GZIP_BEGIN:
+        return ".nii.gz"
+    return ".nii" if len(head) == 348 and _nifti_order(head) else ".mha"
 
 
 def _require_all_voxels(image: Image, size: int) -> Image:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.components import json_text, ledger
 from warehouse.components.files import opened
+from warehouse.components.images import suffix_of
 from warehouse.components.kinds import find_kind
 from warehouse.components.sets import put_items
 from warehouse.components.socket_store import create_socket, known_sockets
@@ -179,17 +180,37 @@ def _value_of_file(
 def _read_items(root: Path, source: Path, by: str) -> Iterator[_Entry]:
     items = read_listing(source)
     sockets = known_sockets(root)
+    names: set[str] = set()
     for number, item in enumerate(items):
         name = str(item.get("title") or item.get("pk") or number)
-        for entry in item.get("values") or []:
-            described = entry.get("socket") or entry.get("interface")
-            if not isinstance(described, dict) or "slug" not in described:
+        entries = item.get("values") or []
+        if name in names:
+            yield name, "?", "another item of the listing has the same title"
+            continue
+        names.add(name)
+        if not isinstance(entries, list):
+            yield name, "?", "its values are not a list"
+            continue
+        slugs: set[str] = set()
+        for entry in entries:
+            described = _socket_of(entry)
+            if described is None:
                 yield name, "?", "the value names no socket"
                 continue
             slug = str(described["slug"])
+            if slug in slugs:
+                yield name, slug, "the item has another value of the same socket"
+                continue
+            slugs.add(slug)
             if slug not in sockets:
                 sockets[slug] = _create_socket(root, described, by)
             yield name, slug, _value_of_entry(sockets[slug], entry, by)
+
+
+def _socket_of(entry: Any) -> dict[str, Any] | None:
+    """Return the socket that an entry of JSON describes, if it has a slug."""
+    described = entry.get("socket") or entry.get("interface") if isinstance(entry, dict) else None
+    return described if isinstance(described, dict) and "slug" in described else None
 
 
 def _value_of_entry(socket: Socket, entry: dict[str, Any], by: str) -> Given | str:
@@ -361,7 +382,8 @@ def _write_value(root: Path, row: dict[str, Any], socket: Socket, folder: Path) 
         return None
     target = folder / socket.relative_path
     if row["form"] == "image":
-        target /= f"{row['sha256'][:16]}{_suffix(root, row['value_id'])}"
+        suffix = suffix_of(ledger.open_value(root, row["sha256"]))
+        target /= f"{row['sha256'][:16]}{suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
     if row["form"] == "value":
         text = json_text.canonical(read_value(root, row["value_id"]))
@@ -369,16 +391,6 @@ def _write_value(root: Path, row: dict[str, Any], socket: Socket, folder: Path) 
         return None
     shutil.copyfile(ledger.open_value(root, row["sha256"]), target)
     return target.relative_to(folder).as_posix()
-
-
-def _suffix(root: Path, value_id: str) -> str:
-    """Return the suffix of the file that an image was added from; ``.mha`` if it is unknown."""
-    with ledger.connected(root) as connection:
-        names = connection.execute(
-            "select min(file_name) from value_uses where value_id = $1", [value_id]
-        ).fetchall()
-    name = str(names[0][0] or "").lower()
-    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), ".mha")
 
 
 def _listing_entry(row: dict[str, Any], socket: Socket, written: str | None) -> dict[str, Any]:
