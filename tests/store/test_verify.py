@@ -18,9 +18,10 @@ import pytest
 import warehouse
 from tests.asking import answer_of
 from tests.command_line import run
-from tests.dicom_files import write
+from tests.dicom_files import image, write
 from tests.forms import some
 from tests.programs import needed
+from tests.vendor_payloads import CSA, add_private, csa
 from warehouse.errors import StoreDamaged
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
@@ -120,6 +121,22 @@ def test_damage_is_named_and_its_files_are_read_again(
     assert (done.files, done.parts, done.missing) == (2, 1, [])
     assert wh.verify(deep=True).is_whole
     assert content(root) == held
+
+
+def test_values_of_damaged_payloads_go_with_them(tmp_path: Path) -> None:
+    """They are read again under new numbers: the old ones would belong to nobody, and never go."""
+    made = image("1.1")
+    add_private(made, CSA, 0x29, 0x11, x10=("OB", csa([("Who", "LO", ["said"])])))
+    write(tmp_path / "in" / "1", made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    flip(parts(wh.root, "vendor_payloads")[0])
+    assert wh.upkeep.repair(wh.verify(deep=True)).parts == 1
+    assert wh.verify(deep=True).is_whole
+    wh.refresh()
+    counts = "select count(distinct payload) from {}"
+    for table in ("vendor_payloads", "vendor_values"):
+        assert wh.sql(counts.format(table)).fetchall() == [(1,)]
 
 
 def test_nothing_is_changed_where_a_source_is_gone(whole: Path, tmp_path: Path) -> None:

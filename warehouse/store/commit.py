@@ -264,6 +264,7 @@ def remove_rows(
     )
     if connection.execute("select count(*) from touched").fetchall() == [(0,)]:
         return
+    are_damaged = bool(changes["vendor_payloads"].remove)
     for table, condition, select in (
         ("files", "touched using (path)", "kept_files"),
         *(
@@ -281,8 +282,10 @@ def remove_rows(
             part = os.path.relpath(filename, layout.table_folder(base.root, table))
             changes[table].remove.append(part)
             _copy_part(connection, base.root, table, part, select, changes[table])
-        if names and table == "vendor_payloads":
-            _release(connection, [filename for (filename,) in names])
+        if table == "vendor_payloads" and (names or are_damaged):
+            _release(connection, [*(filename for (filename,) in names), base.empty(table)])
+            if are_damaged:
+                _release_lost(connection, base)
             _drop_values(connection, base, changes)
 
 
@@ -311,6 +314,16 @@ def _release(connection: duckdb.DuckDBPyConnection, payloads: list[str]) -> None
     """
     connection.execute("set variable part = $1", [payloads])
     connection.execute(f"create or replace temp table released as {statement('released')}")
+
+
+def _release_lost(connection: duckdb.DuckDBPyConnection, base: Snapshot) -> None:
+    """Add the payloads of damaged parts to ``released``; they are read again under other numbers.
+
+    Their values would belong to no instance, and so stay when it is forgotten.
+    """
+    connection.execute("set variable parts = $1", [base.paths("vendor_values")])
+    connection.execute("set variable left_parts = $1", [base.paths("vendor_payloads")])
+    connection.execute(f"insert into released {statement('lost_payloads')}")
 
 
 def add_staged_rows(
