@@ -352,3 +352,89 @@ def test_tables_of_identities_are_their_owners_and_have_what_was_left_out(hidden
     (left,) = pl.read_csv(tmp_path / "out" / "left_out.csv")["SOPInstanceUID"]
     pairs = dict(mapping.read(folder / "uid_mapping.csv.encrypted", KEY))
     assert pairs["1.9.2"] == left
+
+
+BIRTH = "19210304"
+
+
+def stated(concept: tuple[str, str], **value: object) -> Dataset:
+    """Return a content item with a concept and a value."""
+    name = item(CodeValue=concept[0], CodingSchemeDesignator=concept[1], CodeMeaning="Said")
+    return item(ConceptNameCodeSequence=Sequence([name]), **value)
+
+
+@pytest.mark.parametrize("option", ["dates", "dates-shifted"])
+@pytest.mark.parametrize("concept", [("121031", "DCM"), ("21112-8", "LN")])
+def test_no_option_keeps_a_date_of_birth_in_a_report(tmp_path, option, concept) -> None:
+    # Table E.1-1: Patient's Birth Date is Z in every option; shifted, it tells an age above 89.
+    items = [
+        stated(concept, ValueType="DATE", Date=BIRTH),
+        stated(concept, ValueType="DATETIME", DateTime=f"{BIRTH}120000"),
+        stated(concept, ValueType="TIME", Time="120000"),
+        stated(("111060", "DCM"), ValueType="DATE", Date="20200304"),
+    ]
+    content = bytes_of(tmp_path, ContentSequence=Sequence(items), StudyDate="20200304")
+    made = changed(content, retain=[option, "patient"], clean=["structured"])
+    date, stamp, time, study = made.ContentSequence
+    assert (date.Date, stamp.DateTime, time.Time) == ("19000101", "19000101000000", "000000")
+    assert study.Date == made.StudyDate
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    ["ProtocolContextSequence", "SpecimenPreparationStepContentItemSequence",
+     "SpecimenLocalizationContentItemSequence", "ScheduledProcessingParametersSequence",
+     "PerformedProcessingParametersSequence", "PatientTreatmentPreparationProcedureParameterSequence"],
+)  # fmt: skip
+def test_content_items_are_treated_alike_in_every_sequence(tmp_path, keyword) -> None:
+    # PS3.3 10.2: the Content Item Macro is that of all of these.
+    years = item(NumericValue="95")
+    items = [
+        stated(("121033", "DCM"), ValueType="NUMERIC", MeasuredValueSequence=Sequence([years])),
+        stated(("121031", "DCM"), ValueType="DATE", Date=BIRTH),
+    ]
+    content = bytes_of(tmp_path, **{keyword: Sequence(items)})
+    age, birth = changed(content, retain=["patient", "dates"])[keyword].value
+    assert not age.MeasuredValueSequence
+    assert birth.Date == "19000101"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "holder"),
+    [
+        # PS3.3 C.12.1.1.9: what an archive replaced on import, such as the name before.
+        ("OriginalAttributesSequence",
+         item(ModifiedAttributesSequence=Sequence([item(PatientName="Quisenberry^Ann")]))),
+        ("RequestAttributesSequence", item(AccessionNumber="Quisenberry")),
+        ("VerifyingObserverSequence", item(VerifyingObserverName="Quisenberry^Ann")),
+        ("ReferringPhysicianIdentificationSequence", item(InstitutionName="Quisenberry")),
+        ("ContentSequence", item(ValueType="PNAME", PersonName="Quisenberry^Ann")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "unknown VR"])
+def test_a_name_in_a_removed_sequence_is_found_elsewhere(tmp_path, syntax, keyword, holder) -> None:
+    attributes = {keyword: Sequence([holder]), "ConvolutionKernel": "B30f Quisenberry"}
+    content = bytes_of(tmp_path, "explicit" if syntax == "unknown VR" else syntax, **attributes)
+    if syntax == "unknown VR":  # PS3.5 6.2.2: its items are in implicit VR
+        data = io.BytesIO(bytes_of(tmp_path, "implicit", **attributes))
+        made = pydicom.dcmread(io.BytesIO(content))
+        tag = made[keyword].tag
+        implicit = data.getvalue()
+        start = implicit.index(struct.pack("<HH", tag.group, tag.element))
+        (length,) = struct.unpack_from("<L", implicit, start + 4)
+        value = implicit[start + 8 : start + 8 + length]
+        at = content.index(struct.pack("<HH2s", tag.group, tag.element, b"SQ"))
+        (size,) = struct.unpack_from("<L", content, at + 8)
+        content = content[:at] + element(tag, "UN", value) + content[at + 12 + size :]
+    assert "ConvolutionKernel" not in changed(content)
+
+
+def test_files_that_were_deidentified_before_are_exported_again(tmp_path) -> None:
+    # "REMOVED" stands in place of names, here and in files of other software.
+    content = bytes_of(tmp_path, OperatorsName="Doe^X", StationName="ABCDEF", ContentLabel="XX")
+    write(tmp_path / "in" / "a.dcm", changed(content, retain=["device"]))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    cohort_of(wh, "all_of_it", "select series_key from instances")
+    done = wh.export("all_of_it", tmp_path / "out", "copy", deidentify="basic")
+    assert (done["counts"]["instances"], done["counts"]["left_out"]) == (1, 0)
