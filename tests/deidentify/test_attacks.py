@@ -438,3 +438,37 @@ def test_files_that_were_deidentified_before_are_exported_again(tmp_path) -> Non
     cohort_of(wh, "all_of_it", "select series_key from instances")
     done = wh.export("all_of_it", tmp_path / "out", "copy", deidentify="basic")
     assert (done["counts"]["instances"], done["counts"]["left_out"]) == (1, 0)
+
+
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """Images of patients with an age, one above 89, texts that are no age, and none."""
+    folder = tmp_path_factory.mktemp("aged")
+    ages = [b"045Y", b"101Y", b"101 ", b"0101Y ", b"101y", b"", None]
+    for number, age in enumerate(ages, 1):
+        uid = f"1.{number}"
+        content = write(folder / "in" / uid, image(
+            uid, PatientID=uid, StudyInstanceUID=f"{uid}.1", SeriesInstanceUID=f"{uid}.1.1",
+        )).read_bytes()  # fmt: skip
+        if age is not None:
+            at = content.index(struct.pack("<HH", 0x20, 0x0D))
+            content = content[:at] + element(0x00101010, "AS", age) + content[at:]
+        (folder / "in" / uid).write_bytes(content)
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(folder / "in", workers=1)
+    cohort_of(wh, "all_of_it", "select series_key from instances")
+    return wh
+
+
+def test_rows_have_the_ages_of_files(aged, tmp_path) -> None:
+    how = Deidentify(retain=("patient",), key=KEY, workers=1)
+    aged.export("all_of_it", tmp_path / "rows.parquet", "parquet", rows="instances", deidentify=how)
+    rows = pl.read_parquet(tmp_path / "rows.parquet").sort("SOPInstanceUID")
+    in_rows = rows.select("SOPInstanceUID", "PatientAge", "patient_age_years").rows()
+    of = {uid: (age, years) for uid, age, years in in_rows}
+    expected = [("045Y", 45.0), ("090Y", 90.0)] + [(None, None)] * 5
+    assert [of[KEY.uid(f"1.{n}")] for n in range(1, 8)] == expected
+    aged.export("all_of_it", tmp_path / "out", "copy", deidentify=how)
+    for path in (tmp_path / "out").rglob("*.dcm"):
+        made = pydicom.dcmread(path)
+        assert (made.get("PatientAge") or None) == of[made.SOPInstanceUID][0]

@@ -239,7 +239,9 @@ def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]
     if name in _STAMPS:
         return _date_expression(f'e."{name}"', column.type, chosen), ""
     if name == "patient_age_years":
-        return ("least(e.patient_age_years, 90)", "") if "patient" in chosen.options else ("", "")
+        # Of a null, least() is the other number.
+        capped = "if(e.patient_age_years > 89, 90, e.patient_age_years)"
+        return (capped, "") if "patient" in chosen.options else ("", "")
     if tag is None:
         return (_kept_expression(column), "") if name in _HARMLESS else ("", "")
     action = chosen.actions.get(tag)
@@ -250,7 +252,9 @@ def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]
     if action.code == "C" and column.type in {"DATE", "TIME", "TIMESTAMP"}:
         return _date_expression(f'e."{name}"', column.type, chosen), ""
     if name == "PatientAge" and action.code == "C":
-        return """if(e.patient_age_years > 89, '090Y', e."PatientAge")""", ""
+        # A text that is no age (PS3.5 6.2: nnnY) has no number of years, and may be one above 89.
+        parsed = """if(e.patient_age_years is null, null, e."PatientAge")"""
+        return f"if(e.patient_age_years > 89, '090Y', {parsed})", ""
     return "", ""
 
 
