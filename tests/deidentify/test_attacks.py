@@ -29,7 +29,7 @@ from warehouse.deidentify.options import Deidentify
 from warehouse.deidentify.pixels import PixelRules, pixels, risk
 from warehouse.deidentify.profile import profile
 from warehouse.deidentify.spellings import DATE_LIKE, dates_in
-from warehouse.deidentify.values import clean_text
+from warehouse.deidentify.values import clean_text, shifted
 from warehouse.errors import NotDeidentified
 
 if TYPE_CHECKING:
@@ -472,3 +472,48 @@ def test_rows_have_the_ages_of_files(aged, tmp_path) -> None:
     for path in (tmp_path / "out").rglob("*.dcm"):
         made = pydicom.dcmread(path)
         assert (made.get("PatientAge") or None) == of[made.SOPInstanceUID][0]
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """Images of patients with a date, one that would lie before year 1, and known placeholders."""
+    folder = tmp_path_factory.mktemp("dated")
+    days = ["20200304", "00010101", "00010305", "19000101", "19700101"]
+    for number, day in enumerate(days, 1):
+        uid = f"1.{number}"
+        write(folder / "in" / uid, image(
+            uid, PatientID=uid, StudyInstanceUID=f"{uid}.1", SeriesInstanceUID=f"{uid}.1.1",
+            StudyDate=day, StudyTime="120000", AcquisitionDateTime=f"{day}120000",
+        ))  # fmt: skip
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(folder / "in", workers=1)
+    cohort_of(wh, "all_of_it", "select series_key from instances")
+    return wh
+
+
+def test_rows_and_files_shift_the_same_dates(dated, tmp_path) -> None:
+    # A placeholder tells by how many days all dates of its patient were shifted.
+    how = Deidentify(retain=("dates-shifted",), key=KEY, workers=1)
+    dated.export("all_of_it", tmp_path / "rows.parquet", "parquet", rows="studies", deidentify=how)
+    rows = pl.read_parquet(tmp_path / "rows.parquet")
+    of = {
+        uid: (day, at) for uid, day, at in rows.select("study_key", "StudyDate", "study_at").rows()
+    }
+    assert (
+        of[KEY.uid("1.1.1")][0].strftime("%Y%m%d")
+        == shifted("DA", b"20200304", KEY.days("1.1")).decode()
+    )
+    assert [of[KEY.uid(f"1.{n}.1")] for n in range(2, 6)] == [(None, None)] * 4
+    dated.export("all_of_it", tmp_path / "out", "copy", deidentify=how)
+    for path in (tmp_path / "out").rglob("*.dcm"):
+        made = pydicom.dcmread(path)
+        day = of[made.StudyInstanceUID][0]
+        assert made.StudyDate == (day.strftime("%Y%m%d") if day else "")
+        assert made.AcquisitionDateTime[:8] == (made.StudyDate or "19000101")
+
+
+def test_no_date_is_shifted_to_a_placeholder() -> None:
+    # Written, it would be refused when the file is read back.
+    assert shifted("DA", b"19700104", 3) is None
+    assert shifted("DT", b"19700104120000+0100", 3) is None
+    assert shifted("DA", b"19700104", 2) == b"19700102"

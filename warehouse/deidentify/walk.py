@@ -252,7 +252,7 @@ class Walk:
         if usual in {"DA", "DT", "TM"}:
             shifted = values.shifted(usual, content, self.days)
             if shifted is None:
-                return b"", "Z", "not a complete date: cannot be shifted"
+                return b"", "Z", "not a complete date, or a placeholder: cannot be shifted"
             return shifted, "C", "shifted by the days of the patient"
         if usual == "AS":
             age = values.capped_age(content)
