@@ -517,3 +517,33 @@ def test_no_date_is_shifted_to_a_placeholder() -> None:
     assert shifted("DA", b"19700104", 3) is None
     assert shifted("DT", b"19700104120000+0100", 3) is None
     assert shifted("DA", b"19700104", 2) == b"19700102"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_sound_is_left_out(tmp_path, number) -> None:
+    # PS3.4 B.5: Basic Voice Audio and General Audio Waveform Storage.
+    content = bytes_of(
+        tmp_path, PixelData=None, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.9.4.{number}", Modality="AU"
+    )
+    with pytest.raises(NotDeidentified, match="sound"):
+        changed(content)
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "other", "name", "expected"),
+    [
+        (0x00080018, b"UI", "UN", "SOPInstanceUID", KEY.uid("1.2.3.4.5")),
+        (0x0008103E, b"LO", "UT", "SeriesDescription", "axial"),
+    ],
+)  # fmt: skip
+def test_names_of_files_are_values_whatever_the_vr(
+    tmp_path, tag, vr, other, name, expected
+) -> None:
+    # UN and UT have a header of 12 bytes: PS3.5 7.1.2.
+    content = bytes_of(tmp_path, uid="1.2.3.4.5", SeriesDescription="axial")
+    at = content.index(struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr))
+    (size,) = struct.unpack_from("<H", content, at + 6)
+    value = content[at + 8 : at + 8 + size]
+    content = content[:at] + element(tag, other, value) + content[at + 8 + size :]
+    made = deidentify(content, profile(clean=["descriptors"]), KEY, "P1")
+    assert made.names[name] == expected
