@@ -547,3 +547,22 @@ def test_names_of_files_are_values_whatever_the_vr(
     content = content[:at] + element(tag, other, value) + content[at + 8 + size :]
     made = deidentify(content, profile(clean=["descriptors"]), KEY, "P1")
     assert made.names[name] == expected
+
+
+def test_names_in_files_outside_of_the_cohort_are_searched_for(tmp_path) -> None:
+    # A name before marriage, in a study that is not exported.
+    one = {"PatientID": "7654321", "StudyInstanceUID": "1.7", "SeriesInstanceUID": "1.7.1"}
+    other = {"PatientID": "7654321", "StudyInstanceUID": "1.8", "SeriesInstanceUID": "1.8.1"}
+    write(tmp_path / "in" / "a", image("1.1", PatientName="Quisenberry^Ann", **one))
+    write(tmp_path / "in" / "b", image(
+        "1.2", PatientName="Zebulonia^Ann", ConvolutionKernel="B30f Quisenberry", **other
+    ))  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    cohort_of(wh, "one", "select series_key from instances where StudyInstanceUID = '1.8'")
+    how = Deidentify(key=KEY, workers=1)
+    wh.export("one", tmp_path / "out", "copy", deidentify=how)
+    (path,) = (tmp_path / "out").rglob("*.dcm")
+    assert "ConvolutionKernel" not in pydicom.dcmread(path)
+    wh.export("one", tmp_path / "rows.parquet", "parquet", rows="instances", deidentify=how)
+    assert pl.read_parquet(tmp_path / "rows.parquet")["ConvolutionKernel"].to_list() == [None]
