@@ -37,7 +37,10 @@ with content as (
         concept,
         concept_code,
         value,
-        NumericValue,
+        -- As in `quantitative_measurements`: of two contradictory numbers none counts.
+        if(
+            NumericValue is not null and warning is not null, null, coalesce(FloatingPointValue, NumericValue)
+        ) as number,
         unit.CodeValue as unit,
         warning,
         not_read
@@ -97,9 +100,9 @@ numbers as (
         below.position,
         below.concept.CodeValue as quantity,
         below.concept.CodeMeaning as meaning,
-        below.NumericValue * factors.factor as number,
+        below.number * factors.factor as number,
         case
-            when below.NumericValue is null then coalesce(below.warning, 'it has no number')
+            when below.number is null then coalesce(below.warning, 'it has no number')
             when factors.factor is null then 'unit ' || coalesce(below.unit, 'missing')
         end as why_not
     from below

@@ -72,7 +72,10 @@ long_data as (
     select
         elements.instance_id,
         elements.path,
-        string_split(rtrim(decode(coalesce(elements.bytes, blobs.bytes)), ' '), '\') as texts
+        -- Bytes that are no text are one value that is no number.
+        string_split(
+            rtrim(coalesce(try(decode(coalesce(elements.bytes, blobs.bytes))), 'not text'), ' '), '\'
+        ) as texts
     from normal_elements as elements
     left join blobs on elements.sha256 = blobs.sha256
     where

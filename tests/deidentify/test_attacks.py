@@ -29,7 +29,7 @@ from warehouse.deidentify.options import Deidentify
 from warehouse.deidentify.pixels import PixelRules, pixels, risk
 from warehouse.deidentify.profile import profile
 from warehouse.deidentify.spellings import DATE_LIKE, dates_in
-from warehouse.deidentify.values import clean_text
+from warehouse.deidentify.values import clean_text, shifted
 from warehouse.errors import NotDeidentified
 
 if TYPE_CHECKING:
@@ -352,3 +352,217 @@ def test_tables_of_identities_are_their_owners_and_have_what_was_left_out(hidden
     (left,) = pl.read_csv(tmp_path / "out" / "left_out.csv")["SOPInstanceUID"]
     pairs = dict(mapping.read(folder / "uid_mapping.csv.encrypted", KEY))
     assert pairs["1.9.2"] == left
+
+
+BIRTH = "19210304"
+
+
+def stated(concept: tuple[str, str], **value: object) -> Dataset:
+    """Return a content item with a concept and a value."""
+    name = item(CodeValue=concept[0], CodingSchemeDesignator=concept[1], CodeMeaning="Said")
+    return item(ConceptNameCodeSequence=Sequence([name]), **value)
+
+
+@pytest.mark.parametrize("option", ["dates", "dates-shifted"])
+@pytest.mark.parametrize("concept", [("121031", "DCM"), ("21112-8", "LN")])
+def test_no_option_keeps_a_date_of_birth_in_a_report(tmp_path, option, concept) -> None:
+    # Table E.1-1: Patient's Birth Date is Z in every option; shifted, it tells an age above 89.
+    items = [
+        stated(concept, ValueType="DATE", Date=BIRTH),
+        stated(concept, ValueType="DATETIME", DateTime=f"{BIRTH}120000"),
+        stated(concept, ValueType="TIME", Time="120000"),
+        stated(("111060", "DCM"), ValueType="DATE", Date="20200304"),
+    ]
+    content = bytes_of(tmp_path, ContentSequence=Sequence(items), StudyDate="20200304")
+    made = changed(content, retain=[option, "patient"], clean=["structured"])
+    date, stamp, time, study = made.ContentSequence
+    assert (date.Date, stamp.DateTime, time.Time) == ("19000101", "19000101000000", "000000")
+    assert study.Date == made.StudyDate
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    ["ProtocolContextSequence", "SpecimenPreparationStepContentItemSequence",
+     "SpecimenLocalizationContentItemSequence", "ScheduledProcessingParametersSequence",
+     "PerformedProcessingParametersSequence", "PatientTreatmentPreparationProcedureParameterSequence"],
+)  # fmt: skip
+def test_content_items_are_treated_alike_in_every_sequence(tmp_path, keyword) -> None:
+    # PS3.3 10.2: the Content Item Macro is that of all of these.
+    years = item(NumericValue="95")
+    items = [
+        stated(("121033", "DCM"), ValueType="NUMERIC", MeasuredValueSequence=Sequence([years])),
+        stated(("121031", "DCM"), ValueType="DATE", Date=BIRTH),
+    ]
+    content = bytes_of(tmp_path, **{keyword: Sequence(items)})
+    age, birth = changed(content, retain=["patient", "dates"])[keyword].value
+    assert not age.MeasuredValueSequence
+    assert birth.Date == "19000101"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "holder"),
+    [
+        # PS3.3 C.12.1.1.9: what an archive replaced on import, such as the name before.
+        ("OriginalAttributesSequence",
+         item(ModifiedAttributesSequence=Sequence([item(PatientName="Quisenberry^Ann")]))),
+        ("RequestAttributesSequence", item(AccessionNumber="Quisenberry")),
+        ("VerifyingObserverSequence", item(VerifyingObserverName="Quisenberry^Ann")),
+        ("ReferringPhysicianIdentificationSequence", item(InstitutionName="Quisenberry")),
+        ("ContentSequence", item(ValueType="PNAME", PersonName="Quisenberry^Ann")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "unknown VR"])
+def test_a_name_in_a_removed_sequence_is_found_elsewhere(tmp_path, syntax, keyword, holder) -> None:
+    attributes = {keyword: Sequence([holder]), "ConvolutionKernel": "B30f Quisenberry"}
+    content = bytes_of(tmp_path, "explicit" if syntax == "unknown VR" else syntax, **attributes)
+    if syntax == "unknown VR":  # PS3.5 6.2.2: its items are in implicit VR
+        data = io.BytesIO(bytes_of(tmp_path, "implicit", **attributes))
+        made = pydicom.dcmread(io.BytesIO(content))
+        tag = made[keyword].tag
+        implicit = data.getvalue()
+        start = implicit.index(struct.pack("<HH", tag.group, tag.element))
+        (length,) = struct.unpack_from("<L", implicit, start + 4)
+        value = implicit[start + 8 : start + 8 + length]
+        at = content.index(struct.pack("<HH2s", tag.group, tag.element, b"SQ"))
+        (size,) = struct.unpack_from("<L", content, at + 8)
+        content = content[:at] + element(tag, "UN", value) + content[at + 12 + size :]
+    assert "ConvolutionKernel" not in changed(content)
+
+
+def test_files_that_were_deidentified_before_are_exported_again(tmp_path) -> None:
+    # "REMOVED" stands in place of names, here and in files of other software.
+    content = bytes_of(tmp_path, OperatorsName="Doe^X", StationName="ABCDEF", ContentLabel="XX")
+    write(tmp_path / "in" / "a.dcm", changed(content, retain=["device"]))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    cohort_of(wh, "all_of_it", "select series_key from instances")
+    done = wh.export("all_of_it", tmp_path / "out", "copy", deidentify="basic")
+    assert (done["counts"]["instances"], done["counts"]["left_out"]) == (1, 0)
+
+
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """Images of patients with an age, one above 89, texts that are no age, and none."""
+    folder = tmp_path_factory.mktemp("aged")
+    ages = [b"045Y", b"101Y", b"101 ", b"0101Y ", b"101y", b"", None]
+    for number, age in enumerate(ages, 1):
+        uid = f"1.{number}"
+        content = write(folder / "in" / uid, image(
+            uid, PatientID=uid, StudyInstanceUID=f"{uid}.1", SeriesInstanceUID=f"{uid}.1.1",
+        )).read_bytes()  # fmt: skip
+        if age is not None:
+            at = content.index(struct.pack("<HH", 0x20, 0x0D))
+            content = content[:at] + element(0x00101010, "AS", age) + content[at:]
+        (folder / "in" / uid).write_bytes(content)
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(folder / "in", workers=1)
+    cohort_of(wh, "all_of_it", "select series_key from instances")
+    return wh
+
+
+def test_rows_have_the_ages_of_files(aged, tmp_path) -> None:
+    how = Deidentify(retain=("patient",), key=KEY, workers=1)
+    aged.export("all_of_it", tmp_path / "rows.parquet", "parquet", rows="instances", deidentify=how)
+    rows = pl.read_parquet(tmp_path / "rows.parquet").sort("SOPInstanceUID")
+    in_rows = rows.select("SOPInstanceUID", "PatientAge", "patient_age_years").rows()
+    of = {uid: (age, years) for uid, age, years in in_rows}
+    expected = [("045Y", 45.0), ("090Y", 90.0)] + [(None, None)] * 5
+    assert [of[KEY.uid(f"1.{n}")] for n in range(1, 8)] == expected
+    aged.export("all_of_it", tmp_path / "out", "copy", deidentify=how)
+    for path in (tmp_path / "out").rglob("*.dcm"):
+        made = pydicom.dcmread(path)
+        assert (made.get("PatientAge") or None) == of[made.SOPInstanceUID][0]
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
+    """Images of patients with a date, one that would lie before year 1, and known placeholders."""
+    folder = tmp_path_factory.mktemp("dated")
+    days = ["20200304", "00010101", "00010305", "19000101", "19700101"]
+    for number, day in enumerate(days, 1):
+        uid = f"1.{number}"
+        write(folder / "in" / uid, image(
+            uid, PatientID=uid, StudyInstanceUID=f"{uid}.1", SeriesInstanceUID=f"{uid}.1.1",
+            StudyDate=day, StudyTime="120000", AcquisitionDateTime=f"{day}120000",
+        ))  # fmt: skip
+    wh = warehouse.open(folder / "w", create=True)
+    wh.ingest(folder / "in", workers=1)
+    cohort_of(wh, "all_of_it", "select series_key from instances")
+    return wh
+
+
+def test_rows_and_files_shift_the_same_dates(dated, tmp_path) -> None:
+    # A placeholder tells by how many days all dates of its patient were shifted.
+    how = Deidentify(retain=("dates-shifted",), key=KEY, workers=1)
+    dated.export("all_of_it", tmp_path / "rows.parquet", "parquet", rows="studies", deidentify=how)
+    rows = pl.read_parquet(tmp_path / "rows.parquet")
+    of = {
+        uid: (day, at) for uid, day, at in rows.select("study_key", "StudyDate", "study_at").rows()
+    }
+    assert (
+        of[KEY.uid("1.1.1")][0].strftime("%Y%m%d")
+        == shifted("DA", b"20200304", KEY.days("1.1")).decode()
+    )
+    assert [of[KEY.uid(f"1.{n}.1")] for n in range(2, 6)] == [(None, None)] * 4
+    dated.export("all_of_it", tmp_path / "out", "copy", deidentify=how)
+    for path in (tmp_path / "out").rglob("*.dcm"):
+        made = pydicom.dcmread(path)
+        day = of[made.StudyInstanceUID][0]
+        assert made.StudyDate == (day.strftime("%Y%m%d") if day else "")
+        assert made.AcquisitionDateTime[:8] == (made.StudyDate or "19000101")
+
+
+def test_no_date_is_shifted_to_a_placeholder() -> None:
+    # Written, it would be refused when the file is read back.
+    assert shifted("DA", b"19700104", 3) is None
+    assert shifted("DT", b"19700104120000+0100", 3) is None
+    assert shifted("DA", b"19700104", 2) == b"19700102"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_sound_is_left_out(tmp_path, number) -> None:
+    # PS3.4 B.5: Basic Voice Audio and General Audio Waveform Storage.
+    content = bytes_of(
+        tmp_path, PixelData=None, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.9.4.{number}", Modality="AU"
+    )
+    with pytest.raises(NotDeidentified, match="sound"):
+        changed(content)
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "other", "name", "expected"),
+    [
+        (0x00080018, b"UI", "UN", "SOPInstanceUID", KEY.uid("1.2.3.4.5")),
+        (0x0008103E, b"LO", "UT", "SeriesDescription", "axial"),
+    ],
+)  # fmt: skip
+def test_names_of_files_are_values_whatever_the_vr(
+    tmp_path, tag, vr, other, name, expected
+) -> None:
+    # UN and UT have a header of 12 bytes: PS3.5 7.1.2.
+    content = bytes_of(tmp_path, uid="1.2.3.4.5", SeriesDescription="axial")
+    at = content.index(struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr))
+    (size,) = struct.unpack_from("<H", content, at + 6)
+    value = content[at + 8 : at + 8 + size]
+    content = content[:at] + element(tag, other, value) + content[at + 8 + size :]
+    made = deidentify(content, profile(clean=["descriptors"]), KEY, "P1")
+    assert made.names[name] == expected
+
+
+def test_names_in_files_outside_of_the_cohort_are_searched_for(tmp_path) -> None:
+    # A name before marriage, in a study that is not exported.
+    one = {"PatientID": "7654321", "StudyInstanceUID": "1.7", "SeriesInstanceUID": "1.7.1"}
+    other = {"PatientID": "7654321", "StudyInstanceUID": "1.8", "SeriesInstanceUID": "1.8.1"}
+    write(tmp_path / "in" / "a", image("1.1", PatientName="Quisenberry^Ann", **one))
+    write(tmp_path / "in" / "b", image(
+        "1.2", PatientName="Zebulonia^Ann", ConvolutionKernel="B30f Quisenberry", **other
+    ))  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    cohort_of(wh, "one", "select series_key from instances where StudyInstanceUID = '1.8'")
+    how = Deidentify(key=KEY, workers=1)
+    wh.export("one", tmp_path / "out", "copy", deidentify=how)
+    (path,) = (tmp_path / "out").rglob("*.dcm")
+    assert "ConvolutionKernel" not in pydicom.dcmread(path)
+    wh.export("one", tmp_path / "rows.parquet", "parquet", rows="instances", deidentify=how)
+    assert pl.read_parquet(tmp_path / "rows.parquet")["ConvolutionKernel"].to_list() == [None]

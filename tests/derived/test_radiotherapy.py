@@ -695,3 +695,24 @@ def test_a_dose_of_any_orientation_lies_where_it_says(tmp_path: Path) -> None:
             found = wh.dose_volume("1.7.9.0", 1, f"1.8.{number}.0")
             assert found.uncovered_ml == 0
             assert found.dose_gy.tolist() == pytest.approx(sorted(expected))
+
+
+def test_coordinates_that_are_no_text_are_a_row_with_a_reason(tmp_path: Path) -> None:
+    # More values than an element has rows for are one row of bytes, which may be in no encoding.
+    broken, whole = (
+        structure_set(f"1.7.{n}", {"a": closed(box(0, 4, 0, 4, 0))}, series_uid="1.2.9")
+        for n in (1, 2)
+    )
+    raw = b"\\".join([b"1.5"] * 270_000)[:-1] + b"\xff"
+    raw += b" " * (len(raw) % 2)
+    broken.ROIContourSequence[0].ContourSequence[0][CONTOUR_DATA] = RawDataElement(
+        Tag(CONTOUR_DATA), "UN", len(raw), raw, 0, is_implicit_VR=False, is_little_endian=True
+    )
+    for n, one in enumerate((broken, whole)):
+        write(tmp_path / "in" / str(n), one)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    query = "select SOPInstanceUID, area_mm2, why_not from rt_contours order by 1"
+    assert answer_of(wh, query) == [
+        ("1.7.1", None, "a coordinate is no number"), ("1.7.2", 16.0, None),
+    ]  # fmt: skip

@@ -463,3 +463,33 @@ def test_rows_of_real_segmentations_equal_the_reading_of_highdicom(tmp_path: Pat
             read.SeriesInstanceUID, sop_instance_uid=uid, own_grid=True
         ).volumes()
         assert ours["voxel_count"].to_list() == pytest.approx(theirs.sum(axis=(0, 1, 2)).tolist())
+
+
+def tile(x: float, z: float) -> Dataset:
+    made = segment_frame(1, z)
+    made.PlanePositionSequence[0].ImagePositionPatient = [x, 0, z]
+    return made
+
+
+def test_frames_side_by_side_are_resampled_together(tmp_path: Path) -> None:
+    """PS3.3 C.7.6.17.3: frames of TILED_SPARSE may have one slice in several tiles."""
+    for n in range(2):
+        write(tmp_path / "in" / str(n), image(
+            f"1.1.{n}", SeriesInstanceUID="1.2.5", Rows=4, Columns=8, FrameOfReferenceUID="1.3",
+            PixelData=bytes(32), PixelSpacing=[1, 1], InstanceNumber=n + 1,
+            ImagePositionPatient=[0, 0, 2.0 * n], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        ))  # fmt: skip
+    named = [dataset(SeriesInstanceUID="1.2.5")]
+    masks = np.ones((4, 4, 4), "u1")
+    masks[1, 0, 3] = masks[2, 3, 0] = 0
+    tiles = [tile(x + 0.3, z) for z in (0, 2) for x in (0, 4)]
+    twice = [tile(x, 0) for x in (0.3, 0.3)]
+    for uid, stored, frames in (("1.66.1", masks, tiles), ("1.66.2", masks[:2], twice)):
+        made = segmentation(uid, stored, frames, [segment(1)], ReferencedSeriesSequence=named)
+        write(tmp_path / "in" / uid, made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    found = wh.segmentation("1.66.1.0", resample=True).mask(1)
+    assert np.array_equal(found, masks.reshape(2, 2, 4, 4).transpose(0, 2, 1, 3).reshape(2, 4, 8))
+    with pytest.raises(WrongObject, match="several frames of one segment have the same position"):
+        wh.segmentation("1.66.2.0", resample=True)

@@ -279,6 +279,23 @@ def test_only_numbers_that_are_null_have_a_reason(tmp_path: Path) -> None:
     assert why == "; ".join(["words that nobody reads: unit rad"] * 2)
 
 
+def test_doses_and_measurements_read_a_number_alike(tmp_path: Path) -> None:
+    """PS3.3 C.18.1: Floating Point Value is the same number as Numeric Value, with all digits."""
+    doses = [number("113830", "12.5", "mGy"), number("113838", "3.3333333333333", "mGy.cm")]
+    for one, value in zip(doses, (99.0, 10 / 3), strict=True):
+        one.MeasuredValueSequence[0].FloatingPointValue = value
+    write(tmp_path / "in" / "a", report(
+        "1.88.9", item("CONTAINER", "113819", *doses), template="10011", sop_class=DOSE_SR
+    ))  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    ((ctdi, dlp, why),) = answer_of(
+        wh, "select ctdi_vol_mgy, dlp_mgycm, why_not from irradiation_events"
+    )
+    assert (ctdi, dlp) == (None, 10 / 3)
+    assert why.endswith("its Floating Point Value contradicts its Numeric Value")
+
+
 @pytest.mark.parametrize("count", [1000, pytest.param(33_333, marks=pytest.mark.slow)])
 def test_a_tree_of_many_nodes_is_quick(tmp_path: Path, count: int) -> None:
     """Events of two items each: an event is joined with what it holds, not with all."""

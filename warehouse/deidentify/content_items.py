@@ -14,8 +14,11 @@ from warehouse.deidentify.profile import Action
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-BEGINS = frozenset({0x0040A730, 0x00400555, 0x0040B020})
-"""Sequences whose items, and all items nested in them, are content items."""
+BEGINS = frozenset(
+    {0x0040A730, 0x00400555, 0x0040B020, 0x00400440, 0x00400441, 0x00400612, 0x00400620, 0x00741210,
+     0x00741212, 0x300A0793}
+)  # fmt: skip
+"""Sequences whose items, and all items nested in them, are content items (PS3.3 10.2)."""
 
 _CODE, _SCHEME, _NUMBER = 0x00080100, 0x00080102, 0x0040A30A
 _CONCEPT, _MEASURED, _CODES = 0x0040A043, 0x0040A300, 0x0040A168
@@ -35,6 +38,8 @@ _OF_PERSON = frozenset(
 )  # fmt: skip
 """Concepts of content items that correspond to attributes of group 0010: name, ID, birth, sex, age,
 weight, height, body surface, body mass index."""
+_BIRTHS = frozenset({("121031", "DCM"), ("21112-8", "LN")})
+_DATES = frozenset({0x0040A120, 0x0040A121, 0x0040A122})
 _AGES = frozenset({_AGE, ("397669002", "SCT"), ("424144002", "SCT"), ("30525-0", "LN")})
 
 
@@ -55,6 +60,15 @@ class ContentItem:
         if "patient" in self._options and not self._is_rare_age(texts):
             return None
         return Action("Z" if tag == _MEASURED else "D", "structured")
+
+    def value_action(self, tag: int) -> Action | None:
+        """Return the action for a date or time by its concept; None for the default.
+
+        No option keeps Patient's Birth Date (0010,0030), so none keeps it as a content item.
+        """
+        if tag in _DATES and self._concept in _BIRTHS:
+            return Action("D", "structured")
+        return None
 
     def _is_rare_age(self, texts: Mapping[int, str]) -> bool:
         """Return whether the value is an age over ``OLDEST_YEARS``, or one that cannot be read."""

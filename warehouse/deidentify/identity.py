@@ -19,7 +19,7 @@ from warehouse.deidentify.spellings import (
     text_of,
     written,
 )  # fmt: skip
-from warehouse.deidentify.values import words
+from warehouse.deidentify.values import REMOVED, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,6 +43,8 @@ _BINARY = frozenset({"FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS",
 _PRINTABLE, _TEXT = re.compile(rb"[ -~]+"), 8
 _NUMBERS = _BINARY | {"DS", "IS", "AT"}
 _SHORTEST_BASE64 = 6
+_DUMMY_WORDS = frozenset({REMOVED.decode("ascii").lower()})
+"""Names that this and other software write in place of removed ones: they identify nobody."""
 
 
 def is_identifying(tag: int, keyword: str, vr: str) -> bool:
@@ -79,7 +81,7 @@ def tokens_of(patient: str, names: Iterable[str], ids: Iterable[str]) -> set[str
     names, ids
         All names and IDs in its instances.
     """
-    tokens = {part for name in names for part in parts_of_name(name)}
+    tokens = {part for name in names for part in parts_of_name(name)} - _DUMMY_WORDS
     tokens |= {
         spelling
         for text in (*ids, *_patient_id(patient))
@@ -101,6 +103,7 @@ def _is_id(text: str) -> bool:
     stripped = text.strip(" \0")
     return (
         len(stripped) >= _SHORTEST_ID
+        and stripped.lower() not in _DUMMY_WORDS
         and stripped.lower() not in words()
         and not (stripped.isdigit() and len(stripped) < _UNBOUNDED)
     )
@@ -118,8 +121,13 @@ def in_base64(content: bytes) -> Iterator[bytes]:
 @lru_cache(4096)
 def _name_tokens(text: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
     """Return every encoded spelling of the parts of a name, and the parts as written."""
-    tokens = {token for spelling in parts_of_name(text) for token in encoded(spelling)}
-    parts = {part for part in re.split(r"[\^=\\, \0]+", text) if not part.isdigit()}
+    tokens = {
+        token for spelling in parts_of_name(text) - _DUMMY_WORDS for token in encoded(spelling)
+    }
+    parts = {
+        part for part in re.split(r"[\^=\\, \0]+", text)
+        if not part.isdigit() and part.lower() not in _DUMMY_WORDS
+    }  # fmt: skip
     as_written = {token for part in parts for token in written(part)}
     return (
         frozenset(token for token in tokens if len(token) >= _SHORTEST_NAME),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 IMPLICIT = "1.2.840.10008.1.2"
 IMPLEMENTATION = "2.25.230612547108265130671023318209817640152"
 _DICOMDIR = "1.2.840.10008.1.3.10"
+_AUDIO = "1.2.840.10008.5.1.4.1.1.9.4."
+"""Basic Voice and General Audio Waveform Storage. 45 CFR 164.514 (b) (2) (i) (P): voice prints."""
 _NAMED = {
     "StudyInstanceUID": 0x0020000D, "SeriesInstanceUID": 0x0020000E, "SOPInstanceUID": 0x00080018,
     "Modality": 0x00080060, "SeriesNumber": 0x00200011, "SeriesDescription": 0x0008103E,
@@ -31,12 +33,14 @@ def finished(walk: Walk, entries: Entries, syntax: str) -> Result:
     Raises
     ------
     NotDeidentified
-        It is a DICOMDIR, or has no valid SOP Instance UID.
+        It is a DICOMDIR or a recording of sound, or has no valid SOP Instance UID.
     """
     implicit = syntax == IMPLICIT
     facts = walk.facts
     if facts.text("SOPClassUID") == _DICOMDIR:
         raise NotDeidentified("it is a DICOMDIR, which refers to other files")
+    if facts.text("SOPClassUID").startswith(_AUDIO):
+        raise NotDeidentified("it is a recording of sound: a voice identifies a person")
     old = facts.text("SOPInstanceUID")
     if not old:
         raise NotDeidentified("it has no SOP Instance UID")
@@ -63,7 +67,7 @@ def finished(walk: Walk, entries: Entries, syntax: str) -> Result:
         chunks += content
     chunks.append(b"".join(pending))
     header_bytes = header_bytes or sum(len(chunk) for chunk in chunks)
-    names = {"PatientID": patient} | _template_values(dict(entries))
+    names = {"PatientID": patient} | _template_values(dict(entries), implicit=implicit)
     return Result(
         chunks, walk.changes, walk.uids, names, facts, walk.masked, walk.identity, header_bytes
     )
@@ -95,13 +99,17 @@ def _deidentification_elements(
     return marks
 
 
-def _template_values(entries: dict[int, bytes | list[Chunk]]) -> dict[str, str]:
+def _template_values(
+    entries: dict[int, bytes | list[Chunk]], *, implicit: bool
+) -> dict[str, str]:  # fmt: skip
     values = {}
     for name, tag in _NAMED.items():
         content = entries.get(tag, b"")
         text = ""
-        if isinstance(content, bytes) and len(content) > 8:
-            text = content[8:].strip(b" \0").decode("latin-1")
+        if isinstance(content, bytes) and content:
+            # Its VR may have the longer header, as UN has.
+            element = el.read_element(content, 0, len(content), implicit=implicit)
+            text = content[element.value :].strip(b" \0").decode("latin-1")
         values[name] = text or "none"
     return values
 

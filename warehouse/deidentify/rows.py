@@ -23,6 +23,7 @@ from warehouse.cohorts.runs import package_version
 from warehouse.deidentify.identity import tokens_of
 from warehouse.deidentify.key import Key, random_key
 from warehouse.deidentify.profile import BASIC, Profile, profile
+from warehouse.deidentify.values import PLACEHOLDERS
 from warehouse.dicom.dictionary import elements, keyword_tags
 from warehouse.errors import SourceNotFound, UsageError
 from warehouse.outputs import draft_of, place, refuse_existing
@@ -239,7 +240,9 @@ def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]
     if name in _STAMPS:
         return _date_expression(f'e."{name}"', column.type, chosen), ""
     if name == "patient_age_years":
-        return ("least(e.patient_age_years, 90)", "") if "patient" in chosen.options else ("", "")
+        # Of a null, least() is the other number.
+        capped = "if(e.patient_age_years > 89, 90, e.patient_age_years)"
+        return (capped, "") if "patient" in chosen.options else ("", "")
     if tag is None:
         return (_kept_expression(column), "") if name in _HARMLESS else ("", "")
     action = chosen.actions.get(tag)
@@ -250,7 +253,9 @@ def _expression(column: _Column, alias: str, chosen: Profile) -> tuple[str, str]
     if action.code == "C" and column.type in {"DATE", "TIME", "TIMESTAMP"}:
         return _date_expression(f'e."{name}"', column.type, chosen), ""
     if name == "PatientAge" and action.code == "C":
-        return """if(e.patient_age_years > 89, '090Y', e."PatientAge")""", ""
+        # A text that is no age (PS3.5 6.2: nnnY) has no number of years, and may be one above 89.
+        parsed = """if(e.patient_age_years is null, null, e."PatientAge")"""
+        return f"if(e.patient_age_years > 89, '090Y', {parsed})", ""
     return "", ""
 
 
@@ -276,4 +281,10 @@ def _date_expression(name: str, kind: str, chosen: Profile) -> str:
     if "dates-shifted" not in chosen.options:
         return ""
     shifted = f"{name} - to_days(cast(p.days as integer))"
-    return f"cast({shifted} as {kind})"
+    placeholders = ", ".join(literal(day) for day in PLACEHOLDERS)
+    # As in files: years before 1 have no text in DICOM.
+    is_placeholder = " or ".join(
+        f"strftime({day}, '%Y%m%d') in ({placeholders})" for day in (name, shifted)
+    )
+    is_lost = f"year({shifted}) < 1 or {is_placeholder}"
+    return f"cast(if({is_lost}, null, {shifted}) as {kind})"

@@ -33,6 +33,8 @@ _DIGITS = b"0123456789+-.eE \\\0"
 _AGE = re.compile(rb"(\d{3})([DWMY])")
 _PER_YEAR = {b"D": 365, b"W": 52, b"M": 12, b"Y": 1}
 _DATE = re.compile(rb"(\d{4})\.?(\d\d)\.?(\d\d)")
+PLACEHOLDERS = ("00010101", "19000101", "19700101")
+"""Dates that software writes for unknown ones; shifted, they would tell the days of the patient."""
 _TIME = re.compile(rb"\d\d(:?\d\d(:?\d\d(\.\d{1,6})?)?)?")
 _STAMP = re.compile(rb"(\d{8})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
 # A number is kept with its unit, or if it is too small to be an age, a day or an ID.
@@ -75,7 +77,7 @@ def dummy(vr: str, value: bytes, *, is_name: bool, key: Key) -> bytes:
 
 
 def shifted(vr: str, value: bytes, days: int) -> bytes | None:
-    """Shift dates into the past; None if one of them is not a complete date.
+    """Shift dates into the past; None if one of them is not a complete date, or is a placeholder.
 
     >>> shifted("DT", b"20240301120000.5+0100", 1)
     b'20240229120000.5+0100'
@@ -95,12 +97,17 @@ def shifted(vr: str, value: bytes, days: int) -> bytes | None:
         if match is None:
             return None
         day = b"".join(match.groups()) if vr == "DA" else match[1]
+        if day.decode("ascii") in PLACEHOLDERS:
+            return None
         try:
             date = dt.date(int(day[:4]), int(day[4:6]), int(day[6:])) - dt.timedelta(days=days)
         except (ValueError, OverflowError):
             return None
+        new_day = f"{date.year:04}{date:%m%d}"
+        if new_day in PLACEHOLDERS:
+            return None
         rest = b"" if vr == "DA" else match[2] + (match[3] or b"")
-        results.append(f"{date.year:04}{date:%m%d}".encode() + rest)
+        results.append(new_day.encode() + rest)
     return b"\\".join(results)
 
 

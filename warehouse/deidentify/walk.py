@@ -7,6 +7,7 @@ Structured reports lose content items that describe the patient (``content_items
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from warehouse.deidentify import content_items, values
@@ -108,6 +109,8 @@ class Walk:
             if structured and tag in content_items.SAYS:
                 texts = el.first_item(data, value, limit if end is None else end, implicit=implicit)
                 action = content_item.action(tag, texts) or action
+            elif structured and (action is None or action.code != "X"):
+                action = content_item.value_action(tag) or action
             if usual == "SQ" or vr == "SQ" or end is None:
                 pos = self._sequence(
                     entries, path, depth, tag, vr, value, end, limit, action, implicit=implicit,
@@ -249,7 +252,7 @@ class Walk:
         if usual in {"DA", "DT", "TM"}:
             shifted = values.shifted(usual, content, self.days)
             if shifted is None:
-                return b"", "Z", "not a complete date: cannot be shifted"
+                return b"", "Z", "not a complete date, or a placeholder: cannot be shifted"
             return shifted, "C", "shifted by the days of the patient"
         if usual == "AS":
             age = values.capped_age(content)
@@ -283,12 +286,14 @@ class Walk:
         option = action.option if action else "beyond"
         if vr not in {"SQ", ""} or usual != "SQ":
             pos = self._end_offset(value, end, limit, vr, implicit=implicit)
+            if vr == "UN" and usual == "SQ":  # in implicit VR, if it is a sequence: PS3.5 6.2.2
+                with suppress(NotDeidentified):
+                    self._collect_identities(path, depth, tag, value, end, limit, implicit=True)
             self._record(path, tag, vr, "X", "beyond", "a sequence with another VR")
             return pos
         if code in {"X", "Z", "D", "U"}:
             pos = self._end_offset(value, end, limit, vr, implicit=implicit)
-            if tag >> 16 == 0x0010:
-                self._collect_identities(path, depth, tag, value, end, limit, implicit=implicit)
+            self._collect_identities(path, depth, tag, value, end, limit, implicit=implicit)
             item = b"" if code != "D" else el.item(self._dummy_item(tag, implicit=implicit))
             if code != "X":
                 entries.append((tag, el.head(tag, "SQ", len(item), implicit=implicit) + item))
@@ -307,9 +312,11 @@ class Walk:
     ) -> None:  # fmt: skip
         """Collect identifying values in the items of a removed sequence."""
         changes, kept, uids = len(self.changes), len(self.kept), dict(self.uids)
-        self._items(path, depth, tag, value, end, limit, implicit=implicit, structured=False)
-        del self.changes[changes:], self.kept[kept:]
-        self.uids = uids
+        try:
+            self._items(path, depth, tag, value, end, limit, implicit=implicit, structured=False)
+        finally:
+            del self.changes[changes:], self.kept[kept:]
+            self.uids = uids
 
     def _dummy_item(self, tag: int, *, implicit: bool) -> bytes:
         """Return the content of a dummy item: a code for code sequences, else nothing."""

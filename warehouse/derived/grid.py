@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TOLERANCE = 0.05
 """Fraction of a voxel by which positions may differ, as writers round them."""
 
+SAME_HEIGHT_MM = 1e-3
+"""Distance along the normal up to which frames are in one slice."""
+
 
 class OffGrid(ValueError):
     """Planes do not form a regular grid, or not the given one; the message says why."""
@@ -187,7 +190,7 @@ def grid_of_planes(planes: Sequence[Plane], stated_mm: float | None) -> Grid:
             raise OffGrid("frames have different directions or pixel spacings")
     normal = first.normal
     gaps = np.diff(np.sort((positions - first.position) @ normal))
-    gaps = gaps[gaps > 1e-3]
+    gaps = gaps[gaps > SAME_HEIGHT_MM]
     step = stated_mm
     if gaps.size and not (stated_mm and _are_multiples(gaps, stated_mm)):
         step = float(gaps.min())

@@ -98,6 +98,8 @@ def place_frames(
             raise NotInGeometry(series_uid, why, _ADVICE)
         if why and isinstance(own, str):
             raise NotInGeometry(series_uid, f"{why}; alone: {own}", _FRAMES_ADVICE)
+        if why and isinstance(own, Grid):
+            _corners_on(series_uid, own, planes, rows)  # refuses two frames at one position
         uid = segments["segmented_SeriesInstanceUID"][0]
         return Placement(source, uid, None, planes, corners, bool(why), own, warnings)
     if isinstance(own, str):
