@@ -172,4 +172,4 @@ def test_the_log_of_the_kernel_tells_of_a_container_that_is_gone(
         tell(ours)
         meter.close()
     assert meter.kills().of_container == 1
-    assert meter.kills().said(137) == MEMORY_TEXT
+    assert meter.kills().message(137) == MEMORY_TEXT

@@ -110,7 +110,7 @@ class Running:
         for reader in self.readers:
             reader.join(5)
 
-    def told(self) -> str | None:
+    def supervisor_reason(self) -> str | None:
         """Return why the supervisor ended the container, or None if it did not."""
         with contextlib.suppress(OSError):
             if self.line.recv(64, socket.MSG_DONTWAIT) == TOO_MANY:
@@ -261,7 +261,7 @@ def watch(task: Task, run: Running, done: Done) -> str | None:
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             run.process.wait(0.05)
-            return run.told()
+            return run.supervisor_reason()
         run.meter.look_for_kills()
         clock = time.monotonic()
         reason = must_stop(task, clock - began)
@@ -313,7 +313,7 @@ def judge(done: Done, code: int, why: str | None, kills: Kills) -> None:
         if done.exit_code in {125, 126, 127} and done.runner != "bwrap":
             done.error = f"the image cannot be started: {last_line(done.stderr)[:300]}"
             return
-        done.error = kills.said(done.exit_code) or (
+        done.error = kills.message(done.exit_code) or (
             f"the algorithm ended with exit code {done.exit_code}"
             + ("; see the log of the job" if last_line(done.stderr) else "")
         )

@@ -27,14 +27,14 @@ class Kills:
     of_machine: int
     """On the whole machine, including the container."""
 
-    def said(self, code: int) -> str:
+    def message(self, code: int) -> str:
         """Return an error message for an exit code that the OOM killer explains; else empty.
 
         Examples
         --------
-        >>> Kills(0, 0).said(137)
+        >>> Kills(0, 0).message(137)
         ''
-        >>> Kills(1, 1).said(1)
+        >>> Kills(1, 1).message(1)
         'the algorithm ended with exit code 1 after a process was killed for lack of memory'
         """
         if self.of_container:

@@ -214,7 +214,7 @@ def create_algorithm(
         raise AlgorithmError(f"kind {kind!r} is unknown; use algorithm or evaluation")
     if image_id and function:
         raise AlgorithmError("an algorithm is an image or a Python function, not both")
-    require_wishes(time_limit_s, requires_gpu_type, requires_memory_gb)
+    require_job_limits(time_limit_s, requires_gpu_type, requires_memory_gb)
     method = api_method or ("python" if function else "exec" if image_id else "external")
     if method not in METHODS:
         raise AlgorithmError(f"api_method {method!r} is unknown; use one of {', '.join(METHODS)}")
@@ -262,7 +262,7 @@ def create_algorithm(
     return results[-1]
 
 
-def require_wishes(time_limit_s: int, gpu_type: str, memory_gb: int) -> None:
+def require_job_limits(time_limit_s: int, gpu_type: str, memory_gb: int) -> None:
     """Check the time limit and hardware requirements of a job.
 
     Raises

@@ -194,7 +194,7 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
     session.cases += 1
     done.exec_seconds = time.perf_counter() - began
     if done.what != "executed":
-        reason = reason or session.run.told()
+        reason = reason or session.run.supervisor_reason()
         if reason is not None or not status.isdecimal():
             _sessions.discard(session)
             session.close()
@@ -204,7 +204,7 @@ def invoke(task: Task, done: Done, loaded: Loaded) -> None:
         elif status.isdecimal():
             done.error = f"the algorithm answered with HTTP status {status}"
         else:
-            done.error = session.run.meter.kills().said(137) or (
+            done.error = session.run.meter.kills().message(137) or (
                 "the algorithm did not answer: its process ended"
             )
         return

@@ -14,7 +14,7 @@ from warehouse.deidentify.profile import Action
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-BEGINS = frozenset(
+CONTENT_ROOTS = frozenset(
     {0x0040A730, 0x00400555, 0x0040B020, 0x00400440, 0x00400441, 0x00400612, 0x00400620, 0x00741210,
      0x00741212, 0x300A0793}
 )  # fmt: skip
@@ -22,7 +22,7 @@ BEGINS = frozenset(
 
 _CODE, _SCHEME, _NUMBER = 0x00080100, 0x00080102, 0x0040A30A
 _CONCEPT, _MEASURED, _CODES = 0x0040A043, 0x0040A300, 0x0040A168
-SAYS = frozenset({_CONCEPT, _MEASURED, _CODES})
+CONCEPT_AND_VALUE = frozenset({_CONCEPT, _MEASURED, _CODES})
 """Sequences that state the concept of an item, and its value."""
 
 ACTIONS = {0x0040A160: Action("D", "structured"), 0x0040A123: Action("D", "structured")}
@@ -51,7 +51,10 @@ class ContentItem:
         self._concept = ("", "")
 
     def action(self, tag: int, texts: Mapping[int, str]) -> Action | None:
-        """Return the action for an element of ``SAYS``, by its first item; None for the default."""
+        """Return the action for an element of ``CONCEPT_AND_VALUE``; None for the default.
+
+        ``texts`` are those of its first item.
+        """
         if tag == _CONCEPT:
             self._concept = (texts.get(_CODE, ""), texts.get(_SCHEME, ""))
             return None

@@ -106,7 +106,7 @@ class Walk:
                 continue
             usual = known.get(tag, "")
             action = self._action(path, tag, structured=structured)
-            if structured and tag in content_items.SAYS:
+            if structured and tag in content_items.CONCEPT_AND_VALUE:
                 texts = el.first_item(data, value, limit if end is None else end, implicit=implicit)
                 action = content_item.action(tag, texts) or action
             elif structured and (action is None or action.code != "X"):
@@ -114,7 +114,7 @@ class Walk:
             if usual == "SQ" or vr == "SQ" or end is None:
                 pos = self._sequence(
                     entries, path, depth, tag, vr, value, end, limit, action, implicit=implicit,
-                    structured=structured or tag in content_items.BEGINS,
+                    structured=structured or tag in content_items.CONTENT_ROOTS,
                 )  # fmt: skip
                 continue
             pos = end
