@@ -20,6 +20,7 @@ from warehouse.deidentify.spellings import (
     written,
 )  # fmt: skip
 from warehouse.deidentify.values import REMOVED, words
+from warehouse.errors import NotDeidentified
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,6 +44,8 @@ _BINARY = frozenset({"FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS",
 _PRINTABLE, _TEXT = re.compile(rb"[ -~]+"), 8
 _NUMBERS = _BINARY | {"DS", "IS", "AT"}
 _SHORTEST_BASE64 = 6
+_MOST_SEARCHED = 10_000_000_000
+"""Largest product of identifying values and bytes to search in one file; takes some ten seconds."""
 _DUMMY_WORDS = frozenset({REMOVED.decode("ascii").lower()})
 """Names that this and other software write in place of removed ones: they identify nobody."""
 
@@ -234,7 +237,16 @@ class Identity:
             Path, tag, VR and value of each.
         charset
             Specific Character Set of the file, as it is stored.
+
+        Raises
+        ------
+        NotDeidentified
+            The file has so many names, and so much text, that the search would take minutes.
         """
+        if len(self.found) * sum(len(content) for *_, content in kept) > _MOST_SEARCHED:
+            raise NotDeidentified(
+                f"{len(self.found)} identifying values would have to be searched for in too much text"
+            )
         kept = [
             (path, tag, vr, _with_spellings(vr, content, charset))
             for path, tag, vr, content in kept
