@@ -245,7 +245,8 @@ class Identity:
         """
         if len(self.found) * sum(len(content) for *_, content in kept) > _MOST_SEARCHED:
             raise NotDeidentified(
-                f"{len(self.found)} identifying values would have to be searched for in too much text"
+                f"{len(self.found)} identifying values would have to be searched for in too much "
+                "text"
             )
         kept = [
             (path, tag, vr, _with_spellings(vr, content, charset))
