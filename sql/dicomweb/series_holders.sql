@@ -4,33 +4,11 @@
 with firsts as (
     select
         arg_min(instance_id, instance_key) as holder,
-        unnest([
-            {
-                'tag': '00080021',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where SeriesDate is not null)
-            },
-            {
-                'tag': '00080031',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where SeriesTime is not null)
-            },
-            {
-                'tag': '00080060',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where Modality is not null)
-            },
-            {
-                'tag': '0008103E',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where SeriesDescription is not null)
-            },
-            {
-                'tag': '00200011',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where SeriesNumber is not null)
-            }
-        ]) as first
+        arg_min(instance_id, instance_key) filter (where SeriesDate is not null) as "00080021",
+        arg_min(instance_id, instance_key) filter (where SeriesTime is not null) as "00080031",
+        arg_min(instance_id, instance_key) filter (where Modality is not null) as "00080060",
+        arg_min(instance_id, instance_key) filter (where SeriesDescription is not null) as "0008103E",
+        arg_min(instance_id, instance_key) filter (where SeriesNumber is not null) as "00200011"
     from instances
     where study_key is not null
     group by study_key, series_key
@@ -38,7 +16,7 @@ with firsts as (
 
 select
     holder,
-    first.tag,
-    first.instance_id
-from firsts
-where first.instance_id <> holder
+    tag,
+    instance_id
+from (unpivot firsts on columns(* exclude (holder)) into name tag value instance_id)
+where instance_id <> holder

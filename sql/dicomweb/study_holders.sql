@@ -4,58 +4,16 @@
 with firsts as (
     select
         arg_min(instance_id, instance_key) as holder,
-        unnest([
-            {
-                'tag': '00080020',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where StudyDate is not null)
-            },
-            {
-                'tag': '00080030',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where StudyTime is not null)
-            },
-            {
-                'tag': '00080050',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where AccessionNumber is not null)
-            },
-            {
-                'tag': '00080090',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where ReferringPhysicianName is not null)
-            },
-            {
-                'tag': '00081030',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where StudyDescription is not null)
-            },
-            {
-                'tag': '00100010',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where PatientName is not null)
-            },
-            {
-                'tag': '00100020',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where PatientID is not null)
-            },
-            {
-                'tag': '00100030',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where PatientBirthDate is not null)
-            },
-            {
-                'tag': '00100040',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where PatientSex is not null)
-            },
-            {
-                'tag': '00200010',
-                'instance_id':
-                    arg_min(instance_id, instance_key) filter (where StudyID is not null)
-            }
-        ]) as first
+        arg_min(instance_id, instance_key) filter (where StudyDate is not null) as "00080020",
+        arg_min(instance_id, instance_key) filter (where StudyTime is not null) as "00080030",
+        arg_min(instance_id, instance_key) filter (where AccessionNumber is not null) as "00080050",
+        arg_min(instance_id, instance_key) filter (where ReferringPhysicianName is not null) as "00080090",
+        arg_min(instance_id, instance_key) filter (where StudyDescription is not null) as "00081030",
+        arg_min(instance_id, instance_key) filter (where PatientName is not null) as "00100010",
+        arg_min(instance_id, instance_key) filter (where PatientID is not null) as "00100020",
+        arg_min(instance_id, instance_key) filter (where PatientBirthDate is not null) as "00100030",
+        arg_min(instance_id, instance_key) filter (where PatientSex is not null) as "00100040",
+        arg_min(instance_id, instance_key) filter (where StudyID is not null) as "00200010"
     from instances
     where study_key is not null
     group by study_key
@@ -63,7 +21,7 @@ with firsts as (
 
 select
     holder,
-    first.tag,
-    first.instance_id
-from firsts
-where first.instance_id <> holder
+    tag,
+    instance_id
+from (unpivot firsts on columns(* exclude (holder)) into name tag value instance_id)
+where instance_id <> holder
