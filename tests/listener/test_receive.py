@@ -181,6 +181,8 @@ def test_batches_are_handed_over_by_count_and_by_time(
 ) -> None:
     files = [write(tmp_path / f"{n}", uid=f"1.{n}") for n in range(3)]
     by_count = listening(aet="COUNT", ingest=True, batch_files=2)
+    # The first ingest, of what an earlier listener left, would take one of two files by itself.
+    eventually(wh.root.is_dir)
     by_time = listening(aet="TIME", ingest=True, batch_seconds=0.2)
     send(by_count.port, *files[:2])
     eventually(lambda: by_count.state().created == 2)
