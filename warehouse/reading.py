@@ -142,16 +142,12 @@ def prove(chunk: Chunk) -> None:
 
 
 def rehearse() -> None:
-    """Read a known good file into a temporary folder, so that what is made at first calls exists.
+    """Read the known good file into a temporary folder, so that what first calls make exists.
 
     The fork server calls this before it forks: the first calls take a worker as long as 400 files.
     """
     with tempfile.TemporaryDirectory() as folder:
-        good = Path(folder, "good.dcm")
-        good.write_bytes(_GOOD_FILE)
-        source = SourceFile(str(good), len(_GOOD_FILE), 0)
-        for _ in _staged(Chunk(Path(folder), "", "000001", 0, [source], 0, IngestSettings())):
-            pass
+        prove(Chunk(Path(folder), "", "000001", 0, [], 0, IngestSettings()))
 
 
 def _stage(chunk: Chunk, staged: list[Staged]) -> tuple[str, str] | None:
