@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from typing import NoReturn
 
 import pytest
@@ -33,7 +34,10 @@ PACKAGES = {
 
 def needed(program: str) -> str:
     """Return the path of a program, or skip the test; with ``$SYSTEM_PROGRAMS=required`` it fails instead."""
-    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    # In an activated environment pynetdicom's programs have the names of those of dcmtk.
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    system = [folder for folder in folders if folder != os.path.dirname(sys.executable)]
+    found = shutil.which(program, path=os.pathsep.join([*system, "/usr/sbin", "/sbin"]))
     if found is None:
         missing(f"{program} is not installed (Debian: {PACKAGES[program]})")
     return found
