@@ -26,7 +26,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-data
 
-.PHONY: setup demo sql test test-slow soak check format docs bench bench-queries bench-pixels bench-server dev clean docs-site viewer \
+.PHONY: setup demo sql test test-long test-slow soak check format docs bench bench-queries bench-pixels bench-server dev clean docs-site viewer \
 	lock test-latest test-lowest licences
 
 setup: $(VENV)/.dev
@@ -97,6 +97,10 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # Modules are compiled once, also where the environment says that nothing is to be written.
 test: $(VENV)/.dev
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(PARALLEL)
+
+# The tests of which `make test` runs a short form. CI runs both.
+test-long: $(VENV)/.dev
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(PARALLEL) -m 'long and not soak and not slow'
 
 # And properties of Hypothesis with a thousand examples each.
 test-slow: $(VENV)/.dev

@@ -132,3 +132,54 @@ def test_every_module_stands_on_the_walk() -> None:
     }  # fmt: skip
     folders = tuple(name for name in code if name.endswith("/"))
     assert sorted(name for name in modules - code if not name.startswith(folders)) == []
+
+
+TESTS = sorted((CHECKOUT / "tests").rglob("test_*.py"))
+LATER = ("long", "slow", "soak")
+"""Markers of tests that `make test` leaves out."""
+
+
+def test_a_long_test_has_a_short_form() -> None:
+    """`@pytest.mark.long("test_name")` names a test of the same module that `make test` runs."""
+    wrong = []
+    for path in TESTS:
+        text = path.read_text(encoding="utf-8")
+        if "mark.long" in text:
+            wrong += [f"{path.name}: {what}" for what in without_short_form(ast.parse(text))]
+    assert wrong == []
+
+
+def test_what_is_no_short_form_is_found() -> None:
+    program = """
+@pytest.mark.long("test_missing")
+def test_a(): ...
+@pytest.mark.long("test_a")
+def test_b(): ...
+@pytest.mark.long
+def test_c(): ...
+@pytest.mark.long("test_e")
+def test_d(): ...
+@pytest.mark.parametrize("x", [1, pytest.param(2, marks=pytest.mark.long("test_e"))])
+def test_e(): ...
+"""
+    assert {*without_short_form(ast.parse(program))} == {"test_missing", "test_a", "no name"}
+
+
+def without_short_form(tree: ast.Module) -> Iterator[str]:
+    """Yield the names in `long` marks that are no test of the module, or are left out themselves."""
+    tests = {
+        node.name: {ast.unparse(mark).partition("(")[0] for mark in node.decorator_list}
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+    left_out = {f"pytest.mark.{marker}" for marker in LATER}
+    short = {name for name, marks in tests.items() if not marks & left_out}
+    is_called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "pytest.mark.long":
+            call = is_called.get(id(node))
+            names = [ast.literal_eval(given) for given in call.args] if call else []
+            if len(names) != 1:
+                yield "no name"
+            elif names[0] not in short:
+                yield names[0]
