@@ -44,6 +44,21 @@ def saved(dataset) -> bytes:
     return out.getvalue()
 
 
+def test_a_recognizable_person_is_left_out_unless_accepted(tmp_path) -> None:
+    """PS3.3 C.7.6.1: (0028,0302) YES means that the image shows whom it is of, without any text."""
+    content = picture(tmp_path, RecognizableVisualFeatures="YES")
+    # The rectangle of a banner does not cover a face.
+    for rules in (PixelRules(), PixelRules(((0, 0, 2, 2),))):
+        with pytest.raises(NotDeidentified, match="can be recognized"):
+            treated(content, rules)
+    kept = treated(content, PixelRules(accept=True))
+    assert kept.PixelData == pydicom.dcmread(io.BytesIO(content)).PixelData
+    assert kept.RecognizableVisualFeatures == "YES"
+    seen = treated(content, PixelRules(hook=lambda frames, facts: [(0, 0, 8, 6)]))
+    assert not any(seen.PixelData)
+    assert treated(picture(tmp_path, RecognizableVisualFeatures="NO"), PixelRules()).PixelData
+
+
 def picture(tmp_path, **attributes) -> bytes:
     frame = (np.arange(6 * 8, dtype=np.uint8).reshape(6, 8) + 1).tobytes()
     usual = {"Rows": 6, "Columns": 8, "PixelData": frame, "BurnedInAnnotation": "NO"}

@@ -96,7 +96,8 @@ def export(
     rectangle
         With --deidentify: column,row,width,height to black out in every frame; may be repeated.
     accept_burned_in
-        With --deidentify: also write images that may have burned-in text.
+        With --deidentify: also write images that may have burned-in text, or whose header states
+        that a person can be recognized.
     """
     from warehouse.bids.export import FORMAT
     from warehouse.cohorts.export_documents import LISTING

@@ -23,7 +23,8 @@ FACTS = {
     0x00280004: "PhotometricInterpretation", 0x00280006: "PlanarConfiguration",
     0x00280008: "NumberOfFrames", 0x00280010: "Rows", 0x00280011: "Columns",
     0x00280100: "BitsAllocated", 0x00280101: "BitsStored", 0x00280102: "HighBit",
-    0x00280301: "BurnedInAnnotation", 0x00480010: "SpecimenLabelInImage",
+    0x00280301: "BurnedInAnnotation", 0x00280302: "RecognizableVisualFeatures",
+    0x00480010: "SpecimenLabelInImage",
 }  # fmt: skip
 _INTEGER = re.compile(r"[+-]?\d{1,12}", re.ASCII)
 _NUMBERS = {

@@ -3,7 +3,8 @@
 In: attributes of a header, and the pixel data. Out: pixel data to be written. Burned-in text is
 detected by the header only: BurnedInAnnotation, modality, SOP Class, ImageType. Such an instance is
 refused unless the user accepts it, or rectangles are known: from ``rules/burned_in.csv`` for a
-device, from the user, or from a function of the frames. Faces that can be reconstructed from thin
+device, from the user, or from a function of the frames. So is an instance whose header states
+RecognizableVisualFeatures, unless the user accepts it or has such a function. Faces that can be reconstructed from thin
 slices are not removed; images of heads need a function or another tool (see the how-to).
 """
 
@@ -73,7 +74,7 @@ class PixelRules:
     rectangles: tuple[Rectangle, ...] = ()
     """Rectangles that are blacked out in every frame: column, row, width, height."""
     accept: bool = False
-    """Whether instances that may show text are exported unchanged."""
+    """Whether instances that may show text, or a recognizable person, are exported unchanged."""
     hook: Hook | None = field(default=None, compare=False)
     """Function that returns rectangles for frames (frame, row, column[, sample]) and facts."""
 
@@ -149,9 +150,13 @@ def pixels(facts: Facts, content: Chunk, rules: PixelRules) -> Masked:
     Raises
     ------
     NotDeidentified
-        They may show text at unknown positions, or cannot be masked.
+        They may show text at unknown positions, or a recognizable person, or cannot be masked.
     """
     is_native = _is_native(facts)
+    shows_person = facts.text("RecognizableVisualFeatures").upper() == "YES"
+    if shows_person and rules.hook is None and not rules.accept:
+        # Known rectangles are of text; they do not cover a face.
+        raise NotDeidentified("its header states that a person can be recognized in its pixels")
     rectangles = list(rules.rectangles)
     reason = risk(facts)
     device = device_of(facts) if reason else None
