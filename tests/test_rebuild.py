@@ -232,6 +232,10 @@ def test_runs_before_and_after_changed_files_were_read_anew_are_told_apart(tmp_p
         # And once more: the ids of the first version do not come back.
         write(source / "1", uid="1.1", SliceThickness="1.125")
     assert content(tmp_path / "w")["instances"]
+    wh.rebuild(from_sources=True)
+    before = wh.cohort("ct_thin_slice")
+    wh.rebuild(from_sources=True)  # of files that have not changed since
+    assert wh.compare(before, wh.cohort("ct_thin_slice")).rows.num_rows == 0
 
 
 def test_files_read_anew_that_are_unchanged_keep_their_ids(root: Path) -> None:
