@@ -214,6 +214,9 @@ def test_runs_before_and_after_changed_files_were_read_anew_are_told_apart(tmp_p
         write(source / str(number), uid=f"1.{number}", SliceThickness=1)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(source, workers=1)
+    # Its ids are larger than all that files of the first batch will ever have.
+    write(tmp_path / "later" / "0", uid="2.1", SeriesInstanceUID="2.2", SliceThickness=1)
+    wh.ingest(tmp_path / "later", workers=1)
     before = wh.cohort("ct_thin_slice")
     write(source / "1", uid="1.1", SliceThickness="1.25")
     write(source / "2", uid="1.9", SliceThickness="1.25")
