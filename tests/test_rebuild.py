@@ -214,6 +214,9 @@ def test_runs_before_and_after_changed_files_were_read_anew_are_told_apart(tmp_p
         write(source / str(number), uid=f"1.{number}", SliceThickness=1)
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(source, workers=1)
+    # Its ids are larger than all that files of the first batch will ever have.
+    write(tmp_path / "later" / "0", uid="2.1", SeriesInstanceUID="2.2", SliceThickness=1)
+    wh.ingest(tmp_path / "later", workers=1)
     before = wh.cohort("ct_thin_slice")
     write(source / "1", uid="1.1", SliceThickness="1.25")
     write(source / "2", uid="1.9", SliceThickness="1.25")
@@ -232,6 +235,10 @@ def test_runs_before_and_after_changed_files_were_read_anew_are_told_apart(tmp_p
         # And once more: the ids of the first version do not come back.
         write(source / "1", uid="1.1", SliceThickness="1.125")
     assert content(tmp_path / "w")["instances"]
+    wh.rebuild(from_sources=True)
+    before = wh.cohort("ct_thin_slice")
+    wh.rebuild(from_sources=True)  # of files that have not changed since
+    assert wh.compare(before, wh.cohort("ct_thin_slice")).rows.num_rows == 0
 
 
 def test_files_read_anew_that_are_unchanged_keep_their_ids(root: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import warehouse
 from tests.command_line import run
-from tests.dicom_files import write
+from tests.dicom_files import element, part10, write
 from tests.place import Place
 from warehouse.errors import UsageError
 
@@ -270,3 +270,18 @@ def test_a_uid_that_begins_another_one_is_not_that_of_the_file(tmp_path: Path, s
     assert wh.ingest(tmp_path / "new", workers=1).moved == 2
     paths = wh.sql("select SOPInstanceUID, file_path from instances order by all").fetchall()
     assert paths == [("1.9", str(tmp_path / "new/2/0")), ("1.91", str(tmp_path / "new/1/0"))]
+
+
+@pytest.mark.parametrize("padding", [b" ", b"", b"\0\0\0"])
+def test_a_moved_file_is_known_whatever_its_uid_is_padded_with(
+    tmp_path: Path, padding: bytes
+) -> None:
+    """Not as PS3.5 9.1 has it, but as some writers do; all of them are instance 1.9."""
+    uid = b"1.9" + padding
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "0").write_bytes(part10(element(0x00080018, "UI", uid), uid=""))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "old", workers=1)
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert wh.ingest(tmp_path / "new", workers=1).moved == 1
+    assert wh.sql("select instance_key from instances").fetchall() == [("1.9",)]

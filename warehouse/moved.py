@@ -9,9 +9,9 @@ it is read. A file with another modification time may have changed and is read a
 from __future__ import annotations
 
 import os
-import struct
+import re
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 HEAD_BYTES = 4_096
 """Number of bytes searched for the SOP Instance UID, which is in the file meta information."""
 
-_HEADERS = (
-    (b"\2\0\3\0UI", "<H"),  # MediaStorageSOPInstanceUID, always explicit VR little endian
-    (b"\x08\0\x18\0UI", "<H"),  # SOPInstanceUID: explicit VR, implicit VR, big endian
-    (b"\x08\0\x18\0", "<L"),
-    (b"\0\x08\0\x18UI", ">H"),
+_HEADERS: tuple[tuple[bytes, int, Literal["little", "big"]], ...] = (
+    (b"\2\0\3\0UI", 2, "little"),  # MediaStorageSOPInstanceUID, always explicit VR little endian
+    (b"\x08\0\x18\0UI", 2, "little"),  # SOPInstanceUID: explicit VR, implicit VR, big endian
+    (b"\x08\0\x18\0", 4, "little"),
+    (b"\0\x08\0\x18UI", 2, "big"),
 )
-"""First bytes of the elements with the UID, and the format of the length that follows."""
+"""First bytes of the elements with the UID, and size and byte order of the length that follows."""
 
 
 def find_and_commit_moves(listing: duckdb.DuckDBPyConnection, root: Path) -> int:
@@ -113,12 +113,18 @@ def _is_gone(path: str) -> bool:
 
 
 def _has_uid(head: bytes, uid: str) -> bool:
-    """Return whether an element of a head has exactly this UID, not a longer one."""
+    """Return whether an element of a head has exactly this UID, not a longer one.
+
+    Padding does not count: some writers pad with spaces, more than one byte, or not at all.
+    """
     value = uid.encode()
-    value += b"\0" * (len(value) % 2)
-    return len(value) < HEAD_BYTES and any(
-        start + struct.pack(length, len(value)) + value in head for start, length in _HEADERS
-    )
+    for begin, size, order in _HEADERS:
+        for found in re.finditer(re.escape(begin), head):
+            start = found.end() + size
+            length = int.from_bytes(head[found.end() : start], order)
+            if head[start : start + length].strip(b" \0") == value:
+                return True
+    return False
 
 
 def _head(path: str) -> bytes:

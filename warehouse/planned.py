@@ -73,9 +73,9 @@ def files_of_batch(
 ) -> tuple[list[SourceFile | Unreadable], int]:
     """Return the existing files of a committed batch, and the id of the instance in the first one.
 
-    Unchanged files keep their ids. If one has changed, or an id would become that of another file,
-    all ids are new, so that two runs of a cohort can be compared by them. A file that cannot be
-    read keeps its rows, so no other file may get its id.
+    Unchanged files keep their ids. If one has changed, or if the ids are not those of consecutive
+    files, all ids are new, so that two runs of a cohort can be compared by them. A file that cannot
+    be read keeps its rows, so no other file may get its id.
     """
     with lent() as connection:
         view_ledger(connection, delta.newest_files(root)[1])
@@ -93,9 +93,10 @@ def files_of_batch(
         item.path in ids and (item.size_bytes, item.modified_us) != states[item.path]
         for item in sources
     )
-    anew = {item.path: first + number for number, item in enumerate(sources)}
-    if not is_changed and all(anew.get(path) == instance_id for path, instance_id in ids.items()):
-        return there, first
+    places = {item.path: place for place, item in enumerate(sources)}
+    begins = {instance_id - places.get(path, 0) for path, instance_id in ids.items()}
+    if not is_changed and ids.keys() <= places.keys() and len(begins) == 1:
+        return there, begins.pop()
     following = max(ids.values()) + 1
     is_full = following + len(sources) > first + (1 << layout.ID_BITS)
     is_free = min(ids.values()) >= first + len(sources)

@@ -47,7 +47,7 @@
 -- column:  RadionuclideHalfLife | DOUBLE | Radionuclide Half Life (0018,1075), s
 -- column:  RadiopharmaceuticalStartTime | TIME | Radiopharmaceutical Start Time (0018,1072)
 -- column:  RadiopharmaceuticalStartDateTime | TIMESTAMP | Radiopharmaceutical Start DateTime (0018,1078), in the clock of the series; null if it has an offset from UTC and the series no TimezoneOffsetFromUTC
--- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime; otherwise RadiopharmaceuticalStartTime on the day of the scan, or on the day before if it is later than the scan and all acquisitions; null if neither has minutes
+-- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime; otherwise RadiopharmaceuticalStartTime on its date or, without one, on the day of the scan, or on the day before if it is later than the scan and all acquisitions; null if neither has minutes
 -- column:  scan_started_at | TIMESTAMP | earlier of series_at, if SeriesTime is stated, the first AcquisitionDate and AcquisitionTime, and the first FrameAcquisitionDateTime (0018,9074) of frames
 -- column:  uptake_time_s | DOUBLE | s from injected_at to scan_started_at; null if several injections are stated
 -- column:  uptake_why_not | VARCHAR | why uptake_time_s is null
@@ -138,6 +138,22 @@ inside as (
             and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
             and regexp_matches(elements.text, '^\d{12}')
         ) as exact_start,
+        arg_min(
+            local_timestamp(elements.text, elements."timestamp", utc_offsets.utc_offset_minutes),
+            instances.instance_key
+        ) filter (
+            where elements.tag = '00181078'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
+            and regexp_matches(elements.text, '^\d{10}')
+        ) as start_to_hour,
+        cast(arg_min(
+            local_timestamp(elements.text, elements."timestamp", utc_offsets.utc_offset_minutes),
+            instances.instance_key
+        ) filter (
+            where elements.tag = '00181078'
+            and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
+            and regexp_matches(elements.text, '^\d{8}')
+        ) as date) as start_date,
         arg_min(elements."time", instances.instance_key) filter (
             where elements.tag = '00181072'
             and elements.path = 'RadiopharmaceuticalInformationSequence[0]'
@@ -212,15 +228,17 @@ uptakes as (
         cast(ranges.scan_started_at as date) + inside.exact_start_time as on_day_of_scan,
         coalesce(
             inside.exact_start,
+            inside.start_date + inside.exact_start_time,
             -- A time without a day is of the 24 hours before the scan, or during it.
             on_day_of_scan - to_days(if(
                 on_day_of_scan > greatest(ranges.scan_started_at, ranges.last_acquired_at), 1, 0
             ))
         ) as injected_at,
-        -- Both are stated and name another minute: one of the clocks is wrong.
-        coalesce(abs(epoch(
-            cast(inside.exact_start as date) + inside.exact_start_time - inside.exact_start
-        )) >= 60, false) as is_contradicted
+        -- Both are stated and name another minute, or hour if one has no minutes: one of them is wrong.
+        coalesce(
+            abs(epoch(inside.start_date + inside.exact_start_time - inside.exact_start)) >= 60,
+            hour(inside.start_to_hour) <> hour(inside.RadiopharmaceuticalStartTime), false
+        ) as is_contradicted
     from ranges
     left join inside on ranges.series_key = inside.series_key
 ),

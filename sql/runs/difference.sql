@@ -1,8 +1,10 @@
 -- Which instances two runs do not share or hold differently, and why as far as it can be known.
 --
 -- Reads members of the older run as `before`, of the newer as `after`, what the warehouse holds now
--- as `instances`, what of an instance has changed as `changed_attributes`, and the variables `same_question` and `newest_before`: the largest instance_id
--- that existed when the older run was made.
+-- as `instances`, what of an instance has changed as `changed_attributes`, ids that the older version did not have as
+-- `read_since`, and the variables `same_question` and `newest_before`: the largest instance_id that existed when the
+-- older run was made. A batch that is read again gets ids after its own, which may be smaller; they are known to be new
+-- only while the older version is there.
 with joined as (
     select
         coalesce(before.instance_key, after.instance_key) as instance_key,
@@ -25,11 +27,18 @@ select
     case
         when joined.change = 'changed' and joined.has_moved then 'another file holds it'
         when joined.change = 'changed' then 'its file was read again'
-        when joined.change = 'added' and joined.id_after > getvariable('newest_before')
+        when
+            joined.change = 'added'
+            and (joined.id_after > getvariable('newest_before') or joined.id_after in (from read_since))
             then 'read since the first run'
         when joined.change = 'gone' and instances.instance_id is null
             then 'not in the warehouse any more'
-        when joined.change = 'gone' and instances.instance_id > getvariable('newest_before')
+        when
+            joined.change = 'gone'
+            and (
+                instances.instance_id > getvariable('newest_before')
+                or instances.instance_id in (from read_since)
+            )
             then 'its file was read again and does not match any more'
         when not getvariable('same_question') then 'the question or its parameters differ'
         else 'other instances of its series, study or patient changed'

@@ -476,9 +476,16 @@ def test_rows_have_the_ages_of_files(aged, tmp_path) -> None:
 
 @pytest.fixture(scope="module")
 def dated(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
-    """Images of patients with a date, one that would lie before year 1, and known placeholders."""
+    """Images of patients with a date, and with dates that stand for none.
+
+    16010101 is the first of Windows (FILETIME), 17530101 that of SQL Server, 18991230 that of OLE
+    Automation; 99991231 is the last of SQL Server and .NET.
+    """
     folder = tmp_path_factory.mktemp("dated")
-    days = ["20200304", "00010101", "00010305", "19000101", "19700101"]
+    days = [
+        "20200304", "00010101", "00010305", "19000101", "19700101", "16010101", "17530101",
+        "18991230", "99991231",
+    ]  # fmt: skip
     for number, day in enumerate(days, 1):
         uid = f"1.{number}"
         write(folder / "in" / uid, image(
@@ -503,7 +510,7 @@ def test_rows_and_files_shift_the_same_dates(dated, tmp_path) -> None:
         of[KEY.uid("1.1.1")][0].strftime("%Y%m%d")
         == shifted("DA", b"20200304", KEY.days("1.1")).decode()
     )
-    assert [of[KEY.uid(f"1.{n}.1")] for n in range(2, 6)] == [(None, None)] * 4
+    assert [of[KEY.uid(f"1.{n}.1")] for n in range(2, 10)] == [(None, None)] * 8
     dated.export("all_of_it", tmp_path / "out", "copy", deidentify=how)
     for path in (tmp_path / "out").rglob("*.dcm"):
         made = pydicom.dcmread(path)

@@ -15,7 +15,7 @@ from pynetdicom import AE, build_role, evt
 
 import warehouse
 from tests.conftest import PACKAGED
-from tests.dicom_files import dataset, image, write
+from tests.dicom_files import dataset, element, image, part10, write
 from tests.listener.peers import associated, data_set, received
 from tests.programs import needed
 from warehouse.listener import find as finding
@@ -347,6 +347,21 @@ def test_an_instance_without_a_transfer_syntax_counts_as_failed(
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # pynetdicom leaves it open
+def test_an_instance_without_a_sop_class_counts_as_failed(
+    wh: warehouse.Warehouse, listening: Callable[..., Listener], tmp_path: Path
+) -> None:
+    """It was 0xC515, which blames the destination."""
+    (tmp_path / "in").mkdir()
+    uids = [element(tag, "UI", b"1.22") for tag in (0x0020000D, 0x0020000E)]
+    (tmp_path / "in" / "1").write_bytes(part10(*uids, uid="1.5"))
+    wh.ingest(tmp_path / "in", workers=1)
+    assert wh.sql("select SOPClassUID from instances").fetchall() == [(None,)]
+    other = listening(aet="THERE")
+    listener = listening(destinations={"THERE": Peer("THERE", "127.0.0.1", other.port)})
+    done, status = moved(listener, "THERE", QueryRetrieveLevel="STUDY", StudyInstanceUID="1.22")
+    assert (done, status.NumberOfFailedSuboperations) == (FAILED, 1)
+
+
 def test_no_file_is_copied_for_a_destination_that_has_gone(
     wh: warehouse.Warehouse,
     listening: Callable[..., Listener],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -239,10 +240,22 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
             f"1.6.{number}", SpecificCharacterSet="ISO_IR 192", StudyInstanceUID="1.6.77", SeriesInstanceUID="1.6.78",
             **more,
         ))  # fmt: skip
+    for number, description in ((10, ""), (11, "Stated later")):
+        write(folder / "in" / f"{number}.dcm", image(
+            f"1.6.8{number}", StudyInstanceUID="", SeriesInstanceUID="1.6.89", StudyDescription=description,
+        ))  # fmt: skip
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
     with running(made, audit=folder / "audit") as client:
         yield client
+
+
+def test_a_study_has_each_attribute_once(keyed: Client) -> None:
+    """Names in a JSON object are unique (RFC 8259, 4), also of a study with an empty UID."""
+    text = keyed.get("/dicomweb/studies?StudyInstanceUID=missing:1.6.89").text
+    (study,) = json.loads(text, object_pairs_hook=list)
+    assert len({name for name, _ in study}) == len(study)
+    assert dict(study)["00081030"] == [("vr", "LO"), ("Value", ["Stated later"])]
 
 
 @pytest.mark.parametrize("number", [3, 4])

@@ -169,6 +169,12 @@ CLOCKS: list[tuple[str | None, str | None, str | None, str | None, float | None,
     (None, "09", None, "101600", None, SHORT),
     (None, "0916", "20240102", "101600", HOUR, None),
     (None, None, "202401020916", "101600", HOUR, None),
+    # What it does state counts: the date of the injection, and the hour.
+    (None, "091600", "20240101", "101600", 25 * HOUR, None),
+    (None, "233000", "20240101", "003000", HOUR, None),
+    (None, "091600", "2024010209", "101600", HOUR, None),
+    (None, "091600", "2024010208", "101600", None, DIFFER),
+    (None, "08", "20240102091600", "101600", None, DIFFER),
 ]
 
 

@@ -89,10 +89,14 @@ def difference(root: Path, before: Run | str, after: Run | str) -> Difference:
 def _compare_instances(
     connection: duckdb.DuckDBPyConnection, root: Path, older: Run, newer: Run
 ) -> None:
-    """Create the table `changed_attributes` from the warehouse versions of both runs."""
+    """Create `changed_attributes` and `read_since` from the warehouse versions of both runs.
+
+    They stay empty if one of the versions was vacuumed.
+    """
     connection.execute(
         "create temp table changed_attributes (instance_key text, attributes text[])"
     )
+    connection.execute("create temp table read_since (instance_id bigint)")
     try:
         known = [delta.snapshot(root, run.warehouse["version"]) for run in (older, newer)]
     except UnknownVersion:
@@ -109,6 +113,11 @@ def _compare_instances(
         "join instances_after as b using (instance_key) where a.instance_id != b.instance_id"
     )
     connection.execute(f"insert into changed_attributes {statement('changed_attributes', 'runs')}")
+    for ids in ("after", "instances semi join before using (instance_key)"):
+        connection.execute(
+            "insert into read_since select instance_id "
+            f"from (from {ids}) anti join instances_before using (instance_id)"
+        )
 
 
 def rerun(root: Path, name: Run | str) -> Difference:

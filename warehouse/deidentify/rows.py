@@ -23,7 +23,7 @@ from warehouse.cohorts.runs import package_version
 from warehouse.deidentify.identity import tokens_of
 from warehouse.deidentify.key import Key, random_key
 from warehouse.deidentify.profile import BASIC, Profile, profile
-from warehouse.deidentify.values import PLACEHOLDERS
+from warehouse.deidentify.values import FIRST_YEAR, LAST_YEAR, PLACEHOLDERS
 from warehouse.dicom.dictionary import elements, keyword_tags
 from warehouse.errors import SourceNotFound, UsageError
 from warehouse.outputs import draft_of, place, refuse_existing
@@ -282,9 +282,8 @@ def _date_expression(name: str, kind: str, chosen: Profile) -> str:
         return ""
     shifted = f"{name} - to_days(cast(p.days as integer))"
     placeholders = ", ".join(literal(day) for day in PLACEHOLDERS)
-    # As in files: years before 1 have no text in DICOM.
-    is_placeholder = " or ".join(
+    is_lost = " or ".join(
         f"strftime({day}, '%Y%m%d') in ({placeholders})" for day in (name, shifted)
     )
-    is_lost = f"year({shifted}) < 1 or {is_placeholder}"
+    is_lost += f" or year({name}) not between {FIRST_YEAR} and {LAST_YEAR}"
     return f"cast(if({is_lost}, null, {shifted}) as {kind})"

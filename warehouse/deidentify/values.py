@@ -33,8 +33,10 @@ _DIGITS = b"0123456789+-.eE \\\0"
 _AGE = re.compile(rb"(\d{3})([DWMY])")
 _PER_YEAR = {b"D": 365, b"W": 52, b"M": 12, b"Y": 1}
 _DATE = re.compile(rb"(\d{4})\.?(\d\d)\.?(\d\d)")
-PLACEHOLDERS = ("00010101", "19000101", "19700101")
-"""Dates that software writes for unknown ones; shifted, they would tell the days of the patient."""
+PLACEHOLDERS = ("19000101", "19700101")
+FIRST_YEAR, LAST_YEAR = 1900, 2100
+"""``PLACEHOLDERS``, and dates outside of these years such as 00010101, 16010101 and 99991231, stand
+for unknown ones; shifted, they would tell the days of the patient."""
 _TIME = re.compile(rb"\d\d(:?\d\d(:?\d\d(\.\d{1,6})?)?)?")
 _STAMP = re.compile(rb"(\d{8})(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
 # A number is kept with its unit, or if it is too small to be an age, a day or an ID.
@@ -97,7 +99,7 @@ def shifted(vr: str, value: bytes, days: int) -> bytes | None:
         if match is None:
             return None
         day = b"".join(match.groups()) if vr == "DA" else match[1]
-        if day.decode("ascii") in PLACEHOLDERS:
+        if day.decode() in PLACEHOLDERS or not FIRST_YEAR <= int(day[:4]) <= LAST_YEAR:
             return None
         try:
             date = dt.date(int(day[:4]), int(day[4:6]), int(day[6:])) - dt.timedelta(days=days)

@@ -10,6 +10,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from warehouse.listener.find import (
     CANCELLED,
@@ -106,16 +107,13 @@ def move(event: Event, wh: Warehouse, settings: ListenerSettings) -> Iterator[An
             raise QueryRefused("the identifier does not have the unique keys of its level")
         yield 0
         return
-    # For instances without a stated transfer syntax any context will do: they count as failed.
-    pairs = sorted({(str(each.SOPClassUID), each.syntax) for each in instances if each.syntax}) or [
-        (str(each.SOPClassUID), ImplicitVRLittleEndian) for each in instances[:1]
-    ]
+    stated = {(str(each.SOPClassUID), each.syntax) for each in instances}
+    # Where no instance states both, as all of them count as failed, any context will do.
+    pairs = sorted(pair for pair in stated if all(pair)) or [(Verification, ImplicitVRLittleEndian)]
     options: dict[str, Any] = {
         # One context for each SOP class and transfer syntax, as nothing is transcoded.
         "contexts": [
-            build_context(sop_class, syntax)
-            for sop_class, syntax in pairs[:MOST_CONTEXTS]
-            if sop_class
+            build_context(sop_class, syntax) for sop_class, syntax in pairs[:MOST_CONTEXTS]
         ],
         "evt_handlers": [(evt.EVT_CONN_OPEN, nodelay)],
     }

@@ -96,7 +96,7 @@ class StudyIndex:
                 attributes = json.loads(f"{{{members.get(holder, '')}}}", strict=False)
                 if other in found and "Value" not in attributes.get(tag, {}):
                     attributes.pop(tag, None)
-                    kept = json.dumps(attributes, ensure_ascii=False)[1:-1]
+                    kept = json.dumps(attributes, ensure_ascii=False, separators=(",", ":"))[1:-1]
                     kept = kept.replace(json.dumps(PLACE)[1:-1], PLACE)
                     members[holder] = ",".join(part for part in (kept, found[other]) if part)
 
