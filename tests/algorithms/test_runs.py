@@ -348,9 +348,11 @@ def test_a_gpu_is_asked_of_the_workers_of_dask(monkeypatch: pytest.MonkeyPatch) 
     for gpu, resources in (("", {}), ("T4", {"GPU": 1}), ("T4", {})):
         algorithm = SimpleNamespace(algorithm="where", requires_gpu_type=gpu)
         refused = pytest.raises(AlgorithmError, match="--resources GPU=1")
-        with refused if gpu and not resources else nullcontext():
-            with task_pools._on_dask("here", algorithm, print, "python"):
-                pass
+        with (
+            refused if gpu and not resources else nullcontext(),
+            task_pools._on_dask("here", algorithm, print, "python"),
+        ):
+            pass
     assert asked == [{"pure": False}, {"pure": False, "resources": {"GPU": 1}}]
 
 
