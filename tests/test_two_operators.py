@@ -150,15 +150,19 @@ def test_many_readers_see_whole_versions_while_batches_are_committed(
     assert content(root) == clean
 
 
-REFUSED = "test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost"
-
-
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param("elements", marks=pytest.mark.long(REFUSED)),
-        pytest.param("files", marks=pytest.mark.long(REFUSED)),
         "after files was looked at",
+        *(
+            pytest.param(
+                table,
+                marks=pytest.mark.long(
+                    "test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost"
+                ),
+            )
+            for table in ("elements", "files")
+        ),
     ],
 )
 def test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost(

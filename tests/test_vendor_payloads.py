@@ -449,6 +449,7 @@ def test_standard_elements_come_before_vendors(archive: duckdb.DuckDBPyConnectio
     assert rows(archive, columns, "mr_encoding", "1.42.1") == [(750.0, [0.0, 0.0, 1.0])]
 
 
+@pytest.mark.long("test_diffusion_and_multiband_by_instance_and_series")
 def test_packaged_diffusion_images_have_what_nibabel_finds(sample: warehouse.Warehouse) -> None:
     found = answer_of(
         sample,
@@ -459,6 +460,7 @@ def test_packaged_diffusion_images_have_what_nibabel_finds(sample: warehouse.War
     assert (1000.0, True) in [row[:2] for row in found]
 
 
+@pytest.mark.long("test_phase_encoding_direction")
 def test_the_corpus_has_phase_encoding_in_four_directions(tmp_path: Path) -> None:
     corpus = os.environ.get("DICOM_CORPUS")
     if not corpus:

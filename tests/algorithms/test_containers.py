@@ -135,6 +135,7 @@ def test_one_process_answers_twenty_cases(
     assert [each["cases"] for each in looked[-4:]] == [1, 2, 3, 4]
 
 
+@pytest.mark.long("test_what_docker_and_podman_are_asked_with")  # it starts a daemon
 def test_docker_runs_the_same_image(
     tiny: warehouse.Warehouse, docker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -325,7 +325,6 @@ def test_a_rerun_says_why_each_member_differs(
     }
     attributes = {row["instance_key"]: row["attributes"] for row in found.rows.to_pylist()}
     assert attributes["1.3.1.1"] == ["SliceThickness"]
-    assert compare.rerun(changing.root, found.after.run).same_members
 
 
 @pytest.mark.long("test_a_rerun_says_why_each_member_differs")
