@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def test_a_writer_waits_for_another_one_and_a_reader_does_not(
             assert asks.wait(60)
             reader = warehouse.open(root)
             assert reader.sql("select count(*) from instances").fetchall() == [(1,)]
-            assert not other.done()
+            assert not wait([other], 0.5).done
             assert delta.snapshot(root).version == version
         assert other.result(60).created == 1
     reader.refresh()

@@ -311,20 +311,21 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[list[d
     return store, versions
 
 
-def asked(store: Store, versions: list[list[dict[str, str]]]) -> list[Version]:
+def estimated(store: Store, versions: list[list[dict[str, str]]]) -> list[Version]:
+    """Return versions with what their rows say."""
     return [(some, opened(store.snapshot(some)).execute(ESTIMATES).fetchall()) for some in versions]
 
 
 @pytest.fixture(scope="module")
 def many(stored: tuple[Store, list[list[dict[str, str]]]]) -> tuple[Store, list[Version]]:
     """Versions with more values than are counted. Not to be written to."""
-    return stored[0], asked(*stored)
+    return stored[0], estimated(*stored)
 
 
 def test_more_values_than_are_counted_are_estimated_of_what_stays(
     stored: tuple[Store, list[list[dict[str, str]]]], tmp_path: Path
 ) -> None:
-    versions = asked(stored[0], stored[1][:2])
+    versions = estimated(stored[0], stored[1][:2])
     estimates_hold(Store(shutil.copytree(stored[0].root, tmp_path / "store")), versions)
 
 
