@@ -11,6 +11,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import pydicom
 import pytest
 
 import warehouse
@@ -53,13 +54,15 @@ def version_of(number: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def read_while_written(folder: Path, root: Path, ingests: int) -> dict[str, int]:
+def read_while_written(
+    folder: Path, root: Path, ingests: int, files: int = 6, writings: int = 20
+) -> dict[str, int]:
     """Ingest a folder again and again while its files are overwritten; say what was seen."""
     drafts = root.parent / "drafts"
-    names = [f"{number}" for number in range(6)]
+    names = [f"{number}" for number in range(files)]
     for number, name in enumerate(names):
         write(folder / name, image(f"1.{number}", **version_of(0)))
-    for writing in range(1, 20):
+    for writing in range(1, writings):
         for number, name in enumerate(names):
             write(drafts / f"{name}-{writing}", image(f"1.{number}", **version_of(writing)))
     stop = threading.Event()
@@ -68,7 +71,7 @@ def read_while_written(folder: Path, root: Path, ingests: int) -> dict[str, int]
     def write_on() -> None:
         chance = random.Random(0)
         while not stop.is_set():
-            name, writing = chance.choice(names), chance.randrange(1, 20)
+            name, writing = chance.choice(names), chance.randrange(1, writings)
             made = (drafts / f"{name}-{writing}").read_bytes()
             half = chance.randrange(len(made))
             # In place, in two halves: not as a careful writer does it. Between them nobody reads
@@ -93,6 +96,20 @@ def read_while_written(folder: Path, root: Path, ingests: int) -> dict[str, int]
     return seen
 
 
+def test_two_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Path) -> None:
+    folder, root = tmp_path / "in", tmp_path / "w"
+    read_while_written(folder, root, ingests=1, files=2, writings=5)
+    ingest(root, [folder], SETTINGS)
+    wh = warehouse.open(root)
+    for number in range(2):
+        last = pydicom.dcmread(folder / f"{number}")
+        asked = {"SOPInstanceUID": f"1.{number}"}
+        columns = ["PatientID", "StudyDescription", "SeriesDescription"]
+        (row,) = wh.select("instances", asked, columns=columns).fetchall()
+        assert row == tuple(last[column].value for column in columns)
+
+
+@pytest.mark.long("test_two_files_that_are_written_while_they_are_read_end_as_they_are")
 def test_files_that_are_written_while_they_are_read_end_as_they_are(tmp_path: Path) -> None:
     """Rows of a file are of one writing or the file is rejected; the next ingest sees the last."""
     folder, root = tmp_path / "in", tmp_path / "w"
@@ -120,11 +137,21 @@ def test_a_file_whose_clock_went_backwards_is_read_again(tmp_path: Path) -> None
         assert ingest(root, [folder], AT_ONCE).existing == len(clocks)
 
 
-def test_a_clock_of_the_machine_that_runs_backwards_changes_no_row(
+def test_a_file_that_came_before_the_last_commit_by_the_clock_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = ten_files(tmp_path / "in")
-    ingest(tmp_path / "clean", [source], SETTINGS)
+    backwards(monkeypatch)
+    for number in range(2):
+        write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
+        ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS)
+        vacuum(tmp_path / "w", dt.timedelta(0), delete=True)
+    compact(tmp_path / "w")
+    vacuum(tmp_path / "w", dt.timedelta(0), delete=True)
+    assert [row[0] for row in content(tmp_path / "w")["instances"]] == ["1.0", "1.1"]
+
+
+def backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each look at the clock tell a day earlier than the one before."""
     now = [time.time_ns()]
 
     def a_day_earlier() -> int:
@@ -133,6 +160,15 @@ def test_a_clock_of_the_machine_that_runs_backwards_changes_no_row(
 
     monkeypatch.setattr(time, "time_ns", a_day_earlier)
     monkeypatch.setattr(time, "time", lambda: a_day_earlier() / 10**9)
+
+
+@pytest.mark.long("test_a_file_that_came_before_the_last_commit_by_the_clock_is_there")
+def test_a_clock_of_the_machine_that_runs_backwards_changes_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ten_files(tmp_path / "in")
+    ingest(tmp_path / "clean", [source], SETTINGS)
+    backwards(monkeypatch)
     root = tmp_path / "w"
     for some in ([source / "5"], [source / "0", source / "copy"], [source]):
         ingest(root, some, SETTINGS)
@@ -164,6 +200,21 @@ def write_values(folder: Path) -> None:
         )  # fmt: skip
 
 
+def test_values_that_are_paths_or_code_are_stored_as_they_are(tmp_path: Path) -> None:
+    folder, root = tmp_path / "in", tmp_path / "w"
+    folder.mkdir()
+    write_values(folder)
+    outside = {path for path in tmp_path.rglob("*") if root not in path.parents}
+    assert ingest(root, [folder], AT_ONCE).created == len(VALUES)
+    question = "select PatientID, SOPInstanceUID from instances order by file_path"
+    wh = warehouse.open(root)
+    assert wh.sql(question).fetchall() == [(value, value) for value in VALUES]
+    for value in VALUES[:3]:
+        assert wh.select("instances", {"PatientID": value}).shape[0] == 1
+    assert {path for path in tmp_path.rglob("*") if root not in path.parents} - {root} == outside
+
+
+@pytest.mark.long("test_values_that_are_paths_or_code_are_stored_as_they_are")
 def test_values_that_are_paths_or_code_are_only_values(tmp_path: Path) -> None:
     """What every view makes of them is asked in tests/sql/test_extreme_numbers.py."""
     folder, root = tmp_path / "in", tmp_path / "w"

@@ -11,7 +11,7 @@ import polars as pl
 import pydicom.data
 import pytest
 
-from tests.command_line import COMMAND, ROOT, run, run_apart
+from tests.command_line import COMMAND, ROOT, run
 from warehouse.cli.app import app
 from warehouse.dicom import scan
 
@@ -29,7 +29,7 @@ def ingested(tmp_path_factory):
 
 
 def test_ingest_prints_a_report(tmp_path):
-    done = run_apart("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w")
+    done = run("ingest", FILES / "CT_small.dcm", "-w", tmp_path / "w")
     assert done.returncode == 0
     assert done.stdout.startswith("1 file: 1 created")
     assert done.stderr == "", "no progress bar off a terminal"

@@ -57,6 +57,17 @@ def anew(wh: warehouse.Warehouse, tmp_path: Path, *sources: Path) -> warehouse.W
     return made
 
 
+def test_the_command_moves_what_was_moved(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    (tmp_path / "old").rename(tmp_path / "new")
+    version = wh.version
+    words = ("relocate", tmp_path / "old", tmp_path / "new", "--json", "-w", wh.root)
+    done = json.loads(run(*words).stdout)
+    assert (done["moved"], done["kept"], done["version"]) == (7, 0, version + 1)
+    report = wh.ingest(tmp_path / "new", workers=1)
+    assert (report.existing, report.files) == (5, 7)
+
+
+@pytest.mark.long("test_the_command_moves_what_was_moved")
 def test_it_is_as_if_the_new_place_had_been_ingested(
     wh: warehouse.Warehouse, tmp_path: Path
 ) -> None:
@@ -184,6 +195,19 @@ def test_buckets_and_names_that_are_no_text_are_moved(tmp_path: Path) -> None:
     ]
 
 
+def test_files_may_be_moved_to_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff a"))
+    write(tmp_path / "old" / "x")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "old", workers=1)
+    (tmp_path / "old").rename(strange)
+    assert wh.upkeep.relocate(tmp_path / "old", strange).moved == 1
+    assert wh.ingest(strange, workers=1).existing == 1
+    with pytest.raises(UsageError, match="UTF-8"):
+        wh.upkeep.relocate(strange, "s3://bucket")
+
+
+@pytest.mark.long("test_files_may_be_moved_to_a_name_that_is_not_utf_8")
 def test_a_place_may_have_a_name_that_is_not_utf_8(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff a"))
     write(tmp_path / "x", uid="1.8")

@@ -58,11 +58,13 @@ def variables(source: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "kind",
-    some(
-        ["file", "module", "standard input", "argument", "no folder"],
-        # That without a folder is run from a file, too.
-        always=["standard input", "no folder"],
-    ),
+    [
+        *some(["file", "module", "standard input", "argument"], always=["standard input"]),
+        # It is run from a file, too.
+        pytest.param(
+            "no folder", marks=pytest.mark.long("test_a_script_without_a_guard_runs_once")
+        ),
+    ],
 )
 def test_a_script_without_a_guard_runs_once(
     variables: dict[str, str], tmp_path: Path, kind: str
@@ -85,6 +87,7 @@ def test_a_script_without_a_guard_runs_once(
     assert Path(variables["SIDE"]).read_text() == "x"
 
 
+@pytest.mark.long("test_a_script_without_a_guard_runs_once")
 def test_five_lines_as_the_readme_has_them(tmp_path: Path) -> None:
     """More files than a chunk has, or this process would read them itself."""
     write(tmp_path / "in" / "0", image("1.2.9999.5"))
@@ -147,6 +150,28 @@ def kernel(variables: dict[str, str]) -> Iterator[Kernel]:
         made.end()
 
 
+class Interrupted:
+    """Progress of an ingest that is interrupted when the first files are read."""
+
+    def listed(self, files: int) -> None: ...
+    def planned(self, files: int) -> None: ...
+    def read(self, files: int, rejected: int) -> None:
+        raise KeyboardInterrupt
+
+
+STOPPED = "stopped: 0 of 6 files are in the warehouse; run the same command again to continue"
+
+
+def test_an_ingest_that_is_interrupted_says_how_to_go_on(source: Path, tmp_path: Path) -> None:
+    settings = IngestSettings(workers=1, chunk_files=2)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        ingest(tmp_path / "w", [source], settings, progress=Interrupted())
+    assert str(raised.value) == STOPPED
+    # What a notebook shows of it.
+    assert raised.value._render_traceback_() == [f"KeyboardInterrupt: {STOPPED}"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.long("test_an_ingest_that_is_interrupted_says_how_to_go_on")
 @pytest.mark.filterwarnings("ignore")  # of jupyter_client about its own event loop
 def test_a_notebook_ingests_and_can_be_interrupted(kernel: Kernel, source: Path) -> None:
     text = [said.get("text") for said in kernel.said(PROGRAM)]
@@ -168,8 +193,7 @@ def test_a_notebook_ingests_and_can_be_interrupted(kernel: Kernel, source: Path)
         said = kernel.more()[0]
         assert "Traceback" not in said.get("text", "")
     assert time.monotonic() - begun < 2
-    line = "stopped: 0 of 6 files are in the warehouse; run the same command again to continue"
-    assert said["traceback"] == [f"KeyboardInterrupt: {line}"]
+    assert said["traceback"] == [f"KeyboardInterrupt: {STOPPED}"]
 
 
 # -- workers that are lost -------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,34 @@ def clean(source: Path) -> dict[str, Any]:
     return content(source.parent / "clean")
 
 
+def test_a_writer_waits_for_another_one_and_a_reader_does_not(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is that of an open file: another thread waits for it as another process does."""
+    root = tmp_path / "w"
+    ingest(root, [source / "0"], SETTINGS)
+    version = delta.snapshot(root).version
+    held, asks = locks.locked, threading.Event()
+
+    def told(asked: Path) -> Any:
+        asks.set()
+        return held(asked)
+
+    with ThreadPoolExecutor(1) as thread:
+        with locks.locked(root):
+            monkeypatch.setattr(locks, "locked", told)
+            other = thread.submit(ingest, root, [source / "1"], SETTINGS)
+            assert asks.wait(60)
+            reader = warehouse.open(root)
+            assert reader.sql("select count(*) from instances").fetchall() == [(1,)]
+            assert not wait([other], 0.5).done
+            assert delta.snapshot(root).version == version
+        assert other.result(60).created == 1
+    reader.refresh()
+    assert reader.sql("select count(*) from instances").fetchall() == [(2,)]
+
+
+@pytest.mark.long("test_a_writer_waits_for_another_one_and_a_reader_does_not")
 def test_readers_do_not_wait_for_a_writer_and_writers_do(
     source: Path, tmp_path: Path, clean: dict[str, Any]
 ) -> None:
@@ -86,6 +116,7 @@ def test_readers_do_not_wait_for_a_writer_and_writers_do(
     assert content(root) == clean
 
 
+@pytest.mark.long("test_a_writer_waits_for_another_one_and_a_reader_does_not")
 def test_many_readers_see_whole_versions_while_batches_are_committed(
     source: Path, tmp_path: Path, clean: dict[str, Any]
 ) -> None:
@@ -119,7 +150,21 @@ def test_many_readers_see_whole_versions_while_batches_are_committed(
     assert content(root) == clean
 
 
-@pytest.mark.parametrize("moment", ["elements", "files", "after files was looked at"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "after files was looked at",
+        *(
+            pytest.param(
+                table,
+                marks=pytest.mark.long(
+                    "test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost"
+                ),
+            )
+            for table in ("elements", "files")
+        ),
+    ],
+)
 def test_where_the_lock_is_ignored_the_second_is_refused_and_nothing_is_lost(
     source: Path,
     tmp_path: Path,

@@ -449,6 +449,7 @@ def test_standard_elements_come_before_vendors(archive: duckdb.DuckDBPyConnectio
     assert rows(archive, columns, "mr_encoding", "1.42.1") == [(750.0, [0.0, 0.0, 1.0])]
 
 
+@pytest.mark.long("test_diffusion_and_multiband_by_instance_and_series")
 def test_packaged_diffusion_images_have_what_nibabel_finds(sample: warehouse.Warehouse) -> None:
     found = answer_of(
         sample,
@@ -459,6 +460,7 @@ def test_packaged_diffusion_images_have_what_nibabel_finds(sample: warehouse.War
     assert (1000.0, True) in [row[:2] for row in found]
 
 
+@pytest.mark.long("test_phase_encoding_direction")
 def test_the_corpus_has_phase_encoding_in_four_directions(tmp_path: Path) -> None:
     corpus = os.environ.get("DICOM_CORPUS")
     if not corpus:
@@ -487,6 +489,18 @@ def ask(ingest: Ingest, query: str) -> list[tuple[Any, ...]]:
     return answer_of(ingest.warehouse, query)  # type: ignore[attr-defined]
 
 
+def test_payloads_go_with_their_instance(folder: Path, ingest: Ingest) -> None:
+    write(folder / "a", siemens("1.1", protocol=ascconv("lShared = 1")))
+    ingest()
+    root = ingest.warehouse.root  # type: ignore[attr-defined]
+    held = "select count(*) from vendor_values"
+    assert opened(root).execute(held).fetchall() > [(0,)]
+    write(folder / "a", image("1.1", PatientID="another"))
+    assert ingest().replaced == 1
+    assert opened(root).execute(held).fetchall() == [(0,)]
+
+
+@pytest.mark.long("test_payloads_go_with_their_instance")
 def test_payloads_go_with_the_last_instance_that_holds_them(folder: Path, ingest: Ingest) -> None:
     protocol = ascconv("lShared = 1")
     write(folder / "a", siemens("1.1", ("B_value", "IS", ["1"]), protocol=protocol))
@@ -516,13 +530,28 @@ def test_duplicates_leave_no_payloads(folder: Path, ingest: Ingest) -> None:
     assert ask(ingest, "select integer from vendor_values where name = 'B_value'") == [(1,)]
 
 
-def test_batches_and_portions_change_nothing(folder: Path, tmp_path: Path) -> None:
-    for number in range(6):
+WHOLE: dict[str, int] = {}
+
+
+@pytest.mark.parametrize(
+    ("count", "ways"),
+    [
+        (2, [WHOLE, {"chunk_rows": 1}]),
+        pytest.param(
+            6, [WHOLE, {"batch_files": 2}, {"chunk_files": 1}, {"chunk_rows": 1}],
+            marks=pytest.mark.long("test_batches_and_portions_change_nothing"),
+        ),
+    ],
+)  # fmt: skip
+def test_batches_and_portions_change_nothing(
+    folder: Path, tmp_path: Path, count: int, ways: list[dict[str, int]]
+) -> None:
+    for number in range(count):
         protocol = ascconv(f"lHalf = {number // 3}")
         made = siemens(f"1.{number}", ("B_value", "IS", [str(number % 4)]), protocol=protocol)
         write(folder / f"{number}", made)
     held = []
-    for options in ({}, {"batch_files": 2}, {"chunk_files": 1}, {"chunk_rows": 1}):
+    for options in ways:
         root = tmp_path / f"w{len(held)}"
         settings = warehouse.settings.IngestSettings(workers=1, **options)
         warehouse.ingest.ingest(root, [folder], settings)

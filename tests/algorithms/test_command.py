@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 import warehouse
 from tests.algorithms.conftest import CT, CT2, DX, function
 from tests.algorithms.test_artifacts import archive
@@ -12,6 +14,22 @@ from tests.command_line import run
 from tests.documented_keys import unlike_the_page
 
 
+def test_a_job_is_run_and_shown_by_command(wh: warehouse.Warehouse) -> None:
+    w = ("-w", wh.root)
+    how = ("--function", function("measure"), "--interface", "ct -> mean-value, voxel-count")
+    made = run("algorithm", "create", "measure", *how, *w)
+    assert made.stdout == "algorithm measure: version 1, python\n"
+    done = run("run", "measure", "--series", CT, "--series", DX, "--jobs", "0", "--json", *w)
+    report = json.loads(done.stdout)
+    assert (report["succeeded"], report["failed"], done.returncode) == (1, 1, 0)
+    good = json.loads(run("job", "list", "--status", "Succeeded", "--format", "json", *w).stdout)
+    assert [row["series_key"] for row in good] == [CT]
+    assert run("job", "logs", good[0]["job_id"], *w).stdout == "measured\n"
+    refused = run("job", "cancel", good[0]["job_id"], *w)
+    assert (refused.returncode, "cannot be 'cancelled'" in refused.stderr) == (2, True)
+
+
+@pytest.mark.long("test_a_job_is_run_and_shown_by_command")
 def test_the_life_of_a_job_by_command(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     w = ("-w", wh.root)
     image = ("image", "add", archive(tmp_path / "i.tar"), "--algorithm", "boxed")

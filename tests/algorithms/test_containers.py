@@ -30,6 +30,26 @@ if sys.platform != "linux":
     pytest.skip("containers are a thing of Linux", allow_module_level=True)
 
 
+INSIDE = {
+    "uid": 1000, "networks": ["lo"], "tmp": [], "input_is_writable": False, "env": "yes",
+    "model": ["weights.bin"], "capabilities": ["0" * 16], "home": "/home/user",
+}  # fmt: skip
+"""What an image sees of the machine that runs it."""
+
+
+def test_an_image_sees_nothing_of_the_machine(
+    tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready("podman")
+    monkeypatch.setattr(container, "GRACE", 1.0)
+    modes(tiny, "s", "look")
+    report = tiny.algorithms.run("look-exec", of_set="s", runner="podman", seconds=4)
+    assert (report.succeeded, report.failed) == (1, 0)
+    assert found(tiny, "look") == INSIDE
+    assert left_over(tiny, "podman") == []
+
+
+@pytest.mark.long("test_an_image_sees_nothing_of_the_machine")
 @pytest.mark.acceptance("G49")
 @pytest.mark.acceptance("G51")
 @pytest.mark.parametrize("runner", ["podman", pytest.param("bwrap", marks=pytest.mark.slow)])
@@ -41,11 +61,7 @@ def test_an_image_runs_as_it_is(
     modes(tiny, "s", "look", "fail", "exit137", "link", "shout", "hang")
     report = tiny.algorithms.run("look-exec", of_set="s", runner=runner, workers=2, seconds=4)
     assert (report.succeeded, report.failed) == (2, 4)
-    inside = found(tiny, "look")
-    assert inside == {
-        "uid": 1000, "networks": ["lo"], "tmp": [], "input_is_writable": False, "env": "yes",
-        "model": ["weights.bin"], "capabilities": ["0" * 16], "home": "/home/user",
-    }  # fmt: skip
+    assert found(tiny, "look") == INSIDE
     end = ends(tiny)
     # What it says may be secret: it is in the log, not in the message.
     assert end["fail"][:3] == (
@@ -73,26 +89,43 @@ def test_an_image_runs_as_it_is(
     assert left_over(tiny, runner) == []
 
 
+def answered(wh: warehouse.Warehouse, runner: str, names: list[str]) -> dict[str, tuple]:
+    """Give cases with these modes to one image; return how they ended."""
+    wh.components.create_socket(title="Number", kind="INT", relative_path="number.json")
+    image = wh.algorithms.find("look-invoke").image_id
+    wh.algorithms.create("many", "mode, number -> look", image=image, requires_memory_gb=4)
+    count = len(names)
+    added = wh.components.add_values(
+        [Given("mode", m) for m in names] + [Given("number", n) for n in range(count)]
+    )
+    items = {
+        f"{n:02}": {"mode": added[n].value_id, "number": added[count + n].value_id}
+        for n in range(count)
+    }
+    put_items(wh.root, "s", items)
+    report = wh.algorithms.run("many", of_set="s", runner=runner, seconds=3)
+    assert (report.succeeded, report.failed) == (names.count("count"), count - names.count("count"))
+    assert left_over(wh, runner) == []
+    return ends(wh)
+
+
+def test_one_process_answers_several_cases(tiny: warehouse.Warehouse) -> None:
+    ready("bwrap")
+    end = answered(tiny, "bwrap", ["count", "fail", "count"])
+    assert end["01"][1] == "the algorithm answered with HTTP status 500"
+    first, last = found(tiny, "00"), found(tiny, "02")
+    assert (first["pid"], first["cases"], last["cases"]) == (last["pid"], 1, 3)
+
+
+@pytest.mark.long("test_one_process_answers_several_cases")
 @pytest.mark.parametrize("runner", ["bwrap", pytest.param("podman", marks=pytest.mark.slow)])
 def test_one_process_answers_twenty_cases(
     tiny: warehouse.Warehouse, runner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready(runner)
     monkeypatch.setattr(container, "GRACE", 0.2)
-    tiny.components.create_socket(title="Number", kind="INT", relative_path="number.json")
-    image = tiny.algorithms.find("look-invoke").image_id
-    tiny.algorithms.create("many", "mode, number -> look", image=image, requires_memory_gb=4)
     names = ["fail" if n == 3 else "hang" if n == 15 else "count" for n in range(20)]
-    added = tiny.components.add_values(
-        [Given("mode", m) for m in names] + [Given("number", n) for n in range(20)]
-    )
-    items = {
-        f"{n:02}": {"mode": added[n].value_id, "number": added[20 + n].value_id} for n in range(20)
-    }
-    put_items(tiny.root, "s", items)
-    report = tiny.algorithms.run("many", of_set="s", runner=runner, seconds=3)
-    assert (report.succeeded, report.failed) == (18, 2)
-    end = ends(tiny)
+    end = answered(tiny, runner, names)
     assert end["03"][1] == "the algorithm answered with HTTP status 500"
     assert end["15"][1] == "Time limit exceeded"
     looked = [found(tiny, f"{n:02}") for n in range(20) if names[n] == "count"]
@@ -100,9 +133,9 @@ def test_one_process_answers_twenty_cases(
     assert len({each["pid"] for each in looked[:14]}) == 1
     assert [each["cases"] for each in looked[:4]] == [1, 2, 3, 5]
     assert [each["cases"] for each in looked[-4:]] == [1, 2, 3, 4]
-    assert left_over(tiny, runner) == []
 
 
+@pytest.mark.long("test_what_docker_and_podman_are_asked_with")  # it starts a daemon
 def test_docker_runs_the_same_image(
     tiny: warehouse.Warehouse, docker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,10 +145,7 @@ def test_docker_runs_the_same_image(
     report = tiny.algorithms.run("look-exec", of_set="s", runner="docker", workers=2, seconds=30)
     end = ends(tiny)
     assert (report.succeeded, report.failed) == (1, 1), end
-    assert found(tiny, "look") == {
-        "uid": 1000, "networks": ["lo"], "tmp": [], "input_is_writable": False, "env": "yes",
-        "model": ["weights.bin"], "capabilities": ["0" * 16], "home": "/home/user",
-    }  # fmt: skip
+    assert found(tiny, "look") == INSIDE
     # What podman-docker says of itself would be a warning.
     assert end["look"][3:] == ("", False)
     assert end["exit137"][:3] == ("Failed", "the algorithm ended with exit code 137", 137)

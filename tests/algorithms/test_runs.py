@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 import warehouse
 from tests.algorithms.conftest import CT, CT2, DX, MR, function, put_volume, voxels
 from tests.algorithms.running import ends, modes
 from tests.dicom_files import image, write
-from warehouse.algorithms import jobs
+from warehouse.algorithms import jobs, task_pools
 from warehouse.algorithms.runs import alone
 from warehouse.components.sets import put_items
 from warehouse.components.values import Given
@@ -23,6 +27,21 @@ def rows(wh: warehouse.Warehouse, name: str) -> list[tuple]:
     return sorted(wh.sql(f"select * exclude (job_id) from outputs('{name}')").fetchall())
 
 
+def test_a_function_over_two_series(wh: warehouse.Warehouse) -> None:
+    wh.algorithms.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+    report = wh.run_algorithm("measure", [CT, DX], workers=0)
+    assert (report.cases, report.succeeded, report.failed) == (2, 1, 1)
+    found = wh.sql("""
+        select series_key, mean_value, voxel_count, why_not from outputs('measure') order by series_key
+    """).fetchall()
+    # The source: numpy on the stored values, and the rescale intercept of the CT.
+    assert found[0] == (CT, float(voxels(CT).mean()) - 1000, 60, None)
+    assert found[1][:3] == (DX, None, None)
+    assert "is not a volume" in found[1][3]
+    assert wh.run_algorithm("measure", [CT, DX], workers=0).done_before == 2
+
+
+@pytest.mark.long("test_a_function_over_two_series")
 @pytest.mark.acceptance("G53")
 @pytest.mark.acceptance("G52")
 def test_a_function_over_every_series(wh: warehouse.Warehouse) -> None:
@@ -78,6 +97,17 @@ def test_an_array_is_a_segmentation_where_its_volume_lies(wh: warehouse.Warehous
     assert wh.sql("select detailed_error_message from jobs").fetchall() == [(None,)]
 
 
+def test_cases_are_made_of_values_that_may_be_equal(wh: warehouse.Warehouse) -> None:
+    for patient in ("P1", "P2"):
+        wh.add_value("age", 50, patient=patient)
+    wh.algorithms.create("grow", "age -> voxel-count", function=function("by_age"))
+    report = wh.run_algorithm("grow", [CT, CT2, MR], workers=0)
+    assert (report.succeeded, list(report.unmatched)) == (2, [MR])
+    query = "select series_key, voxel_count from outputs('grow') order by all"
+    assert wh.sql(query).fetchall() == [(CT, 51), (CT2, 51)]
+
+
+@pytest.mark.long("test_cases_are_made_of_values_that_may_be_equal")
 def test_a_value_about_the_patient_is_an_input(wh: warehouse.Warehouse) -> None:
     wh.add_value("age", 41, patient="P1")
     wh.add_value("age", 7, patient="P2")
@@ -113,6 +143,7 @@ def test_items_of_a_set_that_match_exactly(wh: warehouse.Warehouse) -> None:
     assert wh.sql("select count(*) from jobs").fetchall() == brute
 
 
+@pytest.mark.long("test_cases_are_made_of_values_that_may_be_equal")
 def test_cases_with_equal_values_have_a_job_each(wh: warehouse.Warehouse) -> None:
     # A value is stored once: both patients are 50, and the second one had no job.
     for patient in ("P1", "P2"):
@@ -138,6 +169,7 @@ def test_cases_with_equal_values_have_a_job_each(wh: warehouse.Warehouse) -> Non
     assert items == [("s/a", 51), ("s/b", 51), ("t/a", 51)]
 
 
+@pytest.mark.long("test_a_series_that_has_another_file_is_another_job")
 def test_a_series_whose_files_changed_is_another_job(
     wh: warehouse.Warehouse, tmp_path: Path
 ) -> None:
@@ -165,6 +197,28 @@ def test_a_series_whose_files_changed_is_another_job(
     ]
 
 
+def test_a_series_that_has_another_file_is_another_job(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    wh.algorithms.create("count", "scan -> voxel-count", function=function("count"))
+    scan = wh.components.add_value("scan", dicom_series=MR, series=MR).value_id
+    wh.components.put("s", "one", {"scan": scan})
+    assert wh.algorithms.run("count", of_set="s", workers=0).succeeded == 1
+    write(tmp_path / "new" / "a", another(MR))
+    wh.ingest(tmp_path / "new", workers=1)
+    report = wh.algorithms.run("count", of_set="s", workers=0)
+    assert (report.succeeded, report.done_before) == (1, 0)
+
+
+def another(series: str) -> Dataset:
+    """Another image of a series."""
+    return image(
+        f"{series}.9", Modality="MR", SeriesInstanceUID=series, PatientID="P3",
+        StudyInstanceUID="1.1.3", PixelData=bytes(2),
+    )  # fmt: skip
+
+
+@pytest.mark.long("test_a_series_that_has_another_file_is_another_job")
 def test_an_image_set_that_changed_is_another_job(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     parts = wh.algorithms
     parts.create("count", "scan -> voxel-count", function=function("count"))
@@ -180,16 +234,27 @@ def test_an_image_set_that_changed_is_another_job(wh: warehouse.Warehouse, tmp_p
             assert parts.run(name, workers=0, **given).done_before == 1
         with pytest.raises(JobRefused, match="same algorithm and inputs"):
             parts.submit("count", {"scan": scan})
-        made = image(
-            f"{MR}.9", Modality="MR", SeriesInstanceUID=MR, PatientID="P3", StudyInstanceUID="1.1.3",
-            PixelData=bytes(2),
-        )  # fmt: skip
-        write(tmp_path / "new" / "a", made)
+        write(tmp_path / "new" / "a", another(MR))
         wh.ingest(tmp_path / "new", workers=1)
 
 
+def test_an_error_of_a_function_is_a_row(wh: warehouse.Warehouse) -> None:
+    given = ("raise", "nan", "print")
+    modes(wh, "s", *given)
+    wh.algorithms.create("bad", "mode -> voxel-count", function=function("misbehave"))
+    report = wh.algorithms.run("bad", of_set="s", workers=0)
+    assert (report.succeeded, report.failed) == (1, 2)
+    end = ends(wh)
+    assert end["raise"][1] == "the function raised RuntimeError; see the log of the job"
+    assert "it contains NaN or Infinity" in end["nan"][1]
+    assert "Doe" not in end["nan"][1]
+    assert "RuntimeError" in end["raise"][3]
+    assert (end["print"][0], end["print"][4]) == ("Succeeded", True)
+
+
+@pytest.mark.long("test_an_error_of_a_function_is_a_row")
 def test_what_goes_wrong_in_a_function_is_a_row(wh: warehouse.Warehouse) -> None:
-    modes = {
+    said_of = {
         "raise": "the function raised RuntimeError; see the log of the job",
         "sleep": "Time limit exceeded",
         "die": "the process that executed it ended with exit code 7",
@@ -197,7 +262,7 @@ def test_what_goes_wrong_in_a_function_is_a_row(wh: warehouse.Warehouse) -> None
         "nan": "it contains NaN or Infinity", "text": "it is not of type", "nothing": "was not produced",
         "other": "returned unknown, which is not an output", "print": "",
     }  # fmt: skip
-    for mode in modes:
+    for mode in said_of:
         value = wh.components.add_value("mode", mode).value_id
         wh.components.put("modes", mode, {"mode": value})
     wh.algorithms.create(
@@ -206,7 +271,7 @@ def test_what_goes_wrong_in_a_function_is_a_row(wh: warehouse.Warehouse) -> None
     report = wh.algorithms.run("bad", of_set="modes", workers=2, seconds=1)
     assert (report.succeeded, report.failed) == (1, 8)
     found = dict(wh.sql("select replace(item, 'modes/', ''), error_message from jobs").fetchall())
-    for mode, said in modes.items():
+    for mode, said in said_of.items():
         assert said in found[mode], mode
         assert "Doe" not in found[mode]
     assert wh.sql("select count(*) from socket_values where slug = 'voxel-count'").fetchall() == [
@@ -262,6 +327,36 @@ def test_what_a_job_is_to_do_never_changes(wh: warehouse.Warehouse) -> None:
     assert wh.sql("from job_specs").fetchall() == before
 
 
+def test_a_gpu_is_asked_of_the_workers_of_dask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a client without a scheduler sees it."""
+    asked = []
+
+    class Client(nullcontext):
+        def scheduler_info(self) -> dict:
+            return {"workers": {"a": {"resources": {}}, "b": {"resources": resources}}}
+
+        def nthreads(self) -> dict:
+            return {"a": 1, "b": 1}
+
+        def get_executor(self, **options: object) -> None:
+            asked.append(options)
+
+    def client(address: str, **_: object) -> Client:
+        return Client()
+
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=client))
+    for gpu, resources in (("", {}), ("T4", {"GPU": 1}), ("T4", {})):
+        algorithm = SimpleNamespace(algorithm="where", requires_gpu_type=gpu)
+        refused = pytest.raises(AlgorithmError, match="--resources GPU=1")
+        with (
+            refused if gpu and not resources else nullcontext(),
+            task_pools._on_dask("here", algorithm, print, "python"),
+        ):
+            pass
+    assert asked == [{"pure": False}, {"pure": False, "resources": {"GPU": 1}}]
+
+
+@pytest.mark.long("test_a_gpu_is_asked_of_the_workers_of_dask")
 def test_jobs_that_ask_for_a_gpu_go_to_workers_that_have_one(wh: warehouse.Warehouse) -> None:
     from distributed import Scheduler, SpecCluster, Worker
 

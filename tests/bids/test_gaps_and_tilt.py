@@ -11,11 +11,14 @@ import pytest
 import warehouse
 from tests.asking import cohort_of
 from tests.bids.conftest import COLUMNS, ROWS, TILT, DataSet, series
+from warehouse.bids.export import Options, _opened, _volume_marks
 from warehouse.errors import NotAVolume, UsageError
+from warehouse.pixels.geometry import Grid, Planes, arrange
 from warehouse.pixels.straighten import straightened
 from warehouse.pixels.volume import open_volume
 
 GAP, TILTED = "1.2.9.11", "1.2.9.12"
+AXIAL = [1.0, 0, 0, 0, 1, 0]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,21 @@ def test_they_are_volumes_by_choice_only(odd: warehouse.Warehouse) -> None:
     assert tilted.affine[:3, 0] == pytest.approx([0, 2.5 * TILT, 2.5])
 
 
+@pytest.mark.parametrize(
+    ("kind", "marks"), [("gap", {"MissingSlices": [1]}), ("tilted", {"ResampledFromTilt": True})]
+)
+def test_a_sidecar_says_what_was_done(
+    archive: tuple[warehouse.Warehouse, dict[str, str]], kind: str, marks: dict[str, object]
+) -> None:
+    made, uids = archive
+    options = Options(True, False, allow_gaps=kind == "gap", resample="tilt")
+    volume, is_tilted = _opened(made.catalog, uids[kind], options)
+    assert _volume_marks(volume, is_tilted=is_tilted)[0] == marks
+    with pytest.raises(NotAVolume):
+        _opened(made.catalog, uids[kind], Options(True, False, allow_gaps=False, resample=None))
+
+
+@pytest.mark.long("test_a_sidecar_says_what_was_done")
 def test_the_data_set_says_what_was_done(odd: warehouse.Warehouse, tmp_path: Path) -> None:
     facts = odd.export("odd", tmp_path / "d", "bids", allow_gaps=True, resample="tilt")
     made = DataSet(odd, {}, tmp_path / "d", facts)
@@ -60,6 +78,21 @@ def test_the_data_set_says_what_was_done(odd: warehouse.Warehouse, tmp_path: Pat
         odd.export("odd", tmp_path / "e", "bids", resample="all")
 
 
+def test_positions_that_are_shifted_by_rounding_form_a_grid(
+    archive: tuple[warehouse.Warehouse, dict[str, str]],
+) -> None:
+    positions = np.array([[0.01 * (level > 1), 0.0, 2.5 * level] for level in range(4)])
+    orientations, spacings = np.tile(AXIAL, (4, 1)), np.tile([2.0, 1.5], (4, 1))
+    grid = arrange(Planes(positions, orientations, spacings, np.ones((4, 3))))
+    assert isinstance(grid, Grid)
+    assert grid.levels.tolist() == [0, 1, 2, 3]
+    # With the option, what is a volume without it is not resampled.
+    made, uids = archive
+    options = Options(True, False, allow_gaps=False, resample="tilt")
+    assert _opened(made.catalog, uids["dwi"], options)[1] is False
+
+
+@pytest.mark.long("test_positions_that_are_shifted_by_rounding_form_a_grid")
 @pytest.mark.parametrize("resample", [None, "tilt"])
 def test_rounded_positions_are_no_tilt(tmp_path: Path, resample: str | None) -> None:
     """A shift of 0.01 mm in all is less than the 0.1 pixel that series_geometry accepts."""

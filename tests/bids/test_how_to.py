@@ -14,6 +14,23 @@ from tests.bids.conftest import DataSet
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "bids.md"
 
 
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_report_is_read_as_the_page_says(
+    exported: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    *_, report = blocks()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dataset").symlink_to(exported.folder)
+    exec(compile(report, str(PAGE), "exec"), {})
+    assert "uneven spacing" in capsys.readouterr().out
+    assert exported.facts["bids"]["series_written"] == 10
+
+
+@pytest.mark.long("test_the_report_is_read_as_the_page_says")
 def test_the_tour_runs(
     archive: tuple[warehouse.Warehouse, dict[str, str]], exported: DataSet,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
@@ -21,8 +38,7 @@ def test_the_tour_runs(
     shutil.copytree(archive[0].root, tmp_path / "archive")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    for block in blocks:
+    for block in blocks():
         exec(compile(block, str(PAGE), "exec"), names)
     said = capsys.readouterr().out
     assert "'series_written': 10" in said

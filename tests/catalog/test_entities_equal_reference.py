@@ -12,7 +12,7 @@ import pytest
 import warehouse
 from tests import reference
 from tests.asking import answer_of
-from tests.conftest import packaged_files
+from tests.conftest import PACKAGED, packaged_files
 from tests.dicom_files import image, write
 from tests.forms import few_alike
 from warehouse.dicom.reference import read_header
@@ -45,6 +45,15 @@ def readable(path: Path) -> bool:
     return True
 
 
+def test_on_four_real_files(tmp_path: Path) -> None:
+    names = {"CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "JPEG2000.dcm"}
+    files = [path for path in (PACKAGED["pydicom"] / "test_files").iterdir() if path.name in names]
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(*files, workers=1)
+    compare(wh, sorted(files))
+
+
+@pytest.mark.long("test_on_four_real_files")
 def test_on_real_files(tmp_path: Path) -> None:
     """The reference knows no functional groups: tests/sql/test_frame_values.py has one that does."""
     few = few_alike(packaged_files(), 3)

@@ -62,6 +62,24 @@ def hold(catalog: Catalog) -> list[int]:
     return opened
 
 
+def test_a_few_instances_are_asked_of_the_parts_that_hold_them(tmp_path: Path) -> None:
+    """Two parts of one file each, and ids in the order of the parts or in another one."""
+    for number in (1, 2):
+        write(tmp_path / "in" / f"{number}.dcm", uid=f"1.{number}", PatientID=f"P{number}")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1, batch_files=1)
+    materialize(wh.root)
+    for order, wanted in ((0, 2), (1, 3)):
+        catalog = open_catalog(wh.root, order=order)
+        ask = catalog.connection.execute
+        ids = [row[0] for row in ask("select instance_id from instances").fetchall()]
+        for one in ids:
+            few = session_about(catalog, [one])
+            assert few.execute(ROWS, [one]).fetchall() == ask(ROWS, [one]).fetchall() != []
+            assert few.execute(f"select {FEW}").fetchall() == [(wanted, wanted)]
+
+
+@pytest.mark.long("test_a_few_instances_are_asked_of_the_parts_that_hold_them")
 @pytest.mark.parametrize("seed", some(range(4), always=[0]))
 def test_whatever_came_and_went(tmp_path: Path, seed: int) -> None:
     """Parts of one file each, a replaced one, a removed one, and a compaction."""
@@ -86,6 +104,7 @@ def test_whatever_came_and_went(tmp_path: Path, seed: int) -> None:
     assert set(hold(open_catalog(wh.root))) == {2}
 
 
+@pytest.mark.long("test_a_few_instances_are_asked_of_the_parts_that_hold_them")
 def test_ids_of_another_order_are_not_those_of_the_parts(tmp_path: Path) -> None:
     source = tmp_path / "in"
     collection(source, 1, count=3)

@@ -240,6 +240,7 @@ def test_counts_are_made_of_summaries_and_of_nothing_else() -> None:
     assert not any(by_name(name).table for name in (*SUMMARIES, "element_counts"))
 
 
+@pytest.mark.long("test_only_the_tags_that_lost_a_value_are_asked_again")
 @settings(
     max_examples=settings().max_examples // 10,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
@@ -281,8 +282,8 @@ Version = tuple[list[dict[str, str]], list[tuple[Any, ...]]]
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Version]]:
-    """Versions with more values than are counted. Not to be written to."""
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[list[dict[str, str]]]]:
+    """Parts of versions with more values than are counted. Not to be written to."""
     store = Store(tmp_path_factory.mktemp("many"))
 
     def numbers(ids: range, tag: str = "00200013") -> dict[str, str]:
@@ -307,19 +308,40 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Version]
         [few],
         [*parts, few, numbers(range(9000, 9100))],
     ]
-    return store, [
-        (some, opened(store.snapshot(some)).execute(ESTIMATES).fetchall()) for some in versions
-    ]
+    return store, versions
 
 
+def estimated(store: Store, versions: list[list[dict[str, str]]]) -> list[Version]:
+    """Return versions with what their rows say."""
+    return [(some, opened(store.snapshot(some)).execute(ESTIMATES).fetchall()) for some in versions]
+
+
+@pytest.fixture(scope="module")
+def many(stored: tuple[Store, list[list[dict[str, str]]]]) -> tuple[Store, list[Version]]:
+    """Versions with more values than are counted. Not to be written to."""
+    return stored[0], estimated(*stored)
+
+
+def test_more_values_than_are_counted_are_estimated_of_what_stays(
+    stored: tuple[Store, list[list[dict[str, str]]]], tmp_path: Path
+) -> None:
+    versions = estimated(stored[0], stored[1][:2])
+    estimates_hold(Store(shutil.copytree(stored[0].root, tmp_path / "store")), versions)
+
+
+@pytest.mark.long("test_more_values_than_are_counted_are_estimated_of_what_stays")
 @pytest.mark.parametrize("at_once", [1, 2_000, 8_000_000])
 def test_more_values_than_are_counted_are_estimated(
     many: tuple[Store, list[Version]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     """The same estimate whatever the parts; values that the sample names are asked for when they go."""
     monkeypatch.setattr(summaries, "ROWS_AT_ONCE", at_once)
-    store = Store(shutil.copytree(many[0].root, tmp_path / "store"))
-    (first, of_rows), *others = many[1]
+    estimates_hold(Store(shutil.copytree(many[0].root, tmp_path / "store")), many[1])
+
+
+def estimates_hold(store: Store, versions: list[Version]) -> None:
+    """Compare what is said of summaries, made of all rows and of those before, with the rows."""
+    (first, of_rows), *others = versions
     before = store.snapshot(first)
     folder = store.summarize(before)
     (exact, (count, *more)) = opened(before, folder).execute(ESTIMATES).fetchall()
@@ -408,6 +430,28 @@ def hold(root: Path) -> int:
     return max(len(some) for some in files.values())
 
 
+def test_summaries_follow_what_came_and_went(tmp_path: Path) -> None:
+    source, root = tmp_path / "in", tmp_path / "w"
+    for number in range(3):
+        write(source / f"{number}", image(f"1.{number}", PatientID=f"P{number}", EchoTime=number))
+    wh = warehouse.open(root, create=True)
+    wh.ingest(source, workers=1)
+    assert materialize(root)
+    write(source / "3", image("1.3", PatientID="Q", SeriesInstanceUID="3.9", SliceThickness="2"))
+    wh.ingest(source, workers=1)
+    (source / "0").unlink()
+    wh.remove(source, delete=True)
+    wh.refresh()
+    computed = open_catalog(root).connection.execute(EXACT).fetchall()
+    assert materialize(root)
+    assert said(root) == computed
+    assert not reads_elements(root)
+    assert [key for (key,) in answer_of(wh, "select patient_key from patients order by 1")] == [
+        "P1", "P2", "Q",
+    ]  # fmt: skip
+
+
+@pytest.mark.long("test_summaries_follow_what_came_and_went")
 @pytest.mark.parametrize("seed", some(range(8), always=[0]))
 def test_summaries_follow_whatever_changes_a_warehouse(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -469,6 +513,16 @@ def test_summaries_follow_whatever_changes_a_warehouse(
     assert answer_of(warehouse.open(wh.root, version=before), SAID) == held
 
 
+def test_runs_are_as_long_as_there_are_rows_of_each_instance(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    same: dict[tuple[int, int], list[int]] = {(0, 0): [1], (1, 1): [1, 2], (2, 0): []}
+    parts = [store.part({n: ("a", same), 5000 + n: ("b", {(0, 0): [n]})}) for n in (1, 2)]
+    connection = opened(store.snapshot(parts))
+    ask = "select sum(run_length), min(run_length) > 0 from element_runs"
+    assert connection.execute(ask).fetchall() == [(10, True)]
+
+
+@pytest.mark.long("test_runs_are_as_long_as_there_are_rows_of_each_instance")
 def test_runs_are_as_long_as_there_are_rows_in_any_order(sample: warehouse.Warehouse) -> None:
     """A question is asked of rows in other orders, with other ids, when a cohort is run."""
     ask = "select sum(run_length), min(run_length) > 0 from element_runs"
@@ -482,6 +536,7 @@ def test_runs_are_as_long_as_there_are_rows_in_any_order(sample: warehouse.Wareh
         exact = found
 
 
+@pytest.mark.long("test_summaries_follow_what_came_and_went")
 def test_an_archive_without_summaries_answers_the_same(
     sample: warehouse.Warehouse, tmp_path: Path
 ) -> None:

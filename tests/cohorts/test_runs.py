@@ -83,6 +83,14 @@ def test_a_run_keeps_what_is_needed_to_repeat_it(archive: warehouse.Warehouse) -
     assert runs.find_run(archive.root, "ct_thin_slice") == run
 
 
+def test_a_question_that_was_answered_is_no_new_run(shared: warehouse.Warehouse) -> None:
+    first = shared.cohort("ct_thin_slice", max_slice_mm=2)
+    before = runs.runs(shared.root)
+    assert shared.cohort("ct_thin_slice", max_slice_mm="2.0") == first
+    assert runs.runs(shared.root) == before
+
+
+@pytest.mark.long("test_a_question_that_was_answered_is_no_new_run")
 def test_the_same_question_of_the_same_version_is_one_run(archive: warehouse.Warehouse) -> None:
     first = archive.cohort("ct_thin_slice", max_slice_mm=2)
     assert archive.cohort("ct_thin_slice", max_slice_mm="2.0") == first
@@ -153,6 +161,22 @@ def test_rows_that_name_nobody_are_an_error(shared: warehouse.Warehouse) -> None
         shared.cohort("unknown")
 
 
+def test_a_parameter_of_a_saved_cohort_has_its_type(shared: warehouse.Warehouse) -> None:
+    save(
+        shared, "of_makers", "-- Series of some manufacturers.\n"
+        "-- param: who | VARCHAR[] | [ACME] | Manufacturer\n"
+        "-- param: after | DATE | null | first StudyDate\n"
+        "select series_key from instances where list_contains($who, Manufacturer)"
+        " and ($after is null or SeriesDate >= $after)",
+    )  # fmt: skip
+    assert shared.cohort("of_makers", who="ACME,Other").counts["series"] == 6
+    with pytest.raises(UnknownParameter, match="after of of_makers is DATE"):
+        shared.cohort("of_makers", after="soon")
+    with pytest.raises(UnknownParameter, match="no parameter 'whom'; it has: who, after"):
+        shared.cohort("of_makers", whom="ACME")
+
+
+@pytest.mark.long("test_a_parameter_of_a_saved_cohort_has_its_type")
 def test_a_saved_cohort_has_typed_parameters(shared: warehouse.Warehouse) -> None:
     save(shared, "made_by", """
         -- Series of some manufacturers.
@@ -284,6 +308,26 @@ def why(found: compare.Difference) -> dict[str, tuple[str, str]]:
     return {row["instance_key"]: (row["change"], row["why"]) for row in found.rows.to_pylist()}
 
 
+def test_a_rerun_says_why_each_member_differs(
+    changing: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    old = changing.cohort("ct_thin_slice", max_slice_mm=3)
+    make(tmp_path / "in", 1, 3)
+    make(tmp_path / "in", 3, 1, SliceThickness="8")  # the smallest key decides for the series
+    shutil.copy2(tmp_path / "in" / "p2_1.dcm", tmp_path / "in" / "a_copy.dcm")
+    changing.ingest(tmp_path / "in", workers=1)
+    found = compare.rerun(changing.root, old.run)
+    assert why(found) == {
+        "1.1.1.3": ("added", "read since the first run"),
+        "1.2.1.1": ("changed", "another file holds it"),
+        "1.3.1.1": ("gone", "its file was read again and does not match any more"),
+        "1.3.1.2": ("gone", "other instances of its series, study or patient changed"),
+    }
+    attributes = {row["instance_key"]: row["attributes"] for row in found.rows.to_pylist()}
+    assert attributes["1.3.1.1"] == ["SliceThickness"]
+
+
+@pytest.mark.long("test_a_rerun_says_why_each_member_differs")
 @pytest.mark.acceptance("D69")
 def test_rerun_says_same_or_what_has_changed(changing: warehouse.Warehouse, tmp_path: Path) -> None:
     old = changing.cohort("ct_thin_slice", max_slice_mm=3)
@@ -324,6 +368,7 @@ def test_rerun_says_same_or_what_has_changed(changing: warehouse.Warehouse, tmp_
     assert keys(changing, old.run)[0] == "1.1.1.1", "the old run is what it was"
 
 
+@pytest.mark.long("test_a_rerun_says_why_each_member_differs")
 def test_an_instance_may_go_because_another_of_its_series_changed(
     changing: warehouse.Warehouse, tmp_path: Path
 ) -> None:
@@ -335,6 +380,7 @@ def test_an_instance_may_go_because_another_of_its_series_changed(
     )  # fmt: skip
 
 
+@pytest.mark.long("test_a_rerun_says_why_each_member_differs")
 def test_another_file_may_hold_an_instance(changing: warehouse.Warehouse, tmp_path: Path) -> None:
     old = changing.cohort("ct_thin_slice", max_slice_mm=1)
     shutil.copy2(tmp_path / "in" / "p1_1.dcm", tmp_path / "in" / "a_copy.dcm")
@@ -385,16 +431,30 @@ def parts_of(made: list[runs.Run], wh: warehouse.Warehouse) -> dict[str, str]:
     }
 
 
+def test_a_split_puts_a_patient_where_the_hash_says(shared: warehouse.Warehouse) -> None:
+    run = shared.cohort("ct_thin_slice", max_slice_mm=99)
+    found = parts_of(compare.split(shared.root, run, {"a": 0.5, "b": 0.5}, seed=4), shared)
+    assert found == {
+        f"P{patient}": "ct_thin_slice_a" if by_hand(4, patient) < 0.5 else "ct_thin_slice_b"
+        for patient in range(1, 7)
+    }
+
+
+def by_hand(seed: int, patient: int) -> float:
+    """The place of a patient between 0 and 1, by the rule of the documentation."""
+    return int(hashlib.sha256(f"{seed}:P{patient}".encode()).hexdigest()[:13], 16) / 2**52
+
+
+@pytest.mark.long("test_a_split_puts_a_patient_where_the_hash_says")
 def test_a_split_keeps_patients_together_and_where_they_are(
     changing: warehouse.Warehouse, tmp_path: Path
 ) -> None:
     changing.cohort("ct_thin_slice", max_slice_mm=99)
     half = {"train": 0.5, "test": 0.5}
     first = parts_of(compare.split(changing.root, "ct_thin_slice", half, seed=4), changing)
-    for patient in range(1, 4):  # the rule of the documentation, by hand
-        place = int(hashlib.sha256(f"4:P{patient}".encode()).hexdigest()[:13], 16) / 2**52
+    for patient in range(1, 4):
         assert first[f"P{patient}"] == (
-            "ct_thin_slice_train" if place < 0.5 else "ct_thin_slice_test"
+            "ct_thin_slice_train" if by_hand(4, patient) < 0.5 else "ct_thin_slice_test"
         )
     for patient in range(4, 13):
         make(tmp_path / "in", patient)
@@ -444,6 +504,20 @@ def test_a_fraction_draws_each_series_on_its_own(shared: warehouse.Warehouse) ->
     assert 0 < more.counts["series"] < 6
 
 
+def test_a_sample_counts_a_series_that_has_gone(
+    changing: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    run = changing.cohort("ct_thin_slice", max_slice_mm=99)
+    for number in (1, 2):
+        (tmp_path / f"in/p3_{number}.dcm").unlink()
+    changing.remove(tmp_path / "in", delete=True)
+    every = compare.sample(changing.root, run, as_name="every", fraction=1.0)
+    assert (every.digest, every.counts["series"]) == (run.digest, 3)
+    with pytest.raises(UsageError, match="2 members of ct_thin_slice-0001 have series that"):
+        compare.sample(changing.root, run, as_name="drawn", by="Manufacturer", count=1)
+
+
+@pytest.mark.long("test_a_sample_counts_a_series_that_has_gone")
 def test_a_sample_leaves_out_no_series_that_has_gone(
     changing: warehouse.Warehouse, tmp_path: Path
 ) -> None:
@@ -482,6 +556,7 @@ def test_wrong_samples(ran: warehouse.Warehouse, wrong: dict) -> None:
         compare.sample(ran.root, "ct_thin_slice", as_name="pilot", **wrong)
 
 
+@pytest.mark.long("test_a_run_without_its_description_keeps_its_number")
 def test_runs_of_many_writers_have_their_own_numbers(archive: warehouse.Warehouse) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

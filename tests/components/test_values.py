@@ -212,6 +212,21 @@ wh.components.add_value("report", file=sys.argv[2], by=sys.argv[3])
 """
 
 
+def test_one_who_looked_before_adds_no_second_value(
+    parts: Any, wh: warehouse.Warehouse, pdf: Path
+) -> None:
+    """The other opened the version before, in which there was none."""
+    other = warehouse.open(wh.root).components
+    assert other.sockets()
+    for who, asked in (("a", parts), ("b", other)):
+        asked.add_value("number", 42, by="both")
+        asked.add_value("report", file=pdf, by=who)
+    wh.refresh()
+    counted = wh.sql("select slug, count(*) from socket_values group by slug order by slug")
+    assert counted.fetchall() == [("number", 1), ("report", 1)]
+
+
+@pytest.mark.long("test_one_who_looked_before_adds_no_second_value")
 def test_two_processes_add_one_value(parts: Any, wh: warehouse.Warehouse, pdf: Path) -> None:
     """This one, and another one."""
     with subprocess.Popen(

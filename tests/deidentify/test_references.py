@@ -12,12 +12,14 @@ import pytest
 import warehouse
 from tests.asking import cohort_of
 from tests.derived.test_structured_reports import made_by_highdicom
-from tests.dicom_files import image, write
+from tests.dicom_files import dataset, image, write
 from warehouse.deidentify.key import Key
 from warehouse.deidentify.options import Deidentify
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pydicom.dataset import Dataset
 
 pytest.importorskip("highdicom")
 KEY = Key(b"k" * 32)
@@ -93,19 +95,49 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 
 @pytest.mark.acceptance("D80")
-def test_no_reference_dangles_that_did_not(archive: Archive) -> None:
-    def renamed(rows: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
-        return {
-            (purpose, *(uid and KEY.uid(uid) for uid in uids), dangling, count)
-            for purpose, *uids, dangling, count in rows
-        }
+def test_a_reference_leads_to_the_new_uid(tmp_path: Path) -> None:
+    """As of a presentation state, and of an image that was derived from another one."""
+    series = dataset(
+        SeriesInstanceUID="1.2.1.1", ReferencedSOPSequence=[referring("1.1.0")],
+        ReferencedInstanceSequence=[referring("1.1.0"), referring("9.9")],
+    )  # fmt: skip
+    write(tmp_path / "in" / "a", image("1.1.0", SeriesInstanceUID="1.2.1.1"))
+    write(tmp_path / "in" / "b", image(
+        "1.1.1", SeriesInstanceUID="1.2.2.1", ReferencedSeriesSequence=[series],
+        SourceImageSequence=[referring("1.1.0")],
+    ))  # fmt: skip
+    before = warehouse.open(tmp_path / "w", create=True)
+    before.ingest(tmp_path / "in", workers=1)
+    cohort_of(before, "all_of_it", "select series_key from instances")
+    before.export("all_of_it", tmp_path / "out", "copy", deidentify=Deidentify(key=KEY, workers=1))
+    after = warehouse.open(tmp_path / "w2", create=True)
+    after.ingest(tmp_path / "out", workers=1)
+    old = renamed(before.sql(REFERENCES).fetchall())
+    assert {(row[1], row[4]) for row in old} == {(KEY.uid("1.1.0"), False), (KEY.uid("9.9"), True)}
+    assert set(after.sql(REFERENCES).fetchall()) == old
 
+
+def referring(uid: str) -> Dataset:
+    return dataset(ReferencedSOPClassUID="1.2.840.10008.5.1.4.1.1.7", ReferencedSOPInstanceUID=uid)
+
+
+def renamed(rows: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    return {
+        (purpose, *(uid and KEY.uid(uid) for uid in uids), dangling, count)
+        for purpose, *uids, dangling, count in rows
+    }
+
+
+@pytest.mark.long("test_a_reference_leads_to_the_new_uid")
+@pytest.mark.acceptance("D80")
+def test_no_reference_dangles_that_did_not(archive: Archive) -> None:
     old = renamed(archive.before.sql(REFERENCES).fetchall())
     assert old == set(archive.after.sql(REFERENCES).fetchall())
     assert len(old) > 10
     assert archive.after.sql("from dangling_references").fetchall() == []
 
 
+@pytest.mark.long("test_a_reference_leads_to_the_new_uid")
 def test_highdicom_lays_segments_over_the_new_source(archive: Archive) -> None:
     from highdicom import seg
 
@@ -129,6 +161,7 @@ def test_highdicom_lays_segments_over_the_new_source(archive: Archive) -> None:
         )
 
 
+@pytest.mark.long("test_a_reference_leads_to_the_new_uid")
 def test_highdicom_reads_the_report_and_its_references_resolve(archive: Archive) -> None:
     from highdicom import sr
 

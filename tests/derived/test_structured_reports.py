@@ -296,7 +296,14 @@ def test_doses_and_measurements_read_a_number_alike(tmp_path: Path) -> None:
     assert why.endswith("its Floating Point Value contradicts its Numeric Value")
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(33_333, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count",
+    [
+        100,
+        pytest.param(1000, marks=pytest.mark.long("test_a_tree_of_many_nodes_is_quick")),
+        pytest.param(33_333, marks=pytest.mark.slow),
+    ],
+)
 def test_a_tree_of_many_nodes_is_quick(tmp_path: Path, count: int) -> None:
     """Events of two items each: an event is joined with what it holds, not with all."""
     events = [

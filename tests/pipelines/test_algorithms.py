@@ -6,11 +6,39 @@ import dagster as dg
 import pytest
 
 import warehouse
+from pipelines.algorithms import algorithm_outputs
 from pipelines.definitions import build_definitions
-from pipelines.resources import IntakeResource
+from pipelines.resources import Intake, IntakeResource
+from pipelines.schedules import new_members
 from tests.algorithms.conftest import FUNCTIONS, template  # noqa: F401 - a fixture
+from warehouse.settings import IngestSettings
 
 
+@pytest.mark.usefixtures("asked_here")
+def test_a_partition_has_the_outputs_of_an_algorithm_for_a_run(
+    template, instance, tmp_path, monkeypatch  # noqa: F811
+):  # fmt: skip
+    """The schedule and an asset by themselves, without the job that connects them."""
+    root = tmp_path / "w"
+    shutil.copytree(template, root)
+    wh = warehouse.open(root)
+    wh.algorithms.create("spots", "ct -> spots", function=f"{FUNCTIONS}:spots")
+    wh.save_cohort("cts", "select series_key from instances where series_key = '1.2.10'")
+    run = wh.cohort("cts").run
+    settings = IngestSettings(workers=1)
+    intake = Intake(root=root, sources=(), settings=settings, algorithms=(("spots", "cts"),))
+    # A context gives the instance to nobody if it is in memory.
+    monkeypatch.setattr(dg.ScheduleEvaluationContext, "instance", instance)
+    (request,) = new_members(dg.build_schedule_context(), intake=intake)
+    assert request.partition_key == f"spots@{run}"
+    assert instance.has_dynamic_partition("algorithm_run", request.partition_key)
+    context = dg.build_asset_context(partition_key=request.partition_key, instance=instance)
+    for succeeded, done_before in ((1, 0), (0, 1)):
+        counts = algorithm_outputs(context, intake=intake).metadata
+        assert (counts["succeeded"], counts["done_before"]) == (succeeded, done_before)
+
+
+@pytest.mark.long("test_a_partition_has_the_outputs_of_an_algorithm_for_a_run")
 @pytest.mark.usefixtures("asked_here")
 @pytest.mark.acceptance("G69")
 @pytest.mark.acceptance("G70")

@@ -21,6 +21,27 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "pixels.md"
 
 
+def test_the_arrays_of_the_page_are_those_of_the_files(
+    series: Callable[..., warehouse.Warehouse], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first block, which opens a volume and slices it."""
+    made = series(voxels(5), SliceThickness=2)
+    made.root.rename(tmp_path / "archive")
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(compile(blocks(text)[0], PAGE.name, "exec"), names)
+    assert np.array_equal(names["voxels"], voxels(5))
+    assert np.array_equal(names["lowest"], voxels(5)[:2, ::-1, 1:3])
+    assert str(names["volume"].shape) in text
+
+
+def blocks(text: str) -> list[str]:
+    """The Python of a page."""
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.long("test_the_arrays_of_the_page_are_those_of_the_files")
 def test_the_page_on_pixels_is_true(
     series: Callable[..., warehouse.Warehouse], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -29,7 +50,7 @@ def test_the_page_on_pixels_is_true(
     monkeypatch.chdir(tmp_path)
     text = PAGE.read_text(encoding="utf-8")
     names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+    for block in blocks(text):
         exec(compile(block, PAGE.name, "exec"), names)
     assert np.array_equal(names["voxels"], voxels(5))
     assert np.array_equal(names["lowest"], voxels(5)[:2, ::-1, 1:3])

@@ -252,6 +252,17 @@ def test_no_file_is_replaced_and_no_half_one_left(own: warehouse.Warehouse, tmp_
 # -- many -------------------------------------------------------------------------------------------
 
 
+def test_a_series_comes_with_its_voxels_or_a_reason(slices: warehouse.Warehouse) -> None:
+    there, unknown = slices.iter_volumes([UID, "9.9"], ahead=2)
+    assert (there.series_uid, unknown.series_uid) == (UID, "9.9")
+    assert np.array_equal(there.array, voxels(5))
+    assert unknown.array is None
+    assert unknown.why_not
+    with pytest.raises(UsageError, match="0 or more"):
+        slices.iter_volumes([UID], ahead=-1)
+
+
+@pytest.mark.long("test_a_series_comes_with_its_voxels_or_a_reason")
 def test_a_cohort_comes_with_its_voxels_and_leaves_none_out(sample: warehouse.Warehouse) -> None:
     uids = [
         u

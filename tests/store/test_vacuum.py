@@ -221,6 +221,7 @@ def test_a_writer_that_was_killed_holds_nothing(root: Path) -> None:
     assert not lost.exists()
 
 
+@pytest.mark.long("test_staged_parts_of_a_running_ingest_stay_however_old")
 def test_ingests_with_a_vacuum_after_every_moment_equal_one_without(tmp_path: Path) -> None:
     for number in range(12):
         write(tmp_path / "in" / f"{number:02}", uid=f"1.{number}")
@@ -298,6 +299,26 @@ def test_the_command_counts_and_deletes_when_told(root: Path) -> None:
     assert parts_on_disk(root) == named(root)
 
 
+def test_answers_that_nobody_asks_any_more_go(root: Path) -> None:
+    """Those of an older version, and what a killed process left; whatever is in their files."""
+    newest = delta.snapshot(root).versions["instances"]
+    names = [f"{newest - 1:012d}-a", f"{newest:012d}-a", ".killed"]
+    for name in names:
+        (layout.cache_folder(root) / name).mkdir(parents=True)
+        (layout.cache_folder(root) / name / "series.parquet").touch()
+    assert not [part for part in vacuum(root).spare if part.table == "_cache"], "they are young"
+    for path in layout.cache_folder(root).rglob("*"):
+        os.utime(path, (time.time() - 8 * DAY,) * 2)
+    # An answer is as old as the next one.
+    os.utime(layout.cache_folder(root) / names[1])
+    vacuum(root, delete=True)
+    assert sorted(os.listdir(layout.cache_folder(root))) == names[:2]
+    os.utime(layout.cache_folder(root) / names[1], (time.time() - 8 * DAY,) * 2)
+    vacuum(root, delete=True)
+    assert os.listdir(layout.cache_folder(root)) == [names[1]]
+
+
+@pytest.mark.long("test_answers_that_nobody_asks_any_more_go")
 def test_kept_answers_of_older_versions_go(root: Path, tmp_path: Path) -> None:
     materialize(root)
     write(tmp_path / "more" / "c", uid="1.3")
@@ -316,6 +337,7 @@ def test_kept_answers_of_older_versions_go(root: Path, tmp_path: Path) -> None:
     assert answer_of(warehouse.open(root), "from series order by all") == expected
 
 
+@pytest.mark.long("test_answers_that_nobody_asks_any_more_go")
 def test_kept_answers_are_as_old_as_the_next_ones(root: Path, tmp_path: Path) -> None:
     """Their files are older, of many versions: a reader may have opened one of these just now."""
     materialize(root)
