@@ -82,8 +82,8 @@ def test_values_of_every_type_reach_the_process_that_asks(template: Path, tmp_pa
         "many | BIGINT | 1 | n", "yes | BOOLEAN | true | b", "nothing | VARCHAR | null | n",
     ]  # fmt: skip
     sql = (
-        "select series_key from series where Manufacturer in (select unnest($makers)) and "
-        "SliceThickness > $thick and $yes and instance_count > $many and $nothing is null "
+        "select series_key from instances where Manufacturer in (select unnest($makers)) and "
+        "SliceThickness > $thick and $yes and InstanceNumber > $many and $nothing is null "
         "and $day + $at = timestamp '2001-02-03 04:05:06' and microsecond($moment) = 6000007"
     )
     text = "-- Of every type.\n--\n" + "".join(f"-- param: {line}\n" for line in params) + sql

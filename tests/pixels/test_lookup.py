@@ -34,7 +34,8 @@ BY_VIEWS = (
     "where instances.pixel_offset is not null "
     # By time where all state one (the order of acquisition), else as the scanner numbered.
     "order by series_key, if(count(acquired_us) over (partition by series_key) = "
-    "count(*) over (partition by series_key), acquired_us, null), InstanceNumber nulls last, acquired_us nulls last, instances.instance_key"
+    "count(*) over (partition by series_key), acquired_us, null), "
+    "InstanceNumber nulls last, acquired_us nulls last, instances.instance_key"
 )
 
 
