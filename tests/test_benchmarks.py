@@ -132,7 +132,7 @@ def test_the_table_has_a_row_for_each_method(few, tmp_path, monkeypatch):
         return measure.measured(methods[name], given)
 
     monkeypatch.setattr(extraction, "run", run)
-    # On the files of the corpus that `measure.warm_up` would read besides.
+    # It reads other files first, so that imports do not count.
     monkeypatch.setattr(measure, "warm_up", lambda *_, **__: None)
     methods = {one.name: one for one in extraction.METHODS if one.name in {"ours", "pydicom_long"}}
     place = tmp_path / "in"

@@ -275,10 +275,8 @@ for form in sys.argv[4:]:
 """
 
 
-def test_a_full_disk_leaves_nothing(
-    ran: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In this process: files of others may not be written to meanwhile."""
+def test_a_full_disk_leaves_nothing(ran: warehouse.Warehouse, tmp_path: Path) -> None:
+    """By a limit on the size of files, which this process has during the exports."""
     resource = pytest.importorskip("resource")
     out = tmp_path / "out"
     out.mkdir()
