@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pydicom
 import pytest
@@ -32,10 +34,16 @@ def made(tmp_path_factory):
     return folder, corpus.make_corpus(folder, 300)
 
 
-def test_the_same_seed_gives_the_same_bytes(made, tmp_path):
-    folder, statistics = made
-    again = corpus.make_corpus(tmp_path / "again", 300)
-    other = corpus.make_corpus(tmp_path / "other", 300, seed=2)
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("few") / "files"
+    return folder, corpus.make_corpus(folder, 60)
+
+
+def test_the_same_seed_gives_the_same_bytes(few, tmp_path):
+    folder, statistics = few
+    again = corpus.make_corpus(tmp_path / "again", 60)
+    other = corpus.make_corpus(tmp_path / "other", 60, seed=2)
     assert again.digest == statistics.digest != other.digest
     assert digest_of(folder) == digest_of(tmp_path / "again") != digest_of(tmp_path / "other")
 
@@ -46,8 +54,17 @@ def test_the_number_of_files_is_the_one_asked_for(made):
     assert statistics.total_bytes == sum(path.stat().st_size for path in folder.rglob("*.dcm"))
 
 
-def test_every_file_is_valid_and_of_its_own_instance(made):
-    folder, statistics = made
+@pytest.mark.parametrize(
+    "which",
+    [
+        "few",
+        pytest.param(
+            "made", marks=pytest.mark.long("test_every_file_is_valid_and_of_its_own_instance")
+        ),
+    ],
+)
+def test_every_file_is_valid_and_of_its_own_instance(request, which):
+    folder, statistics = request.getfixturevalue(which)
     uids, series = set(), {}
     elements = []
     for path in sorted(folder.rglob("*.dcm")):
@@ -62,7 +79,7 @@ def test_every_file_is_valid_and_of_its_own_instance(made):
         assert series.setdefault(dataset.SeriesInstanceUID, kind) == kind
         without_pixels = sum(1 for element in dataset.iterall() if element.tag != 0x7FE00010)
         elements.append(without_pixels + len(dataset.file_meta))
-    assert len(uids) == 300
+    assert len(uids) == statistics.files == {"few": 60, "made": 300}[which]
     assert len(series) == statistics.series
     # Icons have pixel data too, which are left out here and not there.
     assert sum(statistics.per_file("elements")) == pytest.approx(sum(elements), rel=0.01)
@@ -101,6 +118,42 @@ EACH = {
 }  # fmt: skip
 
 
+def test_the_table_has_a_row_for_each_method(few, tmp_path, monkeypatch):
+    """What ``measure.py`` does in a process of its own is done in this one."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import extraction
+    import measure
+
+    def run(name, measured, *_):
+        given = SimpleNamespace(
+            stages=False, sizes=False, workers=1, pool=False, folder=measured.folder, out=tmp_path / name,
+        )  # fmt: skip
+        given.out.mkdir()
+        return measure.measured(methods[name], given)
+
+    monkeypatch.setattr(extraction, "run", run)
+    # It reads other files first, so that imports do not count.
+    monkeypatch.setattr(measure, "warm_up", lambda *_, **__: None)
+    methods = {one.name: one for one in extraction.METHODS if one.name in {"ours", "pydicom_long"}}
+    place = tmp_path / "in"
+    place.mkdir()
+    for number, path in enumerate(sorted(few[0].rglob("*.dcm"))[::20]):
+        shutil.copyfile(path, place / str(number))
+    results = extraction.compare(extraction.Corpus("(a)", place, [], 1), [*methods.values()], None)
+    assert (results.failed, len(methods)) == ({}, 2)
+    assert all(done["elements"] > 300 for (done,) in results.runs.values())
+    table = [line for line in extraction.section(results, [*methods.values()]) if "→" in line]
+    assert [len(line.split("|")) for line in table] == [9, 9]
+    monkeypatch.setattr(extraction, "run", fail)
+    with pytest.raises(SystemExit, match="our own path failed: broken"):
+        extraction.compare(results.corpus, [*methods.values()], None)
+
+
+def fail(*_):
+    raise RuntimeError("broken")
+
+
+@pytest.mark.long("test_the_table_has_a_row_for_each_method")
 @pytest.mark.parametrize(
     "methods",
     # A process for each: ours, one in Python and one that is a program.
@@ -132,6 +185,18 @@ def test_the_runner_prints_a_table(tmp_path, methods):
     assert "a row** in `elements`" in done.stdout
 
 
+def test_every_stage_has_a_function_of_the_library(monkeypatch):
+    """A function that went elsewhere is passed over, and its time would be that of ``other``."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import ours
+
+    assert len(ours.STAGES) > 8
+    assert [
+        stage for stage, names in ours.STAGES.items() if not any(map(ours._resolve, names))
+    ] == []
+
+
+@pytest.mark.long("test_every_stage_has_a_function_of_the_library")
 def test_every_stage_of_an_ingest_is_timed(made, tmp_path):
     """A function that went elsewhere is passed over, and its time would be that of ``other``."""
     folder = made[0]
@@ -149,6 +214,28 @@ def test_every_stage_of_an_ingest_is_timed(made, tmp_path):
     assert min(stages.values()) > 0
 
 
+def test_answers_that_differ_end_the_run(few, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import queries
+
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(*sorted(few[0].rglob("*.dcm"))[::6], workers=1, mode="full")
+    question = queries.QUESTIONS[0]
+
+    def keys(sql):
+        return lambda: queries._keys(wh, sql)
+
+    row = queries._timed(
+        question.title,
+        {"ours": keys(question.ours), "long rows, naive SQL": keys(question.long_rows)},
+        1,
+    )
+    assert (row.title, len(row.times)) == (question.title, 2)
+    with pytest.raises(SystemExit, match="answers differ: {'ours': 1, 'SQLite': 0}"):
+        queries._timed("all", {"ours": lambda: {1}, "SQLite": set}, 1)
+
+
+@pytest.mark.long("test_answers_that_differ_end_the_run")
 def test_questions_have_one_answer_whoever_is_asked(tmp_path, monkeypatch):
     """The run ends where our answer, naive SQL, pandas and SQLite differ."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
@@ -172,6 +259,22 @@ def test_questions_have_one_answer_whoever_is_asked(tmp_path, monkeypatch):
     assert all(len(row.times) >= 1 for row in asked.values())
 
 
+def test_voxels_that_differ_end_the_run(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import pixels
+
+    paths = pixels.make_series(tmp_path, "int16", 2)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "int16", workers=1)
+    methods = pixels.methods(wh, "int16", paths)
+    assert {pixels.OURS, pixels.HELD, pixels.LOOP, pixels.PREADV} <= methods.keys()
+    pixels.same_voxels("int16", methods)
+    wrong = methods | {"wrong": lambda: methods[pixels.LOOP]() + 1}
+    with pytest.raises(SystemExit, match="int16: wrong gives other voxels"):
+        pixels.same_voxels("int16", wrong)
+
+
+@pytest.mark.long("test_voxels_that_differ_end_the_run")
 def test_series_are_the_same_voxels_whoever_reads_them(tmp_path, monkeypatch):
     """The run ends where voxels differ; what is promised is measured, and judged by the figure."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")

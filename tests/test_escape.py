@@ -146,23 +146,35 @@ def test_csv_is_as_stored(stored: Path) -> None:
 # -- warnings of pydicom --------------------------------------------------------------------------
 
 
-def test_character_sets_that_lie_are_rows_and_no_lines(tmp_path: Path) -> None:
+def lying_character_sets(folder: Path) -> int:
+    """Write files whose values are not in the character sets that they state."""
     sets = [b"ISO 2022 IR 87\\ISO_IR 13", b"\\ISO 2022 IR 149", b"ISO_IR 192", b"ISO 2022 IR 58"]
-    (tmp_path / "in").mkdir()
+    folder.mkdir()
     for number, name in enumerate(sets):
-        (tmp_path / "in" / f"{number}").write_bytes(
+        (folder / f"{number}").write_bytes(
             part10(
                 element(0x00080005, "CS", name + b" " * (len(name) % 2)),
                 element(0x00081030, "LO", b"\xff\xfe\xc3\x28"),
                 element(0x00100010, "PN", b"\x1b(J\xb1\x1b$)C\xb1\xb1=x"), uid=f"1.{number}",
             )
         )  # fmt: skip
+    return len(sets)
+
+
+@pytest.mark.long("test_character_sets_that_lie_are_rows")
+def test_character_sets_that_lie_are_no_lines(tmp_path: Path) -> None:
+    lying_character_sets(tmp_path / "in")
     done = run_apart("ingest", tmp_path / "in", "-w", tmp_path / "w", "--workers", "1")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_character_sets_that_lie_are_rows(tmp_path: Path) -> None:
+    """And no warnings, which the command would print."""
+    count = lying_character_sets(tmp_path / "in")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         wh = warehouse.open(tmp_path / "x", create=True)
-        assert wh.ingest(tmp_path / "in", workers=1).created == len(sets)
+        assert wh.ingest(tmp_path / "in", workers=1).created == count
     told = wh.sql("select count(*) from elements where warning like '%character set%'")
     assert told.fetchall()[0][0] >= 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +91,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         made.end()
 
 
+@contextlib.contextmanager
+def cluster_here(folder: Path, workers: int) -> Iterator[str]:
+    """A scheduler and workers in threads of this process; yields the address of the scheduler."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1",
+        dashboard_address=None, local_directory=str(folder),
+    ) as made:  # fmt: skip
+        yield made.scheduler_address
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be written to."""
@@ -121,6 +135,7 @@ class KillAtFirst:
             self.read_after += files
 
 
+@pytest.mark.long("test_rows_read_by_a_cluster_are_the_same")
 def test_a_worker_killed_in_the_middle_changes_nothing(
     cluster: Cluster, source: Path, clean: dict[str, Any], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -149,6 +164,17 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
     assert ingest(tmp_path / "w", [source], settings).batches == []
 
 
+def test_rows_read_by_a_cluster_are_the_same(
+    source: Path, clean: dict[str, Any], tmp_path: Path
+) -> None:
+    with cluster_here(tmp_path, 1) as address:
+        arguments = ("--scheduler", address, "--mode", "full", "-w", tmp_path / "w", "--json")
+        done = command("ingest", source, *arguments)
+    assert json.loads(done.stdout)["created"] == 8, done.stderr
+    assert content(tmp_path / "w") == clean
+
+
+@pytest.mark.long("test_rows_read_by_a_cluster_are_the_same")
 def test_the_command_takes_a_scheduler(
     cluster: Cluster, source: Path, clean: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -178,19 +204,17 @@ def test_what_a_worker_does_not_see_is_looked_at_here(
 
 
 def test_a_run_without_workers_says_that_it_waits(
-    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT", "1s")
-    folder = tmp_path / "dask"
-    folder.mkdir()
-    alone = Cluster(folder)
-    try:
-        with pytest.raises(WorkersLost, match="NoWorkerError"):
-            ingest(tmp_path / "w", [source], IngestSettings(scheduler=alone.address))
-    finally:
-        alone.end()
+    import dask
+
+    with (
+        dask.config.set({"distributed.scheduler.no-workers-timeout": "1s"}),
+        cluster_here(tmp_path / "dask", 0) as address,
+        pytest.raises(WorkersLost, match="NoWorkerError"),
+    ):
+        ingest(tmp_path / "w", [source], IngestSettings(scheduler=address))
     said = [r.getMessage() for r in caplog.records if r.name == "warehouse.executors"]
-    address = alone.address
     assert said == [f"{address} has no workers yet; waiting for one: dask worker {address}"]
 
 
@@ -220,6 +244,24 @@ class Dying:
         return self.executor.submit(os._exit, 9)
 
 
+class Broken:
+    """Answers as a pool of processes does of which one has been killed."""
+
+    def submit(self, *_: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_exception(BrokenProcessPool("SECRET"))
+        return future
+
+
+def test_a_pool_that_is_broken_ends_in_one_message(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(WorkersLost, match="Nothing of this batch was committed") as lost:
+        ingest(tmp_path / "w", [source], SETTINGS, executor=Broken())  # type: ignore[arg-type]
+    assert "SECRET" not in str(lost.value)
+    assert delta.snapshot(tmp_path / "w").version == 0
+    assert set((tmp_path / "w" / "elements").glob("batch=*")) == set()
+
+
+@pytest.mark.long("test_a_pool_that_is_broken_ends_in_one_message")
 def test_processes_that_are_killed_end_in_one_message(source: Path, tmp_path: Path) -> None:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context

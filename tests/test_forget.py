@@ -117,6 +117,21 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
+def test_no_byte_of_a_patient_is_left_or_comes_back(folder: Path, template: Path) -> None:
+    root = folder / "w"
+    wanted = identifiers(root, f"PatientID = '{MINE}'") | {f"{MINE} said"}
+    assert set(places_of(wanted, root)) == wanted
+    wh = warehouse.open(root)
+    done = wh.upkeep.forget(patient=MINE, delete=True)
+    assert places_of(wanted | {MINE}, root) == {}
+    assert (done.state, done.files, done.rows["instances"]) == ("done", 7, 5)
+    assert wh.sql("select distinct PatientID from instances").fetchall() == [(OTHER,)]
+    report = wh.ingest(template / "in", workers=1)
+    assert (report.forgotten, report.created, report.existing) == (6, 0, 4)
+    assert places_of(wanted | {MINE}, root) == {}
+
+
+@pytest.mark.long("test_no_byte_of_a_patient_is_left_or_comes_back")
 def test_a_patient_is_in_no_byte(folder: Path, template: Path) -> None:
     root = folder / "w"
     wanted = identifiers(root, f"PatientID = '{MINE}'") | {f"{MINE} said", f"{MINE}-5.dcm"}
@@ -166,6 +181,7 @@ def test_a_patient_is_in_no_byte(folder: Path, template: Path) -> None:
     assert entries.fetchall() == [("case 1", False), ("case 1", True)]
 
 
+@pytest.mark.long("test_no_byte_of_a_patient_is_left_or_comes_back")
 def test_it_does_not_come_back_and_may_be_allowed_to(folder: Path, template: Path) -> None:
     wh = warehouse.open(folder / "w")
     before = content(folder / "w")
@@ -234,7 +250,14 @@ def test_another_file_at_a_forgotten_path_is_read(folder: Path) -> None:
     assert content(wh.root)["files"] == content(wh.root)["instances"] == []
 
 
-@pytest.mark.parametrize("level", ["study", "series", "instance"])
+@pytest.mark.parametrize(
+    "level",
+    [
+        pytest.param("study", marks=pytest.mark.long("test_a_part_of_a_patient")),
+        pytest.param("series", marks=pytest.mark.long("test_a_part_of_a_patient")),
+        "instance",
+    ],
+)
 def test_a_part_of_a_patient(folder: Path, level: str) -> None:
     root = folder / "w"
     wh = warehouse.open(root)
@@ -255,6 +278,7 @@ def test_a_part_of_a_patient(folder: Path, level: str) -> None:
     content(root)
 
 
+@pytest.mark.long("test_no_byte_of_a_patient_is_left_or_comes_back")
 @pytest.mark.parametrize("who", some(["98890234", "12345678", "ID1", "CQ500-CT-310"], ["98890234"]))
 def test_the_samples_of_the_packages(who: str, sample: warehouse.Warehouse, tmp_path: Path) -> None:
     """Directories of files list one of them; another has no more than a name of eight digits."""
@@ -301,11 +325,17 @@ STEPS = [
 ]  # fmt: skip
 
 
+LATE = pytest.param(
+    "warehouse.forget._delete_unnamed", False, marks=pytest.mark.long("test_killed_and_asked_again")
+)
+
+
 @pytest.mark.parametrize(
     ("step", "after"),
     some(
-        [(step, after) for step in STEPS for after in (False, True)],
-        [("warehouse.store.delta.commit", True), ("warehouse.forget._delete_unnamed", False)],
+        [(step, after) for step in STEPS for after in (False, True) if (step, after) != LATE.values]
+        + [LATE],
+        [("warehouse.store.delta.commit", True), LATE],
     ),
 )
 def test_killed_and_asked_again(
@@ -338,7 +368,12 @@ def test_killed_and_asked_again(
     assert wh.upkeep.forget(patient=MINE, delete=True) == done
 
 
-def test_killed_between_the_files_of_a_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "times", [1, pytest.param(2, marks=pytest.mark.long("test_killed_between_the_files_of_a_run"))]
+)
+def test_killed_between_the_files_of_a_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
     """A run says that members were forgotten before they are missing: its digest includes them."""
     root = folder / "w"
     real = erased._write
@@ -349,7 +384,7 @@ def test_killed_between_the_files_of_a_run(folder: Path, monkeypatch: pytest.Mon
 
     wh = warehouse.open(root)
     (run,) = wh.runs()
-    for _ in range(2):
+    for _ in range(times):
         with monkeypatch.context() as patched:
             patched.setattr(erased, "_write", killed)
             with pytest.raises(KeyboardInterrupt):
@@ -387,6 +422,16 @@ def test_files_that_were_listed_before_are_not_committed(
     assert places_of([MINE], folder / "w") == {}
 
 
+def test_a_batch_that_was_planned_does_without(folder: Path) -> None:
+    wh = warehouse.open(folder / "w")
+    patient(folder / "in", MINE, 3)
+    (batch,) = wh.batches.plan(folder / "in")
+    wh.upkeep.forget(patient=MINE, delete=True)
+    assert wh.batches.run(batch).forgotten == 1
+    assert wh.sql("select distinct PatientID from instances").fetchall() == [(OTHER,)]
+
+
+@pytest.mark.long("test_a_batch_that_was_planned_does_without")
 def test_a_planned_batch_does_without(folder: Path, template: Path) -> None:
     root = folder / "w"
     wh = warehouse.open(root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -45,9 +46,9 @@ def both(tmp_path: Path, *sources: Path) -> tuple[int, ...]:
     return tuple(expected)
 
 
-@pytest.mark.usefixtures("small")
-def test_portions_change_nothing(tmp_path: Path) -> None:
-    source = tmp_path / "in"
+def thirteen_files(folder: Path) -> Path:
+    """Make folders, copies, links, other files and an archive."""
+    source = folder / "in"
     for number in range(5):
         write(source / "a" / f"{number}", uid=f"1.{number}")
     # By its path this comes before the folder, by name after it.
@@ -59,7 +60,19 @@ def test_portions_change_nothing(tmp_path: Path) -> None:
     with zipfile.ZipFile(source / "c.zip", "w") as archive:
         for number in (3, 1, 2):
             archive.write(source / "a" / f"{number}", f"z/{number}")
-        archive.write(write(tmp_path / "member", uid="2.1"), "in/side")
+        archive.write(write(folder / "member", uid="2.1"), "in/side")
+    return source
+
+
+@pytest.mark.usefixtures("small")
+def test_portions_change_nothing_of_a_first_ingest(tmp_path: Path) -> None:
+    assert both(tmp_path, thirteen_files(tmp_path)) == (6, 0, 0, 5, 2, 0, 13)
+
+
+@pytest.mark.long("test_portions_change_nothing_of_a_first_ingest")
+@pytest.mark.usefixtures("small")
+def test_portions_change_nothing(tmp_path: Path) -> None:
+    source = thirteen_files(tmp_path)
     assert both(tmp_path, source) == (6, 0, 0, 5, 2, 0, 13)
     write(source / "0", uid="1.4")
     write(source / "zz", uid="5.1")
@@ -79,7 +92,8 @@ def test_files_that_moved_are_known_where_they_lie_now(tmp_path: Path) -> None:
     for folder, uid in (("m", "1.1"), ("n", "1.2"), ("o", "1.3")):
         write(source / folder / "1", uid=uid)
         os.utime(source / folder / "1", (1_000_000, 1_000_000))
-    both(tmp_path, source)
+    ingest(tmp_path / "whole", [source], SETTINGS)
+    shutil.copytree(tmp_path / "whole", tmp_path / "portions")
     (source / "a").mkdir()
     (source / "n" / "1").rename(source / "a" / "1")
     (source / "b").mkdir()
@@ -118,7 +132,16 @@ def test_files_are_read_while_others_are_listed(
     assert sum(files for what, files in told if what == "read") == 10
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "workers",
+    [
+        1,
+        pytest.param(
+            2,
+            marks=pytest.mark.long("test_what_is_committed_stays_when_the_rest_cannot_be_listed"),
+        ),
+    ],
+)
 def test_what_is_committed_stays_when_the_rest_cannot_be_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:

@@ -80,13 +80,24 @@ LEFT = {
 }
 
 
-def test_nothing_that_was_left_in_one_is_found_in_the_next(root: Path) -> None:
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["a table", "a macro", "a setting of this session", "a lock"],
+        pytest.param(
+            [*LEFT],
+            marks=pytest.mark.long("test_nothing_that_was_left_in_one_is_found_in_the_next"),
+        ),
+    ],
+    ids=["some", "all"],
+)
+def test_nothing_that_was_left_in_one_is_found_in_the_next(root: Path, kinds: list[str]) -> None:
     count = "select count(*) from files"
     catalog = open_catalog(root)
     expected = state(catalog)
     files = catalog.connection.execute(count).fetchall()
-    for what, left in LEFT.items():
-        catalog.connection.execute(left)
+    for what in kinds:
+        catalog.connection.execute(LEFT[what])
         del catalog
         catalog = open_catalog(root)
         assert state(catalog) == expected, what

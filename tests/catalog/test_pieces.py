@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,12 @@ sets = st.dictionaries(st.sampled_from(["x", "y", "z"]), st.integers(1, 9), max_
 changes = st.dictionaries(keys, sets, max_size=4)
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """Return the one database of this module: to open one takes as long as an example."""
+    return connect(threads=1)
+
+
 def rows_of(content: dict[str | None, dict[str, int]]) -> list[tuple[str | None, str, int]]:
     return [(key, kind, n) for key, kinds in content.items() for kind, n in kinds.items()]
 
@@ -63,7 +70,7 @@ def test_pieces_hold_what_was_asked_last(
     """Rows of some keys are others, or go, again and again; pieces are linked, changed and merged."""
     root = tmp_path_factory.mktemp("pieces")
     most, growth = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 4))
-    with pytest.MonkeyPatch.context() as patch, connect(threads=1) as connection:
+    with pytest.MonkeyPatch.context() as patch, _database().cursor() as connection:
         patch.setattr(of_pieces, "MOST_ROWS", most)
         patch.setattr(of_pieces, "GROWTH", growth)
         content = data.draw(st.dictionaries(keys, sets, max_size=8))
@@ -136,7 +143,7 @@ def test_few_pieces_are_open_at_once_and_each_row_is_seldom_written(of: str) -> 
 
 
 def test_what_is_not_as_it_was_written_is_not_read(tmp_path: Path) -> None:
-    with connect(threads=1) as connection:
+    with _database().cursor() as connection:
         fill(connection, "asked", [("a", "x", 1)])
         piece = write_piece(connection, MODEL.name, "from asked", tmp_path)
     answers = Answers(tmp_path, {MODEL.name: [piece]}, {table: {"p": (1, 2)} for table in TABLES})

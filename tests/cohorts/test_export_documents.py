@@ -7,13 +7,14 @@ import hashlib
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import pytest
 
 import warehouse
 from tests.command_line import run
 from tests.dicom_files import image, write
+from warehouse.cohorts import export_documents
 from warehouse.cohorts.provenance import verify
 from warehouse.deidentify.options import Deidentify
 from warehouse.errors import ExportFailed, TargetExists, UsageError
@@ -217,6 +218,39 @@ print((peak() - before) << 10)
 """
 
 
+def test_a_document_is_copied_in_pieces(
+    wh: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than a piece of a document that is copied out of its file is in memory."""
+    monkeypatch.setattr(export_documents, "_CHUNK", 1 << 16)
+    real, most = export_documents.open_value, list[int]()
+
+    class Watched:
+        def __init__(self, value: IO[bytes]) -> None:
+            self.value = value
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.value.close()
+
+        def seek(self, place: int) -> None:
+            self.value.seek(place)
+
+        def read(self, size: int = -1) -> bytes:
+            found = self.value.read(size)
+            most.append(len(found))
+            return found
+
+    monkeypatch.setattr(export_documents, "open_value", lambda *a, **k: Watched(real(*a, **k)))
+    wh.export("every", tmp_path / "out", "documents")
+    assert max(most) == 1 << 16
+    row = listed(tmp_path / "out")["1.6"]
+    assert (tmp_path / "out" / row["name"]).read_bytes() == LONG
+
+
+@pytest.mark.long("test_a_document_is_copied_in_pieces")
 @pytest.mark.parametrize(
     "size", [48 << 20, pytest.param(500 << 20, marks=pytest.mark.slow)], ids=["48MiB", "500MiB"]
 )

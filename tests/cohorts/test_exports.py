@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -71,15 +72,29 @@ def test_the_fourteen_columns(ran: warehouse.Warehouse, tmp_path: Path) -> None:
     assert [row[0] for row in rows[1:]] == ["1.1.1", "1.2.1", "1.3.1"]
 
 
+COUNTS = {"patients": 3, "studies": 3, "series": 3, "instances": 6}
+
+
 @pytest.mark.acceptance("D67")
-def test_rows_of_every_entity_in_every_format(ran: warehouse.Warehouse, tmp_path: Path) -> None:
-    for rows, count in (("patients", 3), ("studies", 3), ("series", 3), ("instances", 6)):
+@pytest.mark.parametrize(
+    "entities",
+    [
+        ["instances"],
+        pytest.param(
+            [*COUNTS], marks=pytest.mark.long("test_rows_of_every_entity_in_every_format")
+        ),
+    ],
+)
+def test_rows_of_every_entity_in_every_format(
+    ran: warehouse.Warehouse, tmp_path: Path, entities: list[str]
+) -> None:
+    for rows in entities:
         frame = ran.sql(f"from {rows}").pl()
         expected = [
             row for row in frame.sort(frame.columns[0]).to_dicts()
             if str(row["PatientID"]) in {"P1", "P2", "P3"}
         ]  # fmt: skip
-        assert len(expected) == count
+        assert len(expected) == COUNTS[rows]
         target = export(ran, tmp_path / f"{rows}.parquet", "parquet", rows=rows)
         read = pl.read_parquet(target)
         assert sorted(map(repr, read.to_dicts())) == sorted(map(repr, expected))
@@ -260,6 +275,25 @@ for form in sys.argv[4:]:
 """
 
 
+def test_a_full_disk_leaves_nothing(ran: warehouse.Warehouse, tmp_path: Path) -> None:
+    """By a limit on the size of files, which this process has during the exports."""
+    resource = pytest.importorskip("resource")
+    out = tmp_path / "out"
+    out.mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        for form, rows in (("parquet", {"rows": "instances"}), ("zip", {})):
+            with pytest.raises(ExportFailed):
+                ran.export("ct_thin_slice", out / f"full.{form}", form, **rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert os.listdir(out) == []
+
+
+@pytest.mark.long("test_a_full_disk_leaves_nothing")
 def test_a_full_disk_leaves_nothing_behind(ran: warehouse.Warehouse, tmp_path: Path) -> None:
     forms = ["csv", "parquet", "arrow", "jsonl", "uids", "s5cmd", "zip", "copy"]
     (tmp_path / "out").mkdir()
@@ -347,14 +381,24 @@ def test_uids_with_path_characters_stay_inside(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ["copy"],
+        pytest.param(
+            ["zip", "copy", "link"],
+            marks=pytest.mark.long("test_a_source_that_has_changed_is_not_exported"),
+        ),
+    ],
+)
 def test_a_source_that_has_changed_is_not_exported(
-    changing: warehouse.Warehouse, tmp_path: Path
+    changing: warehouse.Warehouse, tmp_path: Path, forms: list[str]
 ) -> None:
     changing.cohort("ct_thin_slice", max_slice_mm=3)
     path = tmp_path / "in" / "p2_1.dcm"
     before = path.stat()
     path.write_bytes(path.read_bytes() + b"more")
-    for form in ("zip", "copy", "link"):
+    for form in forms:
         with pytest.raises(
             ExportFailed, match=r"p2_1\.dcm: its source has changed since it was ingested"
         ):

@@ -17,14 +17,15 @@ from warehouse.components.examples import EXAMPLES
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "components.md"
 
 
-def outputs(folder: Path, capsys: Any) -> list[tuple[str, str, str]]:
-    """Run every block; return what each command and each print shows, and is said to show."""
+def outputs(folder: Path, capsys: Any, end: str = "") -> list[tuple[str, str, str]]:
+    """Run every block up to a heading; return what each shows, and is said to show."""
     (folder / "quality-schema.json").write_text('{"minimum": 1, "maximum": 5}')
     (folder / "readers" / "case 1").mkdir(parents=True)
     (folder / "readers" / "case 1" / "lesions.json").write_text(json.dumps(EXAMPLES["MPOL"]))
     names: dict[str, Any] = {}
     found = []
     text = PAGE.read_text(encoding="utf-8")
+    text = text[: text.index(end)] if end else text
     for kind, block, shown in re.findall(
         r"```(console|python)\n(.*?)```(?:\n\n```text\n(.*?)```)?", text, re.DOTALL
     ):
@@ -41,12 +42,20 @@ def outputs(folder: Path, capsys: Any) -> list[tuple[str, str, str]]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("end", "count"),
+    [
+        ("## Add a value", 4),
+        pytest.param("", 13, marks=pytest.mark.long("test_the_page_on_components_is_true")),
+    ],
+    ids=["beginning", "all"],
+)
 def test_the_page_on_components_is_true(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, end: str, count: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shown = outputs(tmp_path, capsys)
-    assert len(shown) == 13
+    shown = outputs(tmp_path, capsys, end)
+    assert len(shown) == count
     for command, printed, said in shown:
         lines = [line.rstrip() for line in printed.rstrip("\n").split("\n")]
         assert lines == [line.rstrip() for line in said.rstrip("\n").split("\n")], command

@@ -65,11 +65,18 @@ def send_until_killed(port: int, prefix: str, acknowledged: list[str]) -> None:
 @pytest.mark.filterwarnings(
     "ignore:unclosed <socket:ResourceWarning"
 )  # the sender's, by pynetdicom
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kills",
+    [
+        1,
+        pytest.param(2, marks=pytest.mark.long("test_nothing_acknowledged_is_lost")),
+        pytest.param(10, marks=pytest.mark.slow),
+    ],
+)
 def test_nothing_acknowledged_is_lost(tmp_path: Path, kills: int) -> None:
     acknowledged: list[str] = []
     moments = random.Random(20261128)
-    least = 10 if kills == 2 else 30
+    least = 30 if kills == 10 else 10
     for kill in range(kills):
         process, port = listen(tmp_path)
         sender = threading.Thread(

@@ -115,6 +115,20 @@ class Pods:
         assert done.returncode == 0, done.stderr + shlex.join(words)
 
 
+def test_the_commands_of_a_pod_claim_and_report_a_job(template, tmp_path):  # noqa: F811
+    root = tmp_path / "w"
+    shutil.copytree(template, root)
+    wh = warehouse.open(root)
+    wh.algorithms.create("outside", "age -> voxel-count", api_method="external")
+    age = wh.add_value("age", 41, patient="P1").value_id
+    job = wh.algorithms.submit("outside", {"age": age}).job_id
+    meta = {"annotations": {"dicom-warehouse/job": job}}
+    Pods(root, tmp_path / "work").run(context=None, base_pod_meta=meta, base_pod_spec=SPEC)
+    wh.refresh()
+    assert wh.sql("select label from jobs").fetchall() == [("Succeeded",)]
+
+
+@pytest.mark.long("test_the_commands_of_a_pod_claim_and_report_a_job")
 @pytest.mark.usefixtures("asked_here")
 def test_the_asset_of_the_how_to_starts_a_pod_for_each_job(
     template,  # noqa: F811

@@ -301,6 +301,37 @@ def put_film(folder: Path, uid: str) -> None:
     )  # fmt: skip
 
 
+def put_twice(folder: Path, uid: str) -> None:
+    """Two frames at one place."""
+    frames = [frame([0, 0, 2.0 * z], z + 1) for z in (0, 1, 1)]
+    write_frames(folder / "9", voxels(3), frames, [IN_STACK], SeriesInstanceUID=uid)
+
+
+def put_single_frames(folder: Path, uid: str) -> None:
+    """Objects of one frame each, whose numbers run against their positions."""
+    for z in range(3):
+        group = frame((0, 0, 3.0 * z), 1, z + 1, stack="1", slope=z + 2)
+        write_frames(
+            folder / f"10{9 - z}", voxels(3)[z : z + 1], [group], [STACK_ID, IN_STACK], InstanceNumber=9 - z,
+            SeriesInstanceUID=uid,
+        )  # fmt: skip
+
+
+def put_nuclear_medicine(
+    folder: Path, uid: str, pixels: np.ndarray | None = None, spacing: float = -4.0
+) -> None:
+    """Five slices at two times; the sign of Spacing Between Slices is the direction."""
+    first = dataset(ImagePositionPatient=[-10, -20, 30], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    write_frames(
+        folder / f"11{uid}", voxels(10) if pixels is None else pixels, [],
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.20", Modality="NM",
+        ImageType=["ORIGINAL", "PRIMARY", "RECON GATED TOMO", "EMISSION"], PixelSpacing=[4, 4],
+        SpacingBetweenSlices=spacing, DetectorInformationSequence=[first], SharedFunctionalGroupsSequence=None,
+        FrameIncrementPointer=[0x00540070, 0x00540080], TimeSlotVector=[1] * 5 + [2] * 5,
+        SliceVector=[1, 2, 3, 4, 5] * 2, uid=f"{uid}.1", SeriesInstanceUID=uid,
+    )  # fmt: skip
+
+
 def segment_maps() -> np.ndarray:
     """Return (segment, slice, row, column) of two segments, of which some slices are empty."""
     maps = np.random.default_rng(5).integers(0, 2, (2, 4, 3, 5), np.uint8)
@@ -316,7 +347,7 @@ SEGMENT_MAPS = segment_maps()
 FILM = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
 PUT = [
     put_space_time_b_value, put_rescaled, put_stacks, put_no_box, put_two_objects, put_segments,
-    put_far_apart, put_film,
+    put_far_apart, put_film, put_twice, put_single_frames, put_nuclear_medicine,
 ]  # fmt: skip
 
 
@@ -397,6 +428,7 @@ def test_parts_of_a_concatenation_are_one_object(tmp_path: Path) -> None:
     assert np.array_equal(wh.stack(UID)[:], pixels)
 
 
+@pytest.mark.long("test_concatenations_follow_each_other_by_their_first_frames")
 def test_frames_are_numbered_through_their_series(tmp_path: Path) -> None:
     """Frame numbers begin again in each object; nothing but their order tells two times apart.
 
@@ -477,6 +509,14 @@ def test_objects_of_one_series_are_an_axis(made: warehouse.Warehouse) -> None:
     assert np.array_equal(volume[:], np.stack([voxels(3), voxels(3) + 1]))
 
 
+def test_objects_of_one_frame_each_are_a_volume(made: warehouse.Warehouse) -> None:
+    uid = uid_of(put_single_frames)
+    volume = made.volume(uid, rescale=True)
+    assert (volume.dims, volume.spacing) == (("slice", "row", "column"), (3, 0.5, 0.75))
+    assert np.array_equal(volume[:], voxels(3) * np.array([2, 3, 4])[:, None, None] + 1)
+
+
+@pytest.mark.long("test_objects_of_one_frame_each_are_a_volume")
 def test_objects_of_one_frame_each_are_slices(tmp_path: Path, ingest: Ingest) -> None:
     """Positions and rescale are in functional groups only, as in all enhanced objects."""
     pixels = voxels(3)
@@ -513,6 +553,12 @@ def test_objects_of_one_frame_each_are_slices(tmp_path: Path, ingest: Ingest) ->
     ]  # fmt: skip
 
 
+def test_frames_that_nothing_tells_apart_are_refused(made: warehouse.Warehouse) -> None:
+    with pytest.raises(NotAVolume, match="no attribute distinguishes"):
+        made.volume(uid_of(put_twice))
+
+
+@pytest.mark.long("test_frames_that_nothing_tells_apart_are_refused")
 def test_frames_that_nothing_tells_apart_or_that_are_missing_are_refused(
     tmp_path: Path, ingest: Ingest
 ) -> None:
@@ -640,21 +686,23 @@ def test_offsets_of_a_dose_without_meaning_are_refused(tmp_path: Path, ingest: I
     assert said == [(refused.value.why,)]
 
 
+def test_nuclear_medicine_is_a_volume(made: warehouse.Warehouse) -> None:
+    """The sign of Spacing Between Slices is the direction: https://github.com/rordenlab/dcm2niix/issues/885"""
+    volume = made.volume(uid_of(put_nuclear_medicine))
+    assert np.array_equal(volume[:], voxels(10).reshape(2, 5, 4, 6)[:, ::-1])
+    assert volume.labels == {"time_slot": [1, 2]}
+    assert volume.affine is not None
+    assert np.allclose(volume.affine @ [0, 0, 0, 1], [-10, -20, 14, 1])
+
+
+@pytest.mark.long("test_nuclear_medicine_is_a_volume")
 def test_reconstructed_slices_of_nuclear_medicine_are_a_volume(
     tmp_path: Path, ingest: Ingest
 ) -> None:
-    """The sign of Spacing Between Slices is the direction: https://github.com/rordenlab/dcm2niix/issues/885"""
     pixels = voxels(10)
-    first = dataset(ImagePositionPatient=[-10, -20, 30], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
     spacings = {"1.5.1": 4.0, "1.5.2": -4.0}
     for uid, spacing in spacings.items():
-        write_frames(
-            tmp_path / "in" / uid, pixels, [], SOPClassUID="1.2.840.10008.5.1.4.1.1.20", Modality="NM",
-            ImageType=["ORIGINAL", "PRIMARY", "RECON GATED TOMO", "EMISSION"], PixelSpacing=[4, 4],
-            SpacingBetweenSlices=spacing, DetectorInformationSequence=[first], SharedFunctionalGroupsSequence=None,
-            FrameIncrementPointer=[0x00540070, 0x00540080], TimeSlotVector=[1] * 5 + [2] * 5,
-            SliceVector=[1, 2, 3, 4, 5] * 2, uid=f"{uid}.1", SeriesInstanceUID=uid,
-        )  # fmt: skip
+        put_nuclear_medicine(tmp_path / "in", uid, pixels, spacing)
     wh = ingested(ingest)
     with answered_once(wh, "frames"), answered_once(wh, "diffusion_frames"):
         for uid, spacing in spacings.items():

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from pydicom import dcmread
 
 import warehouse
 from tests.command_line import COMMAND, run
@@ -79,7 +80,36 @@ def service(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Client, int]]
 
 
 def test_both_run_and_both_stop(tmp_path: Path) -> None:
-    """A warehouse that was not there; what is sent is there; after a kill the next start takes it in."""
+    """A warehouse that was not there; what is sent is in the folder of what was received."""
+    pytest.importorskip("pynetdicom")
+    from tests.listener.peers import received, send
+
+    file = write(tmp_path / "1", uid="1.1", PatientName="Secret^Name")
+    with service(tmp_path) as (process, client, port):
+        assert send(port, file, aet="CT1") == [0]
+        (state,) = client.get("/api/v1/listeners").json()
+        assert (state["aet"], state["port"], state["received"]) == ("ARCHIVE", port, 1)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(10)
+    spool = are_stopped(code, port, client, tmp_path)
+    (kept,) = received(spool)
+    assert dcmread(kept).SOPInstanceUID == "1.1"
+
+
+def are_stopped(code: int, port: int, client: Client, folder: Path) -> Path:
+    """See that server and listener ended as the unit expects; return the listener's folder."""
+    allowed = {0, *map(int, unit()["Service"]["SuccessExitStatus"].split())}
+    assert code in allowed
+    for number in (port, int(client.url.rpartition(":")[2])):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", number), timeout=5)
+    (state,) = (folder / "w-received").glob("*/state.json")
+    assert json.loads(state.read_text())["is_running"] is False
+    return state.parent
+
+
+@pytest.mark.long("test_both_run_and_both_stop")
+def test_after_a_kill_the_next_start_takes_in_what_was_sent(tmp_path: Path) -> None:
     pytest.importorskip("pynetdicom")
     from tests.listener.peers import send
 
@@ -98,13 +128,7 @@ def test_both_run_and_both_stop(tmp_path: Path) -> None:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         code = process.wait(10)
-    allowed = {0, *map(int, unit()["Service"]["SuccessExitStatus"].split())}
-    assert code in allowed
-    for number in (port, int(client.url.rpartition(":")[2])):
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", number), timeout=5)
-    (text,) = (tmp_path / "w-received").glob("*/state.json")
-    assert json.loads(text.read_text())["is_running"] is False
+    are_stopped(code, port, client, tmp_path)
     assert warehouse.open(tmp_path / "w").sql(
         "select SOPInstanceUID from instances"
     ).fetchall() == [("1.1",)]
@@ -120,11 +144,18 @@ def test_the_unit_says_what_it_needs() -> None:
     assert int(service["TimeoutStopSec"]) > 10
 
 
-def test_parts_are_left_out(held: warehouse.Warehouse, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "outs",
+    [
+        ["rest"],
+        pytest.param(["rest", "dicomweb", "viewer"], marks=pytest.mark.long("test_parts_are_left_out")),
+    ],
+)  # fmt: skip
+def test_parts_are_left_out(held: warehouse.Warehouse, tmp_path: Path, outs: list[str]) -> None:
     paths = {
         "rest": "/api/v1/studies", "dicomweb": "/dicomweb/studies", "viewer": "/plain/",
     }  # fmt: skip
-    for out in paths:
+    for out in outs:
         with running(
             held, audit=tmp_path / "audit", without=frozenset({out}), viewer=viewer.PAGE
         ) as client:

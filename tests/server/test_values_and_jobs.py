@@ -81,6 +81,11 @@ def test_a_value_is_said_once(served: tuple[Client, warehouse.Warehouse]) -> Non
     assert [use["added_by"] for use in shown["uses"]] == ["station-3", "reader 2"]
     listed = client.get("/api/v1/values?slug=age").json()["results"]
     assert [row["value_id"] for row in listed] == [made["value_id"]]
+
+
+@pytest.mark.long("test_a_value_is_said_once")
+def test_a_value_of_more_than_a_mib_is_stored(served: tuple[Client, warehouse.Warehouse]) -> None:
+    client, _ = served
     spots = {"name": "s", "type": "Multiple points", "version": {"major": 1, "minor": 0}}
     # More than a MiB, of few points: each takes as long whatever its name.
     spots["points"] = [{"name": "p" * 100, "point": [n, 2, 3.5]} for n in range(11_000)]
@@ -114,10 +119,8 @@ def test_a_value_that_is_refused(
     assert wh.sql("select count(*) from socket_values").fetchall() == [(0,)]
 
 
-def test_a_job_is_asked_for_cancelled_and_tried_again(
-    served: tuple[Client, warehouse.Warehouse],
-) -> None:
-    client, wh = served
+def ask_cancel_and_retry(client: Client) -> str:
+    """Ask for a job, cancel it, try it again; return its path."""
     age = send(client, "values", {"socket": "age", "value": 41}).json()["value_id"]
     asked = {"algorithm": "grow", "values": {"age": age}}
     made = send(client, "jobs", asked)
@@ -134,6 +137,20 @@ def test_a_job_is_asked_for_cancelled_and_tried_again(
     over = client.session.delete(f"{client.url}/api/v1/{path}", timeout=30)
     assert (over.status_code, over.json()["error"]) == (409, "TransitionRefused")
     assert send(client, f"{path}/retry", "").json()["label"] == "Re-Queued"
+    return path
+
+
+def test_a_job_is_asked_for_cancelled_and_tried_again(
+    served: tuple[Client, warehouse.Warehouse],
+) -> None:
+    client, _ = served
+    ask_cancel_and_retry(client)
+
+
+@pytest.mark.long("test_a_job_is_asked_for_cancelled_and_tried_again")
+def test_a_job_that_was_tried_again_succeeds(served: tuple[Client, warehouse.Warehouse]) -> None:
+    client, wh = served
+    path = ask_cancel_and_retry(client)
     report = wh.algorithms.run_waiting("grow", workers=0)
     assert report.succeeded == 1
     shown = client.get(f"/api/v1/{path}").json()

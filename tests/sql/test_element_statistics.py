@@ -211,6 +211,15 @@ def test_elements_that_name_nobody_have_an_example(archive: warehouse.Warehouse)
     assert shown["ContextUID"] == "1.2.840.10008.6.1.1"
 
 
+def test_tags_are_found(archive: warehouse.Warehouse) -> None:
+    def found(**options: object) -> list[str]:
+        return [row[0] for row in archive.tags(**options).fetchall()]  # type: ignore[arg-type]
+
+    assert found(like="gems", private=True) == ["00291102"]
+    assert found(like="' or true --") == []
+
+
+@pytest.mark.long("test_tags_are_found")
 def test_tags_are_found_by_keyword_tag_name_and_creator(archive: warehouse.Warehouse) -> None:
     def found(**options: object) -> list[str]:
         return [row[0] for row in archive.tags(**options).fetchall()]  # type: ignore[arg-type]

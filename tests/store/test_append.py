@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,22 @@ def test_the_first_commit_makes_the_tables_and_keeps_every_row(root: Path) -> No
     assert stored(root) == [("a", 0), ("a", 1), ("a", 2)]
 
 
+def test_a_table_that_is_not_known_keeps_its_rows(
+    root: Path, toys: Callable[[bool], None], tmp_path: Path
+) -> None:
+    append_rows(root, {"toy_notes": notes("a", 1)})
+    toys(False)
+    write(tmp_path / "in" / "a", uid="1.1")
+    ingest(root, [tmp_path / "in"], SETTINGS)
+    assert "toy_notes" not in delta.snapshot(root).parts
+    vacuum(root, NOW, delete=True)
+    toys(True)
+    assert stored(root) == [("a", 0)]
+    append_rows(root, {"toy_notes": notes("b", 1)})
+    assert stored(root) == [("a", 0), ("b", 0)]
+
+
+@pytest.mark.long("test_a_table_that_is_not_known_keeps_its_rows")
 def test_a_table_that_only_newer_software_knows_is_left_alone(
     root: Path, toys: Callable[[bool], None], tmp_path: Path
 ) -> None:
@@ -175,15 +192,27 @@ def as_the_first_software(root: Path, version: int) -> None:
     path.write_text("".join(json.dumps(action) + "\n" for action in actions))
 
 
+@pytest.mark.parametrize(
+    ("turns", "commits"),
+    [
+        ([True], 1),
+        pytest.param(
+            [True, False, True],
+            2,
+            marks=pytest.mark.long("test_what_the_first_software_commits_loses_no_table"),
+        ),
+    ],
+    ids=["once", "in turns"],
+)
 def test_what_the_first_software_commits_loses_no_table(
-    root: Path, toys: Callable[[bool], None], tmp_path: Path
+    root: Path, toys: Callable[[bool], None], tmp_path: Path, turns: list[bool], commits: int
 ) -> None:
     append_rows(root, {"toy_notes": notes("a", 2)})
     rows = stored(root)
-    for known in (True, False, True):
+    for known in turns:
         # It knew of nothing but its six tables, and so left the notes as they were.
         toys(False)
-        for number in range(2):
+        for number in range(commits):
             write(tmp_path / f"{known}{number}", uid=f"5.{known:d}.{number}")
             ingest(root, [tmp_path / f"{known}{number}"], SETTINGS)
             as_the_first_software(root, delta.snapshot(root).version)
@@ -269,6 +298,22 @@ else:
 
 
 @pytest.mark.usefixtures("toys")
+def test_two_appends_at_once_lose_nothing(root: Path) -> None:
+    """In threads of one process; either may be the one to make the table."""
+    before = delta.snapshot(root).version
+
+    def append(author: str) -> None:
+        for number in range(3):
+            append_rows(root, {"toy_notes": notes(author, 2, 2 * number)})
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(append, "ab")) == [None, None]
+    assert delta.snapshot(root).version == before + 6
+    assert stored(root) == [(author, number) for author in "ab" for number in range(6)]
+
+
+@pytest.mark.long("test_two_appends_at_once_lose_nothing")
+@pytest.mark.usefixtures("toys")
 def test_an_ingest_and_two_appends_at_once_lose_nothing(
     root: Path, tmp_path: Path, toy_sql: Path
 ) -> None:
@@ -332,7 +377,19 @@ class Steps:
 
 
 @pytest.mark.parametrize("with_waits", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("is_new", "behind"), [(True, False), (False, True)])
+@pytest.mark.parametrize(
+    ("is_new", "behind"),
+    [
+        pytest.param(
+            True,
+            False,
+            marks=pytest.mark.long(
+                "test_killed_at_each_step_the_version_is_whole_or_the_one_before"
+            ),
+        ),
+        (False, True),
+    ],
+)
 def test_killed_at_each_step_the_version_is_whole_or_the_one_before(
     tmp_path: Path, toys: Callable[[bool], None], behind: bool, is_new: bool, with_waits: bool
 ) -> None:

@@ -48,7 +48,7 @@ def test_after_every_change_the_rows_are_those_of_the_parts(
         real(connection, parts)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ledger, "set_stored", counted)
-    for number in range(4):
+    for number in range(3):
         write(source / f"{number}", uid=f"1.{number}")
         ingest(root, [source], SETTINGS)
         assert rows(root, kept=True) == rows(root, kept=False)

@@ -91,6 +91,23 @@ def toys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("toys")
+def test_a_new_table_is_filled_and_asked(tmp_path: Path) -> None:
+    """One table of rows that come from files, and one of rows that are appended."""
+    write(tmp_path / "in" / "1.1", uid="1.1")
+    root = tmp_path / "w"
+    wh = warehouse.open(root, create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    append_rows(root, {"toy_notes": toy_tables.notes("a", 2)})
+    wh.refresh()
+    for name, count in (("toy_notes", 2), ("toy_marks", 1)):
+        question = check(locked_catalog(root), f"select count(*) from {name}")
+        assert wh.sql(question.sql).fetchall() == [(count,)]
+        assert {t["name"]: t["rows"] for t in wh.info()["tables"]}[name] == count
+        assert len(delta.snapshot(root).parts[name]) == 1
+
+
+@pytest.mark.long("test_a_new_table_is_filled_and_asked")
+@pytest.mark.usefixtures("toys")
 def test_sql_and_entry_are_all_that_a_table_takes(tmp_path: Path) -> None:
     """Everything else reads the registry: each engine, the guard, reports, Dagster, maintenance."""
     from pipelines.assets import is_made, parents, table_spec
