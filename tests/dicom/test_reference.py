@@ -291,6 +291,27 @@ def test_pixel_data_inside_a_sequence_are_an_ordinary_value(tmp_path: Path) -> N
     assert rows["IconImageSequence[0]", "7FE00010"][0]["bytes"] == b"icon"
 
 
+def test_unknown_values_of_big_endian_files_are_little_endian(tmp_path: Path) -> None:
+    """PS3.5 6.2.2 note 2: in UN whatever the transfer syntax; pydicom reads 2 and 117440512."""
+    columns = element(0x00280011, "US", struct.pack("<H", 512), implicit=True)
+    path = write(tmp_path / "a.dcm", dataset(Modality="CT"), "big")
+    with path.open("ab") as file:
+        for tag, vr, value in (
+            (0x00190010, b"LO", b"GEMS_ACQU_01"),
+            (0x00191002, b"UN", struct.pack("<l", 7)),
+            (0x00280010, b"UN", struct.pack("<H", 512)),
+            (0x00280011, b"US", struct.pack(">H", 512)),
+            (0x00400275, b"UN", item(columns)),
+        ):
+            long = vr == b"UN"
+            length = struct.pack(">HL", 0, len(value)) if long else struct.pack(">H", len(value))
+            file.write(struct.pack(">HH2s", tag >> 16, tag & 0xFFFF, vr) + length + value)
+    rows = rows_of(path)
+    assert rows["", "00191002"][0]["integer"] == 7
+    assert rows["", "00280010"][0]["integer"] == rows["", "00280011"][0]["integer"] == 512
+    assert rows["RequestAttributesSequence[0]", "00280011"][0]["integer"] == 512
+
+
 @pytest.mark.acceptance("D29")
 @pytest.mark.parametrize("block", [0x10, 0x11, 0xFF])
 def test_a_private_element_knows_its_creator_in_any_block_and_in_items(

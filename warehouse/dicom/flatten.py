@@ -72,6 +72,10 @@ def flattened(
                         left=(raw.length, left[raw.tag]))
             )  # fmt: skip
             continue
+        if raw.VR == "UN" and not raw.is_little_endian:
+            # PS3.5 6.2.2: implicit VR and little endian in any transfer syntax; not so in pydicom.
+            raw = raw._replace(is_implicit_VR=True, is_little_endian=True)  # noqa: PLW2901
+            dataset._dict[raw.tag] = raw  # noqa: SLF001
         value = raw.value or b""
         if raw.length not in {UNDEFINED, len(value)}:
             raise Rejected(
