@@ -10,7 +10,7 @@
 -- example: select utc_offset_minutes('+0900') as minutes
 create or replace macro utc_offset_minutes(stated) as
     if(
-        regexp_full_match(stated, '[+-](0\d|1[0-4])[0-5]\d'),
+        regexp_full_match(stated, '(\+(0\d|1[0-3])|-(0\d|1[01]))[0-5]\d|\+1400|-1200'),
         if(stated[1] = '-', -1, 1)
         * (60 * try_cast(stated[2:3] as integer) + try_cast(stated[4:5] as integer)),
         null

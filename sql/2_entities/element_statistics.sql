@@ -16,8 +16,8 @@
 -- column:  is_estimated | BOOLEAN | there are more than 1,000 distinct values; their number is estimated, with a standard error of 3 %
 -- column:  min_integer | BIGINT | smallest
 -- column:  max_integer | BIGINT | largest
--- column:  min_real | DOUBLE | smallest
--- column:  max_real | DOUBLE | largest
+-- column:  min_real | DOUBLE | smallest, NaN left out
+-- column:  max_real | DOUBLE | largest, NaN left out
 -- column:  min_date | DATE | earliest
 -- column:  max_date | DATE | latest
 -- column:  min_timestamp | TIMESTAMP | earliest value: in UTC if it has an offset, otherwise as written

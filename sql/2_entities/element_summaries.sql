@@ -18,8 +18,8 @@
 -- column:  warning_count | BIGINT | values that could not be read strictly
 -- column:  min_integer | BIGINT | smallest
 -- column:  max_integer | BIGINT | largest
--- column:  min_real | DOUBLE | smallest
--- column:  max_real | DOUBLE | largest
+-- column:  min_real | DOUBLE | smallest, NaN left out
+-- column:  max_real | DOUBLE | largest, NaN left out
 -- column:  min_date | DATE | earliest
 -- column:  max_date | DATE | latest
 -- column:  min_timestamp | TIMESTAMP | earliest value: in UTC if it has an offset, otherwise as written
@@ -48,8 +48,9 @@ with
             cast(sum(if(has_warning, run_length, 0)) as bigint) as warning_count,
             min("integer") as min_integer,
             max("integer") as max_integer,
-            min("real") as min_real,
-            max("real") as max_real,
+            -- NaN would be larger than all numbers.
+            min("real") filter (where not isnan("real")) as min_real,
+            max("real") filter (where not isnan("real")) as max_real,
             min("date") as min_date,
             max("date") as max_date,
             min("timestamp") as min_timestamp,

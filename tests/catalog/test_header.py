@@ -311,6 +311,17 @@ def test_a_date_time_with_an_offset_says_that_it_is_in_utc(tmp_path: Path) -> No
     assert at == dt.datetime(2024, 1, 2, 0, 16, tzinfo=dt.UTC)
 
 
+@pytest.mark.parametrize("written", ["00010101000000+0100", "99991231235959-1200"])
+def test_a_date_time_beyond_the_calendar_is_a_text(
+    ingest: Callable[..., Any], tmp_path: Path, written: str
+) -> None:
+    """The first is what .NET writes where it has no date."""
+    path = write(tmp_path / "in" / "a", AcquisitionDateTime=written)
+    ingest()
+    for header in (warehouse.header(path), ingest.warehouse.header("1.1")):  # type: ignore[attr-defined]
+        assert header["AcquisitionDateTime"] == written
+
+
 @pytest.mark.acceptance("D35")
 def test_a_missing_element_is_the_default_or_a_key_error(header: warehouse.Header) -> None:
     for key in (

@@ -535,6 +535,34 @@ def test_an_empty_sequence_before_pixel_representation(tmp_path):
     assert [outcome.reason for outcome in outcomes] == [None]
 
 
+@pytest.mark.parametrize("undefined", [False, True])
+def test_items_know_the_pixel_representation_around_them(tmp_path, undefined):
+    """PS3.3 C.11.1.1 and C.7.6.16.2.11: mapped values are signed as the pixels are.
+
+    pydicom reads 64512 and 64536 where the sequences have no length.
+    """
+    lut = element(0x00283002, "US", struct.pack("<Hhh", 256, -1024, 16), implicit=True)
+    first = element(0x00409216, "US", struct.pack("<h", -1000), implicit=True)
+    own = element(0x00280103, "US", b"\0\0", implicit=True) + first
+    body = element(0x00280103, "US", b"\1\0", implicit=True)
+    for tag, contents in ((0x00283000, [lut]), (0x00409096, [first, own])):
+        items_of = [item(content, undefined=undefined) for content in contents]
+        body += sequence(tag, "SQ", items_of, implicit=True, undefined=undefined)
+    meta = element(0x00020010, "UI", IMPLICIT, implicit=False)
+    given_sources = write(tmp_path, [b"\0" * 128 + b"DICM" + meta + body])
+    assert [outcome.reader for outcome in assert_same(given_sources)] == ["fast"]
+    (portion,) = extract(given_sources, 0, 1 << 20)
+    values = {}
+    for row in portion.rows.to_pylist():
+        if row["path"]:
+            values.setdefault((row["path"], row["vr"]), []).append(row["integer"])
+    assert values == {
+        ("ModalityLUTSequence[0]", "SS"): [256, -1024, 16],
+        ("RealWorldValueMappingSequence[0]", "SS"): [-1000],
+        ("RealWorldValueMappingSequence[1]", "US"): [0, 64536],
+    }
+
+
 def test_private_elements_behind_pixel_data(tmp_path):
     contents = []
     for implicit, syntax in ((False, EXPLICIT), (True, IMPLICIT)):

@@ -284,11 +284,75 @@ def test_encapsulated_pixel_data_without_end_leave_a_note() -> None:
     assert header.note == "encapsulated pixel data end early: no sequence delimiter"
 
 
+@pytest.mark.parametrize("tail", [b"\0", b"\n", b"stray", b"\0" * 7])
+def test_bytes_behind_the_pixel_data_cost_no_image(tmp_path: Path, tail: bytes) -> None:
+    """As in pydicom, whose walk has the same elements."""
+    content = part10(element(0x00080060, "CS", b"CT"), element(0x7FE00010, "OB", b"1234"))
+    path = tmp_path / "a.dcm"
+    path.write_bytes(content + tail)
+    agree(path)
+    header = read(content + tail)
+    what, are = ("1 byte", "is") if len(tail) == 1 else (f"{len(tail)} bytes", "are")
+    assert header.note == f"{what} after byte {len(content)} {are} no data elements"
+    assert header.pixels is not None
+    assert header.pixels.length == 4
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_zeros_behind_the_last_element_are_padding(count: int) -> None:
+    content = part10(element(0x00080060, "CS", b"SR"))
+    assert f" after byte {len(content)} " in (read(content + bytes(count)).note or "")
+    with pytest.raises(Rejected, match="cut off"):
+        read(content + b"\x10\0" + bytes(count)[:5])
+
+
+def test_of_repeated_elements_the_last_is_kept_and_of_meta_that_at_its_place(
+    tmp_path: Path,
+) -> None:
+    """As pydicom keeps them, so that no place has two values."""
+    path = tmp_path / "a.dcm"
+    path.write_bytes(part10(
+        element(0x00080060, "CS", b"CT"),
+        element(0x00020010, "UI", b"1.2.840.10008.1.2\0"),
+        element(0x00080060, "CS", b"MR"),
+        element(0x7FE00010, "OB", b"12"), element(0x7FE00010, "OB", b"1234"),
+    ))  # fmt: skip
+    rows = rows_of(path)
+    kept = {tag: rows["", tag] for tag in ("00020010", "00080060", "7FE00010")}
+    assert [len(some) for some in kept.values()] == [1, 1, 1]
+    assert kept["00020010"][0]["text"] == "1.2.840.10008.1.2.1"
+    assert kept["00080060"][0]["text"] == "MR"
+    header = read(path.read_bytes())
+    assert header.pixels is not None
+    assert kept["7FE00010"][0]["length"] == header.pixels.length == 4
+
+
 def test_pixel_data_inside_a_sequence_are_an_ordinary_value(tmp_path: Path) -> None:
     icon = dataset(Rows=1, Columns=4, BitsAllocated=8, PixelRepresentation=0)
     icon.add_new(0x7FE00010, "OB", b"icon")
     rows = agree(write(tmp_path / "a.dcm", IconImageSequence=[icon]))
     assert rows["IconImageSequence[0]", "7FE00010"][0]["bytes"] == b"icon"
+
+
+def test_unknown_values_of_big_endian_files_are_little_endian(tmp_path: Path) -> None:
+    """PS3.5 6.2.2 note 2: in UN whatever the transfer syntax; pydicom reads 2 and 117440512."""
+    columns = element(0x00280011, "US", struct.pack("<H", 512), implicit=True)
+    path = write(tmp_path / "a.dcm", dataset(Modality="CT"), "big")
+    with path.open("ab") as file:
+        for tag, vr, value in (
+            (0x00190010, b"LO", b"GEMS_ACQU_01"),
+            (0x00191002, b"UN", struct.pack("<l", 7)),
+            (0x00280010, b"UN", struct.pack("<H", 512)),
+            (0x00280011, b"US", struct.pack(">H", 512)),
+            (0x00400275, b"UN", item(columns)),
+        ):
+            long = vr == b"UN"
+            length = struct.pack(">HL", 0, len(value)) if long else struct.pack(">H", len(value))
+            file.write(struct.pack(">HH2s", tag >> 16, tag & 0xFFFF, vr) + length + value)
+    rows = rows_of(path)
+    assert rows["", "00191002"][0]["integer"] == 7
+    assert rows["", "00280010"][0]["integer"] == rows["", "00280011"][0]["integer"] == 512
+    assert rows["RequestAttributesSequence[0]", "00280011"][0]["integer"] == 512
 
 
 @pytest.mark.acceptance("D29")

@@ -111,6 +111,23 @@ RULES: list[tuple[str, bytes, dict[str, Any]]] = [
     ("DT", b"20161231235960+0000", {
         "text": "20161231235960+0000", "warning": "leap second: valid, but kept as text only",
     }),
+    # PS3.5 6.2: offsets range from -1200 to +1400.
+    ("DT", b"20240102+1400", {"text": "20240102+1400", "timestamp": moment(2024, 1, 1, 10)}),
+    ("DT", b"20240102+2300", {
+        "text": "20240102+2300", "warning": "not a date and time: YYYYMMDDHHMMSS.FFFFFF&ZZXX",
+    }),
+    ("DT", b"20240102-1201", {
+        "text": "20240102-1201", "warning": "not a date and time: YYYYMMDDHHMMSS.FFFFFF&ZZXX",
+    }),
+    # Neither Python nor pyarrow has a year 0 or 10000.
+    ("DT", b"00010101+0100", {
+        "text": "00010101+0100",
+        "warning": "in UTC not in the years 1 to 9999: kept as text only",
+    }),
+    ("DT", b"99991231235959-1200", {
+        "text": "99991231235959-1200",
+        "warning": "in UTC not in the years 1 to 9999: kept as text only",
+    }),
     # binary numbers
     ("US", struct.pack("<H", 65535), {"integer": 65535}),
     ("SS", struct.pack("<h", -1), {"integer": -1}),
@@ -359,7 +376,10 @@ def test_times_come_back(time: dt.time) -> None:
     assert value.time_us == us(time.hour, time.minute, time.second, time.microsecond)
 
 
-@given(st.datetimes(dt.datetime(1000, 1, 1)), st.integers(-12 * 60, 14 * 60))  # noqa: DTZ001
+@given(
+    st.datetimes(dt.datetime(1000, 1, 1), dt.datetime(9999, 12, 31, 11)),  # noqa: DTZ001
+    st.integers(-12 * 60, 14 * 60),
+)
 def test_moments_come_back_in_utc(at: dt.datetime, offset: int) -> None:
     sign, (hours, minutes) = "-" if offset < 0 else "+", divmod(abs(offset), 60)
     (value,) = decode("DT", f"{at:%Y%m%d%H%M%S.%f}{sign}{hours:02d}{minutes:02d}".encode())

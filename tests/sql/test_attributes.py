@@ -76,8 +76,11 @@ def test_a_date_time_is_in_the_clock_of_the_dates_beside_it(view: View) -> None:
 
 @pytest.mark.parametrize(
     ("stated", "minutes"),
-    [("+0900", 540), ("-0330", -210), ("+1400", 840), ("0900", None), ("+0960", None), ("", None)],
-)
+    [
+        ("+0900", 540), ("-0330", -210), ("+1400", 840), ("-1200", -720), ("+1401", None),
+        ("-1201", None), ("-1300", None), ("0900", None), ("+0960", None), ("", None),
+    ],
+)  # fmt: skip
 def test_an_offset_is_read_as_ps3_5_writes_it(view: View, stated: str, minutes: int | None) -> None:
     answer = view.connection.execute("select utc_offset_minutes($1)", [stated]).fetchall()
     assert answer == [(minutes,)]

@@ -59,6 +59,8 @@ def test_statistics_are_typed(view: View) -> None:
         3           | ''   | 00180050 | SliceThickness | DS | 0  | 0     |      |         |      |
         1           | ''   | 00080020 | StudyDate      | DA | 1  | 0     | x    |         |      | 2024-01-02
         1           | ''   | 00081140 | ReferencedImageSequence | SQ | 1 | 0 | | 3 | |
+        1           | ''   | 00409225 | RealWorldValueSlope | FD | 1 | 0 | | | -2  |
+        2           | ''   | 00409225 | RealWorldValueSlope | FD | 1 | 0 | | | nan |
     """,
     )
     view.expect(
@@ -68,6 +70,7 @@ def test_statistics_are_typed(view: View) -> None:
         00180050 | 3             | 3              | 2              | 1        | 10       |            |             | 1      | 1.0
         00080020 | 1             | 1              | 1              |          |          | 2024-01-02 |             | 1      |
         00081140 | 1             | 1              |                |          |          |            | 3           | 1      |
+        00409225 | 2             | 2              | 2              | -2       | -2       |            |             | 1      | -2.0
     """,
     )
 

@@ -6,6 +6,7 @@ value that pydicom would reject still becomes a row; so does a sequence that can
 
 from __future__ import annotations
 
+import contextlib
 import io
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,10 @@ def flattened(
                         left=(raw.length, left[raw.tag]))
             )  # fmt: skip
             continue
+        if raw.VR == "UN" and not raw.is_little_endian:
+            # PS3.5 6.2.2: implicit VR and little endian in any transfer syntax; not so in pydicom.
+            raw = raw._replace(is_implicit_VR=True, is_little_endian=True)  # noqa: PLW2901
+            dataset._dict[raw.tag] = raw  # noqa: SLF001
         value = raw.value or b""
         if raw.length not in {UNDEFINED, len(value)}:
             raise Rejected(
@@ -124,6 +129,7 @@ def _sequence(
         with quiet() as messages:
             _count_first(raw, charsets, spent)
             items = dataset[raw.tag].value or []
+            _hand_down(dataset, raw)
         if reports_truncation(messages):
             raise Rejected("the value field ends inside an element")  # noqa: TRY301
         inside = [
@@ -148,6 +154,17 @@ def _sequence(
         ]  # fmt: skip
     whole = Element(path, tag, "SQ", creator, None, charsets, little=True, items=len(items))
     return [whole, *inside]
+
+
+def _hand_down(dataset: Dataset, raw: DataElement | RawDataElement) -> None:
+    """Let items know the Pixel Representation around them, which decides between US and SS.
+
+    pydicom tells it only to the items of sequences of defined length.
+    """
+    if isinstance(raw, DataElement):
+        # An invalid Pixel Representation raises any exception; it then decides nothing.
+        with contextlib.suppress(Exception):
+            dataset._set_pixel_representation(raw)  # noqa: SLF001
 
 
 def _count_first(

@@ -106,7 +106,6 @@ class Found:
     node_item: NDArray[np.int64]
     node_level: NDArray[np.int64]
     sequence_tag: NDArray[np.int64]
-    sequence_undefined: NDArray[np.bool_]
     status: NDArray[np.uint8]
     implicit: NDArray[np.bool_]
     syntax: list[str | None]

@@ -138,17 +138,19 @@ def _read_dataset(file: Watched, size: int, elements: list[Element], syntax: str
         )
     implicit, little = dataset.original_encoding
     pixels: PixelPlace | None = None
-    pixel_elements: list[Element] = []
+    pixel_elements: dict[str, Element] = {}
     note = None
-    while (found := _pixel_header(file, implicit=bool(implicit), little=bool(little))) is not None:
-        tag, vr, offset, length = found
+    while (head := _pixel_header(file, implicit=bool(implicit), little=bool(little))) is not None:
+        tag, vr, offset, length = head
         place, note = _pass_over(file, offset, length, size, little=bool(little))
-        pixels = pixels or place
-        pixel_elements.append(
-            Element("", tag, vr or _implicit_pixel_vr(tag, length), None, None, (), bool(little),
-                    pixel_length=place.length)
+        # Of repeated elements pydicom keeps the last.
+        if pixels is None or tag in pixel_elements:
+            pixels = place
+        pixel_elements[tag] = Element(
+            "", tag, vr or _implicit_pixel_vr(tag, length), None, None, (), bool(little),
+            pixel_length=place.length,
         )  # fmt: skip
-        if note:
+        if note or size - file.tell() < 8:
             break
         tail = read_dataset(
             as_file(file), bool(implicit), bool(little), stop_when=_at_pixels,
@@ -158,9 +160,14 @@ def _read_dataset(file: Watched, size: int, elements: list[Element], syntax: str
         dataset._dict.update(tail._dict)  # noqa: SLF001
     unread = size - file.tell()
     if note is None and unread > 0:
-        note = f"{unread} bytes after byte {file.tell()} are no data elements"
+        what, are = ("1 byte", "is") if unread == 1 else (f"{unread} bytes", "are")
+        note = f"{what} after byte {file.tell()} {are} no data elements"
     left = _fetch_long(file, dataset, size)
-    elements += flattened(dataset, "", 0, spent, left) + pixel_elements
+    meta = {element.tag for element in elements}
+    found = flattened(dataset, "", 0, spent, left)
+    # File meta information that is repeated in the data set counts where it belongs.
+    elements += [element for element in found if element.path or element.tag not in meta]
+    elements += pixel_elements.values()
     return Header(elements, pixels, syntax, note)
 
 

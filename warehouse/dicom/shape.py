@@ -73,7 +73,6 @@ class Shape:
     nodes: NDArray[np.int64]
     """Per node: parent, sequence, item, level."""
     sequence_tags: NDArray[np.int64]
-    sequence_undefined: NDArray[np.bool_]
     pixel_tag: int | None
     """Tag of the pixel data at the end, if there are any."""
 

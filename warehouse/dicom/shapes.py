@@ -145,11 +145,10 @@ def _shape(trace: Trace) -> Shape | None:
     if len(nodes):
         nodes[:, 0] = np.where(nodes[:, 0] == number, 0, nodes[:, 0] - trace.first_node + 1)
         nodes[:, 1] -= trace.first_sequence
-    tags = np.array([tag for tag, _ in trace.sequences], np.int64)
-    undefined = np.array([flag for _, flag in trace.sequences], bool)
+    tags = np.array(trace.sequences, np.int64)
     return Shape(
         headers, list(pairwise([0, *edges.tolist(), len(headers.head)])), node,
-        headers.element[sequences], nodes, tags, undefined, pixels.tag if pixels else None,
+        headers.element[sequences], nodes, tags, pixels.tag if pixels else None,
     )  # fmt: skip
 
 
@@ -288,9 +287,7 @@ def _accept(scan: Scan, shape: Shape, c: Compared) -> NDArray[np.int64]:
         )  # fmt: skip
         scan.node_count += count * node_count
     if sequence_count:
-        scan.sequences.append(
-            (np.tile(shape.sequence_tags, count), np.tile(shape.sequence_undefined, count))
-        )
+        scan.sequences.append(np.tile(shape.sequence_tags, count))
         scan.sequence_count += count * sequence_count
     return files
 

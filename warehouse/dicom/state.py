@@ -15,6 +15,8 @@ from warehouse.dicom.grammar import REFERENCE
 from warehouse.dicom.pixels import pass_over, pixel_vr
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from warehouse.dicom.heads import Heads
 
 
@@ -31,7 +33,7 @@ class Scan:
         self.at = np.zeros(count, np.int64)
         """Offset of the first element of the data set."""
         self.nodes: list[tuple[Any, ...]] = []
-        self.sequences: list[tuple[Any, Any]] = []
+        self.sequences: list[NDArray[np.int64]] = []
         self.node_count = 2 * count
         self.sequence_count = 0
         self.records = records
@@ -67,12 +69,10 @@ class Scan:
         of_file, parent, sequence, item, level = (
             np.concatenate(column).astype(np.int64) for column in zip(*nodes, strict=True)
         )
-        tags = [np.zeros(0, np.int64), *(np.asarray(pair[0]) for pair in self.sequences)]
-        undefined = [np.zeros(0, bool), *(np.asarray(pair[1]) for pair in self.sequences)]
+        tags = [np.zeros(0, np.int64), *self.sequences]
         file, head, value_at, length, node, low, high = self.records.taken()
         return Found(
             file, head, value_at, length, node, low, high, self.outside, of_file, parent, sequence,
-            item, level // 2, np.concatenate(tags).astype(np.int64),
-            np.concatenate(undefined).astype(bool), self.status, self.implicit, self.syntax,
+            item, level // 2, np.concatenate(tags), self.status, self.implicit, self.syntax,
             self.pixels,
         )  # fmt: skip

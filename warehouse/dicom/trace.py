@@ -39,8 +39,8 @@ class Trace:
         """First element and node of each run."""
         self.nodes: list[tuple[int, int, int, int]] = []
         """Items: parent, sequence, number in it, level."""
-        self.sequences: list[tuple[int, bool]] = []
-        """Tag, and whether a delimiter ends it."""
+        self.sequences: list[int] = []
+        """Tags."""
         self.bases: list[tuple[int, int]] = [(0, self.base)]
         """First element and base of each window."""
         self.marks: list[tuple[int, int, int]] = []
@@ -108,6 +108,5 @@ class Trace:
             scan.nodes.append((np.full(len(parent), self.number), parent, sequence, item, level))
             scan.node_count += len(parent)
         if self.sequences:
-            tags, undefined = zip(*self.sequences, strict=True)
-            scan.sequences.append((np.array(tags, np.int64), np.array(undefined, bool)))
-            scan.sequence_count += len(tags)
+            scan.sequences.append(np.array(self.sequences, np.int64))
+            scan.sequence_count += len(self.sequences)

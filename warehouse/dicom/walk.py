@@ -104,7 +104,7 @@ def parse_defined_length(
         trace = walker.trace
         trace.base, trace.window, walker.size = 0, at + length, at + length
         sequence = scan.sequence_count
-        trace.sequences.append(((head & 0xFFFF) << 16 | head >> 16 & 0xFFFF, False))
+        trace.sequences.append((head & 0xFFFF) << 16 | head >> 16 & 0xFFFF)
         depth = 2 * int(found.node_level[node])
         stack: list[list[int]] = [[-1, 0, node, 0] for _ in range(depth + 1)]
         stack.append([at + length, 0, sequence, 0])
@@ -120,7 +120,7 @@ def parse_defined_length(
         new = column[before : scan.records.count]
         setattr(found, name, np.concatenate([getattr(found, name), new]))
     for name in ("node_file", "node_parent", "node_sequence", "node_item", "node_level",
-                 "sequence_tag", "sequence_undefined"):  # fmt: skip
+                 "sequence_tag"):  # fmt: skip
         setattr(found, name, getattr(extended, name))
     return np.array(lost, np.int64)
 
@@ -274,7 +274,7 @@ class Walker:
                 if value > end or inner > end or len(stack) >= MAX_LEVEL:
                     raise _Unsupported
                 number = trace.first_sequence + len(trace.sequences)
-                trace.sequences.append((tag, length == UNDEFINED))
+                trace.sequences.append(tag)
                 trace.special.append((len(places), 0, -2 - number))
                 add(p)
                 at, last = value, tag

@@ -118,7 +118,11 @@ class Watched:
             self.hides_prefix = False
             return bytes(len(data))
         if len(data) < count and count != _SEARCH_BLOCK and (count > 8 or (count == 8 and data)):
-            self.cut_at = self._file.tell()
+            if count > 8 or data.strip(b"\0"):
+                self.cut_at = self._file.tell()
+            else:
+                # Zeros at the end, too few for an element: padding.
+                self._file.seek(self._file.tell() - len(data))
         self.spent.add_read(data)
         return data
 

@@ -244,12 +244,12 @@ def _paths(found: Found) -> tuple[list[str], NDArray[Any]]:
     return paths, node_path
 
 
-def _inherit(found: Found, own: NDArray[np.int64], usable: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _inherit(found: Found, own: NDArray[np.int64]) -> NDArray[np.int64]:
     """Replace -1 in items by the value of the enclosing data set."""
     value = own.copy()
     deepest = int(found.node_level.max()) if len(value) else 0
     for level in range(1, deepest + 1):
-        nodes = np.flatnonzero((found.node_level == level) & (value < 0) & usable)
+        nodes = np.flatnonzero((found.node_level == level) & (value < 0))
         value[nodes] = value[found.node_parent[nodes]]
     return value
 
@@ -277,7 +277,7 @@ def _charsets(view: _View) -> tuple[list[tuple[str, ...]], NDArray[np.int64], ND
     early = found.node[view.where((view.tag < 0x00080005) & (view.vr == _SQ))]
     wrong.append(early[own[early] >= 0])
     own[(found.node_level == 0) & (own < 0)] = 0
-    return charsets, _inherit(found, own, np.ones(len(own), bool)), np.concatenate(wrong)
+    return charsets, _inherit(found, own), np.concatenate(wrong)
 
 
 @lru_cache(maxsize=1024)
@@ -337,7 +337,7 @@ def _creators(
 def _pixel_representation(view: _View) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return Pixel Representation of each node (-1: unknown), and nodes with an invalid one.
 
-    Only implicit VR needs it. In pydicom only sequences of defined length inherit it.
+    Only implicit VR needs it. Items inherit it.
     """
     found = view.found
     own = np.full(len(found.node_file), -1, np.int64)
@@ -351,7 +351,4 @@ def _pixel_representation(view: _View) -> tuple[NDArray[np.int64], NDArray[np.in
             own[nodes] = value[0]
         else:
             wrong.append(nodes)
-    handed_down = np.ones(len(own), bool)
-    inside = found.node_sequence >= 0
-    handed_down[inside] = ~found.sequence_undefined[found.node_sequence[inside]]
-    return _inherit(found, own, handed_down), np.concatenate(wrong)
+    return _inherit(found, own), np.concatenate(wrong)

@@ -76,6 +76,7 @@ _DT = re.compile(
     r"(?:([+-])(\d\d)(\d\d))?",
     re.ASCII,
 )
+_EARLIEST_OFFSET, _LATEST_OFFSET = timedelta(hours=-12), timedelta(hours=14)  # PS3.5 6.2
 _AGE_IN_YEARS = {"D": 365.2422, "W": 52.1429, "M": 12.0, "Y": 1.0}
 _PN_GROUPS = ("alphabetic", "ideographic", "phonetic")
 _PN_PARTS = ("family_name", "given_name", "middle_name", "name_prefix", "name_suffix")
@@ -314,8 +315,13 @@ def _datetime(text: str) -> Value:
             if int(off_minute) > 59:
                 raise ValueError  # noqa: TRY301
             offset = timedelta(hours=int(off_hour), minutes=int(off_minute))
-            moment = moment.replace(tzinfo=timezone(-offset if sign == "-" else offset))
-    except (ValueError, OverflowError):
+            offset = -offset if sign == "-" else offset
+            if not _EARLIEST_OFFSET <= offset <= _LATEST_OFFSET:
+                raise ValueError  # noqa: TRY301
+            moment = moment.replace(tzinfo=timezone(offset)).astimezone(UTC)
+    except OverflowError:
+        return Value(text=text, warning="in UTC not in the years 1 to 9999: kept as text only")
+    except ValueError:
         return Value(text=text, warning="not a date and time: YYYYMMDDHHMMSS.FFFFFF&ZZXX")
     if is_leap:
         return Value(text=text, warning=LEAP_SECOND)
