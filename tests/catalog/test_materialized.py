@@ -351,6 +351,10 @@ def note_batches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 def test_a_new_series_is_looked_for_in_its_batch(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As if there were an answer of the version before.
+    (answer,) = layout.cache_folder(made).iterdir()
+    version, key = answer.name.split("-")
+    shutil.copytree(answer, answer.with_name(f"{int(version) - 1:012d}-{key}"))
     opened = note_batches(monkeypatch)
     new = write(tmp_path / "new", image("1.1", PatientID="Q", StudyInstanceUID="7.1"))
     warehouse.open(made).ingest(new, workers=1)
@@ -359,7 +363,7 @@ def test_a_new_series_is_looked_for_in_its_batch(
     assert opened == dict.fromkeys(views, ["000002"])
     folders = sorted(layout.cache_folder(made).iterdir())
     noted = [sorted(path.stem for path in folder.glob("*s.json")) for folder in folders]
-    assert noted == [["answers"], ["answers", "elements", "files", "instances"]]
+    assert noted == [["answers"]] + [["answers", "elements", "files", "instances"]] * 2
 
 
 @pytest.mark.long("test_a_new_series_is_looked_for_in_its_batch")
