@@ -360,7 +360,7 @@ def test_a_new_series_is_looked_for_in_its_batch(
     warehouse.open(made).ingest(new, workers=1)
     assert materialize(made)
     views = ("frame_values", "patients", "series", "studies")
-    assert opened == dict.fromkeys(views, ["000002"])
+    assert opened == {view: ["000002"] for view in views}
     folders = sorted(layout.cache_folder(made).iterdir())
     noted = [sorted(path.stem for path in folder.glob("*s.json")) for folder in folders]
     assert noted == [["answers"]] + [["answers", "elements", "files", "instances"]] * 2
