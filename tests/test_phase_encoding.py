@@ -93,6 +93,15 @@ def make_series(root: Path) -> None:
     warehouse.open(root / "w", create=True).ingest(root / "in", workers=1)
 
 
+def make_few_series(root: Path) -> None:
+    """One of Siemens, and one of GE."""
+    (root / "in" / "siemens_epi").mkdir(parents=True)
+    for path in corpus("siemens_epi").glob("mr3_*"):
+        shutil.copy(path, root / "in" / "siemens_epi")
+    made_by_ge(root / "in" / " ".join(GE[-1]), *GE[-1])
+    warehouse.open(root / "w", create=True).ingest(root / "in", workers=1)
+
+
 class Stated:
     """One warehouse of every series; what it states is asked once."""
 
@@ -140,6 +149,16 @@ def stated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stated]:
         yield made
 
 
+def test_direction_and_readout_of_few_series_are_those_of_dcm2niix(tmp_path: Path) -> None:
+    corpus("")
+    make_few_series(tmp_path)
+    few = Stated(tmp_path)
+    with answered_once(few.wh, "mosaic_geometry"), answered_once(few.wh, "diffusion_frames"):
+        assert few.compared("siemens_epi", tmp_path / "siemens") == ["j"]
+        assert few.compared(" ".join(GE[-1]), tmp_path / "ge") == ["j"]
+
+
+@pytest.mark.long("test_direction_and_readout_of_few_series_are_those_of_dcm2niix")
 @pytest.mark.acceptance("D39")
 @pytest.mark.parametrize("name", SIEMENS)
 def test_direction_and_readout_of_siemens_are_those_of_dcm2niix(
@@ -148,6 +167,7 @@ def test_direction_and_readout_of_siemens_are_those_of_dcm2niix(
     assert stated.compared(name, tmp_path) == SIEMENS[name]
 
 
+@pytest.mark.long("test_direction_and_readout_of_few_series_are_those_of_dcm2niix")
 @pytest.mark.acceptance("D39")
 @pytest.mark.parametrize(("axis", "order", "skipped", "options"), GE)
 def test_direction_and_readout_of_ge_are_those_of_dcm2niix(
