@@ -59,10 +59,12 @@ def in_space(direction: str, affine: Numbers) -> list[float]:
     return (-axis if direction.endswith("-") else axis).tolist()  # type: ignore[no-any-return]
 
 
-def made_by_ge(folder: Path, axis: str, order: str, skipped: str, options: str) -> None:
+def made_by_ge(
+    folder: Path, axis: str, order: str, skipped: str, options: str, slices: int = 15
+) -> None:
     # GE states the sign in (0018,9034) since RX27; the files are older. What it means:
     # https://github.com/rordenlab/dcm2niix/pull/677
-    for path in sorted(corpus("ge_fmri").iterdir())[:15]:
+    for path in sorted(corpus("ge_fmri").iterdir())[:slices]:
         made = pydicom.dcmread(path)
         made.InPlanePhaseEncodingDirection = axis
         made.RectilinearPhaseEncodeReordering = order
@@ -98,7 +100,7 @@ def make_few_series(root: Path) -> None:
     (root / "in" / "siemens_epi").mkdir(parents=True)
     for path in corpus("siemens_epi").glob("mr3_*"):
         shutil.copy(path, root / "in" / "siemens_epi")
-    made_by_ge(root / "in" / " ".join(GE[-1]), *GE[-1])
+    made_by_ge(root / "in" / " ".join(GE[-1]), *GE[-1], slices=4)
     warehouse.open(root / "w", create=True).ingest(root / "in", workers=1)
 
 
