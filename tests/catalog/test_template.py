@@ -147,8 +147,9 @@ def test_several_warehouses_are_open_at_once_with_one_file(
     (tmp_path / "in").mkdir()
     other = warehouse.open(tmp_path / "w", create=True)
     other.ingest(tmp_path / "in")
-    assert warehouse.open(sample.root).sql("select count(*) from files").fetchall() != [(0,)]
-    assert sample.sql("select count(*) from files").fetchall() != [(0,)]
+    # `sample` itself stays as it is: it would have few views for the tests that follow.
+    for opened in [warehouse.open(sample.root) for _ in range(2)]:
+        assert opened.sql("select count(*) from files").fetchall() != [(0,)]
     assert other.sql("select count(*) from files").fetchall() == [(0,)]
     assert len(list(second.iterdir())) == 1
 
