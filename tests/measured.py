@@ -88,7 +88,7 @@ def written(begun: Path, root: Path, *sources: Path, limit: int = 0) -> tuple[st
 
 
 def garbage(folder: Path, reader: str, step: int) -> tuple[int, int, int, bool]:
-    """Read every third file twice, or fewer; return files, rows, objects left to the collector, if it runs."""
+    """Read one file of ``step`` twice; return files, rows, objects left, if the collector runs."""
     # All kinds of them.
     found = [item for item in discover([folder]) if isinstance(item, SourceFile)][::step]
 
