@@ -70,7 +70,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> list[Model]:
 def first_opened(
     sample: warehouse.Warehouse, folder: Path, models: list[Model]
 ) -> tuple[Path, list[tuple[object, ...]]]:
-    """Return the folder of views that the first opening made in an empty home, and what it found."""
+    """Return the folder of views that an opening made in an empty home, and what it found."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         patch.setattr(template, "read_models", lambda: models)

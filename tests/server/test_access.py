@@ -125,9 +125,14 @@ def test_who_is_shown_no_identity_has_pseudonyms_alone(
     headers = bearer(secrets["deidentified"])
     require_no_identity(client, headers, "patients")
     for path in (
-        "/dicomweb/studies", "/api/v1/files", "/api/v1/series/1.2.1.1/files.zip", "/api/v1/patients?PatientID=P1",
-        "/api/v1/series?search=Doe", "/api/v1/series?columns=SeriesInstanceUID", "/api/v1/instances/1.1/header",
-    ):  # fmt: skip
+        "/dicomweb/studies",
+        "/api/v1/files",
+        "/api/v1/series/1.2.1.1/files.zip",
+        "/api/v1/patients?PatientID=P1",
+        "/api/v1/series?search=Doe",
+        "/api/v1/series?columns=SeriesInstanceUID",
+        "/api/v1/instances/1.1/header",
+    ):
         assert client.get(path, **headers).status_code == 403, path
 
 
@@ -247,8 +252,9 @@ def test_a_head_is_that_of_the_answer(client: Client) -> None:
     (address,) = series["00081190"]["Value"]
     place = address.removeprefix(client.url)
     require_heads(
-        client, "/health", "/", "/openapi.json", "/api/v1/series", "/api/v1/series?format=csv", "/dicomweb/studies",
-        f"{place}/metadata", place, "/api/v1/nothing", "/api/v1/series?limit=0", "/dicomweb/studies/9/metadata",
+        client, "/health", "/", "/openapi.json", "/api/v1/series", "/api/v1/series?format=csv",
+        "/dicomweb/studies", f"{place}/metadata", place, "/api/v1/nothing",
+        "/api/v1/series?limit=0", "/dicomweb/studies/9/metadata",
     )  # fmt: skip
     etag = client.get("/dicomweb/studies").headers["ETag"]
     head = client.session.head(
