@@ -87,10 +87,10 @@ def written(begun: Path, root: Path, *sources: Path, limit: int = 0) -> tuple[st
         return why, said.getvalue() + of_libraries.read().decode()
 
 
-def garbage(folder: Path, reader: str) -> tuple[int, int, int, bool]:
-    """Read every third file twice; return files, rows, objects left to the collector, if it runs."""
+def garbage(folder: Path, reader: str, step: int) -> tuple[int, int, int, bool]:
+    """Read one file of ``step`` twice; return files, rows, objects left, if the collector runs."""
     # All kinds of them.
-    found = [item for item in discover([folder]) if isinstance(item, SourceFile)][::3]
+    found = [item for item in discover([folder]) if isinstance(item, SourceFile)][::step]
 
     def read() -> int:
         return sum(portion.rows.num_rows for portion in extract(found, 1, 10**6, reader=reader))  # type: ignore[arg-type]

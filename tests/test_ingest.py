@@ -305,6 +305,7 @@ def test_a_changed_file_that_cannot_be_read_to_its_end_keeps_its_rows(
     assert run(root, source).replaced == 1
 
 
+@pytest.mark.long("test_a_batch_run_anew_keeps_the_rows_of_files_that_are_gone")
 def test_files_read_anew_never_get_the_id_of_one_that_is_away(source: Path, root: Path) -> None:
     for name in ("a", "b", "c"):
         write(source / name, uid=f"1.{ord(name)}")
@@ -388,6 +389,7 @@ def test_planned_batches_give_the_same_rows(whole: Path, root: Path, clean: dict
     assert content(root) == clean
 
 
+@pytest.mark.long("test_a_batch_run_anew_keeps_the_rows_of_files_that_are_gone")
 def test_a_batch_run_anew_gives_the_same_rows(
     whole: Path, root: Path, clean: dict[str, Any]
 ) -> None:

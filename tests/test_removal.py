@@ -107,6 +107,7 @@ def test_the_warehouse_is_as_if_the_files_had_never_been(
     assert again.version == done.version
 
 
+@pytest.mark.long("test_the_warehouse_is_as_if_the_files_had_never_been")
 def test_so_it_is_after_a_compaction(root: Path, source: Path, tmp_path: Path) -> None:
     compact(root)
     for name in ("0", "2", "4"):
@@ -124,6 +125,7 @@ def test_without_being_told_to_it_only_counts(root: Path, source: Path) -> None:
     assert delta.snapshot(root) == before
 
 
+@pytest.mark.long("test_the_warehouse_is_as_if_the_files_had_never_been")
 def test_a_file_that_comes_back_is_ingested(root: Path, source: Path, tmp_path: Path) -> None:
     shutil.move(source / "0", tmp_path / "aside")
     shutil.move(source / "3", tmp_path / "aside3")

@@ -67,6 +67,7 @@ def test_tables_fall_back_to_ascii(read, locale):
     assert json.loads(begins + rows) == [{"name": "Müller 山田 …"}]
 
 
+@pytest.mark.long("test_tables_fall_back_to_ascii")
 def test_no_command_fails_in_ascii(read):
     # chrH31.dcm has kanji in PatientName.
     asked = [
@@ -204,6 +205,19 @@ def test_the_hint_after_wrong_usage_names_the_command(read):
     assert "try: dicom-warehouse --help" in run("nonsense").stderr
 
 
+def test_tables_counts_a_view_only_when_asked(read, monkeypatch):
+    few = tuple(entry for entry in entries() if entry.name in {"patients", "files"})
+    monkeypatch.setattr(guide, "entries", lambda: few)
+    for given, rows in (((), ""), (("--count",), "2")):
+        shown = run("tables", *given, "-w", read).stdout
+        (line,) = (line for line in shown.splitlines() if line.startswith("patients "))
+        assert re.split(" {2,}", line)[1] == (
+            rows or "One row per patient, identified by PatientID."
+        )
+        assert re.search("^files +2 ", shown, re.MULTILINE)
+
+
+@pytest.mark.long("test_tables_counts_a_view_only_when_asked")
 def test_tables_counts_views_only_when_asked(read, monkeypatch):
     listed = run("tables", "-w", read).stdout
     # That each view can be asked is shown by `test_every_view_answers`; to plan all takes seconds.
@@ -279,6 +293,13 @@ def test_describe_knows_macros_and_cohorts(read, tmp_path):
     assert "similar: attributes" in run("describe", "atributes", "-w", read).stderr
 
 
+def test_why_there_are_no_private_tags(read):
+    done = run("tags", "--private", "-w", read, "--format", "csv")
+    assert "2 of 2 files were read without private elements (mode normal)" in done.stderr
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.long("test_why_there_are_no_private_tags")
 def test_why_there_is_nothing_private(read, tmp_path):
     for arguments in (("tags", "--private"), ("sql", "from private('GEMS_ACQU_01', '0x9c')")):
         done = run(*arguments, "-w", read, "--format", "csv")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tarfile
 import time
@@ -19,6 +18,7 @@ from tests.algorithms.tiny_images import model
 from warehouse.algorithms import container
 from warehouse.algorithms.logs import LINE_BYTES, LINES, Tail
 from warehouse.errors import AlgorithmError, ArchiveRefused
+from warehouse.workers import WorkerLost, WorkerPool
 
 if sys.platform != "linux":
     pytest.skip("containers are a thing of Linux", allow_module_level=True)
@@ -89,6 +89,26 @@ def test_an_image_that_writes_points(tiny: warehouse.Warehouse, count: int) -> N
     assert rows == [(count, count * (count - 1) / 2, 2.5)]
 
 
+def test_a_ground_truth_is_mounted(tiny: warehouse.Warehouse, tmp_path: Path) -> None:
+    ready("bwrap")
+    parts = tiny.algorithms
+    image = parts.find("look-exec").image_id
+    interface = "predictions-json-file -> metrics-json-file"
+    parts.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+    assert parts.run("measure", [CT], workers=0).succeeded == 1
+    parts.create("rated", interface, image=image, kind="evaluation", requires_memory_gb=4)
+    truth = parts.add_ground_truth(model(tmp_path / "t.tar.gz", b"41"), parent="rated").artifact_id
+    parts.create(
+        "rated", interface, image=image, model=truth, kind="evaluation", requires_memory_gb=4
+    )
+    assert parts.evaluate("rated", "measure", runner="bwrap").succeeded == 1
+    ((found,),) = tiny.sql(
+        "select value from job_outputs where slug = 'metrics-json-file'"
+    ).fetchall()
+    assert json.loads(found) == {"truth": {"weights.bin": "41"}, "jobs": 1, "can_write": False}
+
+
+@pytest.mark.long("test_a_ground_truth_is_mounted")
 def test_the_truth_of_a_method_is_mounted(tiny: warehouse.Warehouse, tmp_path: Path) -> None:
     ready("bwrap")
     parts = tiny.algorithms
@@ -120,21 +140,24 @@ def test_the_truth_of_a_method_is_mounted(tiny: warehouse.Warehouse, tmp_path: P
     ]
 
 
+def run_look(root: Path) -> None:
+    warehouse.open(root).algorithms.run("look-exec", of_set="s", runner="bwrap")
+
+
 def test_a_run_that_is_killed_leaves_no_process(
     tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready("bwrap")
     monkeypatch.setattr(container, "GRACE", 0.2)
     modes(tiny, "s", "hang")
-    words = ["run", "look-exec", "--set", "s", "--runner", "bwrap", "-w", str(tiny.root)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "warehouse", *words], stderr=subprocess.DEVNULL
-    )
+    pool = WorkerPool(1)
+    run = pool.submit(run_look, tiny.root)
     try:
-        until(lambda: "/inside.py" in running(tiny.root))
+        until(lambda: run.done() or "/inside.py" in running(tiny.root))
     finally:
-        process.kill()
-        process.wait()
+        pool.kill()
+    with pytest.raises(WorkerLost):
+        run.result()
     until(lambda: not running(tiny.root))
     tiny.refresh()
     # It is executed again, in a folder that is empty.

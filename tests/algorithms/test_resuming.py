@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import warehouse
 from tests.algorithms.conftest import function
 from warehouse.components.sets import put_items
 from warehouse.components.values import Given
+from warehouse.workers import WorkerLost, WorkerPool
 
 ROWS = "select item, status, voxel_count, why_not from outputs('slow') order by item"
 
@@ -48,8 +50,13 @@ def killed_and_resumed(template: Path, folder: Path, kills: int, count: int) -> 
         time.sleep(rng.uniform(1.5, 6))
         process.kill()
         process.wait()
+    resumed(wh, count, workers=2)
+
+
+def resumed(wh: warehouse.Warehouse, count: int, workers: int) -> None:
+    """Run it again; the rows are those of a run that was not killed."""
     wh.refresh()
-    wh.algorithms.run("slow", of_set="s", workers=2)
+    wh.algorithms.run("slow", of_set="s", workers=workers)
     rows = wh.sql(ROWS).fetchall()
     assert rows == [(f"s/{n:04}", "Succeeded", n + 1, None) for n in range(count)]
     # No output twice, none of a job that is not there, and every event follows the one before.
@@ -69,6 +76,36 @@ def killed_and_resumed(template: Path, folder: Path, kills: int, count: int) -> 
     assert [p for p in (wh.root / "_jobs").iterdir() if "job-" in p.name] == []
 
 
+def test_a_worker_that_is_killed_leaves_jobs_to_go_on_with(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the third of four jobs, of which the first two were executed before."""
+    marker = tmp_path / "waited"
+    monkeypatch.setenv("WAITED", str(marker))
+    shutil.copytree(template, tmp_path / "w")
+    wh = warehouse.open(tmp_path / "w")
+    wh.algorithms.create("slow", "age -> voxel-count", function=function("waiting"))
+    items(wh, 2)
+    assert wh.algorithms.run("slow", of_set="s", workers=0).succeeded == 2
+    items(wh, 4)
+    pool = WorkerPool(1)
+    run = pool.submit(run_until_killed, wh.root, str(marker))
+    while not (run.done() or marker.exists()):
+        time.sleep(0.01)
+    pool.kill()
+    with pytest.raises(WorkerLost):
+        run.result()
+    wh.refresh()
+    assert wh.sql("select count(*) from job_outputs").fetchall() == [(2,)]
+    resumed(wh, 4, workers=0)
+
+
+def run_until_killed(root: Path, marker: str) -> None:
+    os.environ["WAITED"] = marker
+    warehouse.open(root).algorithms.run("slow", of_set="s", workers=0)
+
+
+@pytest.mark.long("test_a_worker_that_is_killed_leaves_jobs_to_go_on_with")
 def test_a_run_that_is_killed_goes_on(template: Path, tmp_path: Path) -> None:
     killed_and_resumed(template, tmp_path, 1, 30)
 

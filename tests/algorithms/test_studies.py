@@ -74,6 +74,7 @@ def wh(pairs: Path, tmp_path: Path) -> Iterator[warehouse.Warehouse]:
         yield opened
 
 
+@pytest.mark.long("test_the_conditions_choose_one_series_each")
 def test_a_pair_of_series_of_a_study_is_a_case(wh: warehouse.Warehouse) -> None:
     made = wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=BOTH)
     report = wh.run_algorithm("both", workers=0)
@@ -127,6 +128,22 @@ def asked(
     ], found.unmatched
 
 
+def test_the_conditions_choose_one_series_each(wh: warehouse.Warehouse) -> None:
+    """Of all studies, with another input for one of them, and a series that is not there."""
+    age = wh.add_value("age", 41, patient="P1").value_id
+    narrow = BOTH | {"other": "Modality = 'PT' and SeriesInstanceUID < '1.2.7'"}
+    series = [CT, PET, CT2, PET2, "1.2.80", MR, FLAIR, "9.9"]
+    assert asked(wh, "aged", series, narrow, "ct, other, age -> mask, voxel-count") == (
+        [{"ct": CT, "other": PET, "age": age}],
+        {
+            STUDY2: "values for the other inputs of an interface are missing",
+            STUDY3: "no series of the study matches the condition of 'ct'",
+            "9.9": "the series is not in the warehouse",
+        },
+    )
+
+
+@pytest.mark.long("test_the_conditions_choose_one_series_each")
 def test_a_cohort_or_a_condition_makes_it_one_series(wh: warehouse.Warehouse) -> None:
     assert asked(wh, "both", [CT2, PET2], BOTH) == ([{"ct": CT2, "other": PET2}], {})
     narrow = BOTH | {"other": "Modality = 'PT' and SeriesInstanceUID < '1.2.7'"}
@@ -139,6 +156,7 @@ def test_a_cohort_or_a_condition_makes_it_one_series(wh: warehouse.Warehouse) ->
     )  # fmt: skip
 
 
+@pytest.mark.long("test_the_conditions_choose_one_series_each")
 def test_other_inputs_are_said_about_the_first(wh: warehouse.Warehouse) -> None:
     # What else an interface takes is said about the series of the first condition.
     taken = "ct, other, age -> mask, voxel-count"
@@ -171,6 +189,7 @@ def test_a_condition_that_cannot_be_one_is_refused(
     assert untouched.sql("select count(*) from algorithm_versions").fetchall() == [(0,)]
 
 
+@pytest.mark.long("test_a_person_asks_for_a_pair")
 def test_a_submitted_job_is_that_of_a_run_until_the_series_has_other_instances(
     wh: warehouse.Warehouse, tmp_path: Path
 ) -> None:
@@ -206,4 +225,6 @@ def test_a_person_asks_for_a_pair(wh: warehouse.Warehouse) -> None:
     wh.algorithms.create("both", INTERFACE, function=function("pair"), matching=BOTH)
     job = wh.algorithms.submit("both", {}, series={"other": PET, "ct": CT2})
     assert job.series_key == CT2
+    with pytest.raises(JobRefused, match="same algorithm and inputs"):
+        wh.algorithms.submit("both", {}, series={"ct": CT2, "other": PET})
     assert wh.algorithms.run_waiting("both", workers=0).succeeded == 1

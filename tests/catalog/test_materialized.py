@@ -30,18 +30,18 @@ from warehouse.store import delta, layout
 NAMES = [model.name for model in materialized_views()]
 
 
-def answers(root: Path) -> dict[str, Any]:
-    """Return columns, types, comments and rows of every entity view."""
+def answers(root: Path, names: list[str] = NAMES) -> dict[str, Any]:
+    """Return columns, types, comments and rows of every entity view, or of some."""
     ask = open_catalog(root).connection.execute
-    comments: dict[str, list[Any]] = {name: [] for name in NAMES}
+    comments: dict[str, list[Any]] = {name: [] for name in names}
     for name, *column in ask(
         "select table_name, column_name, comment from duckdb_columns() "
         "where list_contains($1, table_name) order by table_name, column_index",
-        [NAMES],
+        [names],
     ).fetchall():
         comments[name].append(column)
     found = {}
-    for name in NAMES:
+    for name in names:
         # Described by the answer: to plan it again would take as long as to answer.
         answer = ask(f"from {name} order by all")
         described = [(column, str(kind)) for column, kind, *_ in answer.description or ()]
@@ -97,6 +97,7 @@ def gathers(root: Path) -> bool:
     return "GROUP BY" in plan.upper()
 
 
+@pytest.mark.long("test_the_cache_may_be_deleted")
 def test_kept_answers_are_those_of_the_views(sample: warehouse.Warehouse, tmp_path: Path) -> None:
     """Of all kinds of file that the packages bring."""
     made = shutil.copytree(sample.root, tmp_path / "copy")
@@ -131,6 +132,7 @@ def test_kept_views_read_what_changes_with_instances_alone() -> None:
 
 
 @pytest.mark.parametrize("seed", some(range(4), always=[0]))
+@pytest.mark.long("test_answers_follow_an_ingest")
 def test_what_did_not_change_is_taken_over(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +177,19 @@ def fill(folder: Path) -> None:
     assert materialize(wh.root)
 
 
-@pytest.mark.parametrize("what", ["relocated", "moved", "compacted", "removed"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        *(
+            pytest.param(
+                what,
+                marks=pytest.mark.long("test_an_archive_that_only_moved_has_the_same_answers"),
+            )
+            for what in ("relocated", "moved", "removed")
+        ),
+        "compacted",
+    ],
+)
 def test_an_archive_that_only_moved_has_the_same_answers(
     place: Place, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +226,23 @@ def test_an_archive_that_only_moved_has_the_same_answers(
     assert not materialize(wh.root)
 
 
+def test_answers_follow_an_ingest(made: Path, tmp_path: Path) -> None:
+    """Of another series of the patient of the CT, and of another patient."""
+    before = answers(made, ["patients", "series"])
+    held = warehouse.open(made).sql("select PatientID from series where Modality = 'CT'")
+    ((patient, *_), *_) = held.fetchall()
+    write(tmp_path / "more" / "1", image("1.1", PatientID=patient, SeriesInstanceUID="2.1"))
+    write(tmp_path / "more" / "2", image("1.2", PatientID="another", SeriesInstanceUID="2.2"))
+    warehouse.open(made, create=True).ingest(tmp_path / "more", workers=1)
+    assert not is_kept(made)
+    computed = answers(made, ["patients", "series"])
+    assert [len(computed[name][2]) - len(before[name][2]) for name in computed] == [1, 2]
+    assert materialize(made)
+    assert is_kept(made)
+    assert answers(made, ["patients", "series"]) == computed
+
+
+@pytest.mark.long("test_answers_follow_an_ingest")
 def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path) -> None:
     assert is_kept(made)
     before = answers(made)
@@ -226,6 +257,7 @@ def test_an_answer_is_never_used_for_another_version(made: Path, tmp_path: Path)
     assert after["element_summaries"] != before["element_summaries"]
 
 
+@pytest.mark.long("test_the_cache_may_be_deleted")
 def test_nothing_is_kept_twice(made: Path) -> None:
     assert not materialize(made)
     shutil.rmtree(layout.cache_folder(made))
@@ -235,6 +267,7 @@ def test_nothing_is_kept_twice(made: Path) -> None:
 
 
 def test_the_cache_may_be_deleted(made: Path) -> None:
+    assert not materialize(made)
     kept = answers(made)
     assert is_kept(made)
     shutil.rmtree(layout.cache_folder(made))
@@ -242,6 +275,7 @@ def test_the_cache_may_be_deleted(made: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["instances", "elements"])
+@pytest.mark.long("test_answers_follow_an_ingest")
 def test_an_older_answer_without_its_parts_is_left_alone(
     made: Path, tmp_path: Path, table: str
 ) -> None:
@@ -256,6 +290,7 @@ def test_an_older_answer_without_its_parts_is_left_alone(
     assert answers(made) == computed
 
 
+@pytest.mark.long("test_answers_follow_an_ingest")
 def test_answers_of_a_newer_version_are_no_answers_of_an_older_one(
     made: Path, tmp_path: Path
 ) -> None:
@@ -271,6 +306,7 @@ def test_answers_of_a_newer_version_are_no_answers_of_an_older_one(
     assert answers(made) == computed
 
 
+@pytest.mark.long("test_a_new_series_is_looked_for_in_its_batch")
 def test_parts_are_noted_beside_the_newest_answers_alone(tmp_path: Path) -> None:
     """There are as many notes of a part as answers since it came, until these are vacuumed."""
     wh = warehouse.open(tmp_path / "w", create=True)
@@ -296,6 +332,41 @@ def test_a_part_that_is_gone_is_named(tmp_path: Path) -> None:
         shutil.rmtree(layout.cache_folder(wh.root))
 
 
+def note_batches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Have noted of which batches the instances of each view are read."""
+    opened: dict[str, list[str]] = {}
+    read = entities._read_touched
+
+    def noted(connection: Any, model: Any, *given: Any) -> None:
+        read(connection, model, *given)
+        stored = connection.execute("select getvariable('stored')").fetchall()[0][0]
+        # Of the file without rows no batch can be told.
+        found = {path.split("batch=")[1][:6] for path in stored["instances"]} - {"000000"}
+        opened[model.name] = sorted(found)
+
+    monkeypatch.setattr(entities, "_read_touched", noted)
+    return opened
+
+
+def test_a_new_series_is_looked_for_in_its_batch(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if there were an answer of the version before.
+    (answer,) = layout.cache_folder(made).iterdir()
+    version, key = answer.name.split("-")
+    shutil.copytree(answer, answer.with_name(f"{int(version) - 1:012d}-{key}"))
+    opened = note_batches(monkeypatch)
+    new = write(tmp_path / "new", image("1.1", PatientID="Q", StudyInstanceUID="7.1"))
+    warehouse.open(made).ingest(new, workers=1)
+    assert materialize(made)
+    views = ("frame_values", "patients", "series", "studies")
+    assert opened == {view: ["000002"] for view in views}
+    folders = sorted(layout.cache_folder(made).iterdir())
+    noted = [sorted(path.stem for path in folder.glob("*s.json")) for folder in folders]
+    assert noted == [["answers"]] + [["answers", "elements", "files", "instances"]] * 2
+
+
+@pytest.mark.long("test_a_new_series_is_looked_for_in_its_batch")
 def test_an_entity_is_looked_for_where_it_was_and_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,17 +382,7 @@ def test_an_entity_is_looked_for_where_it_was_and_nowhere_else(
         one(*given)
     assert len(wh.ingest(source, workers=1, batch_files=1).batches) == 3
     materialize(wh.root)
-    opened: dict[str, list[str]] = {}
-    read = entities._read_touched
-
-    def noted(connection: Any, model: Any, *given: Any) -> None:
-        read(connection, model, *given)
-        stored = connection.execute("select getvariable('stored')").fetchall()[0][0]
-        # Of the file without rows no batch can be told.
-        found = {path.split("batch=")[1][:6] for path in stored["instances"]} - {"000000"}
-        opened[model.name] = sorted(found)
-
-    monkeypatch.setattr(entities, "_read_touched", noted)
+    opened = note_batches(monkeypatch)
     wh.ingest(one("1.4", "2.4", "Q"), workers=1)
     materialize(wh.root)
     assert opened == {
@@ -358,6 +419,13 @@ def test_an_ingest_into_a_large_warehouse_keeps_them(
     assert is_kept(bare)
 
 
+def test_a_compaction_keeps_them(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(materialized, "WORTHWHILE", 1)
+    compact(warehouse=bare)
+    assert is_kept(bare)
+
+
+@pytest.mark.long("test_a_compaction_keeps_them")
 def test_a_compacted_warehouse_has_them_too(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

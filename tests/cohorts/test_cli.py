@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.command_line import run
 from warehouse.cli import main
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ def root(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("cli") / "w"
     shutil.copytree(template / "w", made)
     return made
+
+
+@pytest.fixture(scope="module")
+def ran(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with a run of a cohort. Not to write to."""
+    root = shutil.copytree(template / "w", tmp_path_factory.mktemp("ran") / "w")
+    arguments = ["cohort", "run", "ct_thin_slice", "--max_slice_mm", "2", "-w", str(root)]
+    assert run(*arguments).returncode == 0
+    return root
 
 
 @pytest.fixture
@@ -75,8 +85,10 @@ def test_a_cohort_from_question_to_verified_export(command, tmp_path: Path) -> N
         (("bids", "--source", "a=b", "--deidentify", "basic"), "takes no 'source'"),
     ],
 )
-def test_an_option_of_another_format_is_refused(command, tmp_path: Path, arguments, says) -> None:
-    assert command("cohort", "run", "ct_thin_slice", "--max_slice_mm", "2")[0] == 0
+def test_an_option_of_another_format_is_refused(
+    ran: Path, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments, says
+) -> None:
+    monkeypatch.setenv("DICOM_WAREHOUSE", str(ran))
     form, *options = arguments
     code, _, err = command(
         "cohort", "export", "ct_thin_slice", tmp_path / "a", "--format", form, *options
@@ -85,6 +97,21 @@ def test_an_option_of_another_format_is_refused(command, tmp_path: Path, argumen
     assert says in err
 
 
+@pytest.mark.usefixtures("asked_here")
+def test_a_set_a_difference_and_a_list(command) -> None:
+    assert command("cohort", "run", "ct_thin_slice", "--max_slice_mm", "4")[0] == 0
+    assert command("cohort", "union", "ct_thin_slice", "ct_thin_slice", "--name", "twice")[0] == 0
+    sampled = command("cohort", "sample", "twice", "--name", "one_of_them", "--count", "1")
+    assert sampled[0] == 0
+    code, out, _ = command("cohort", "diff", "twice", "one_of_them")
+    assert (code, "the question or its parameters differ" in out, "gone" in out) == (0, True, True)
+    listed = command("cohort", "list")[1]
+    assert "twice-0001" in listed
+    assert "one_of_them-0001" in listed
+    assert "create or replace macro pt_ct_pairs" in command("cohort", "show", "pt_ct_pairs")[1]
+
+
+@pytest.mark.long("test_a_set_a_difference_and_a_list")
 @pytest.mark.usefixtures("asked_here")
 def test_sets_differences_and_lists(command, tmp_path: Path) -> None:
     (tmp_path / "q.sql").write_text("select series_key from series where Manufacturer = 'ACME'")

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from obstore.store import MemoryStore
 
 import warehouse
 from tests.components.conftest import CT
 from tests.dicom_files import image, write
 from tests.object_server import SECRET, Line, MotoServer, put
 from warehouse.errors import ValueRefused
+from warehouse.store import bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,16 @@ def line() -> Iterator[Line]:
         server.end()
 
 
+def test_values_are_among_the_objects_for_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects in memory, without a server."""
+    store = MemoryStore()
+    monkeypatch.setattr(bucket, "bucket_store", lambda *_: store)
+    add_from_two_caches(tmp_path, monkeypatch)
+
+
+@pytest.mark.long("test_values_are_among_the_objects_for_the_next_one")
 def test_values_are_in_the_bucket_for_the_next_one(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,6 +50,11 @@ def test_values_are_in_the_bucket_for_the_next_one(
     }  # fmt: skip
     for name, value in access.items():
         monkeypatch.setenv(name, str(value))
+    add_from_two_caches(tmp_path, monkeypatch)
+
+
+def add_from_two_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add a value to a warehouse in a bucket, and again where nothing of it was kept."""
     write(tmp_path / "in" / "a", image("1.1.1", SeriesInstanceUID=CT))
     (tmp_path / "r.pdf").write_bytes(b"%PDF-1.4")
     for cache in ("one", "two"):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 import warehouse
 from tests.command_line import run
 from warehouse.components.examples import EXAMPLES
 
 
+@pytest.mark.long("test_files_and_sets_by_command")
 def test_a_socket_and_its_values_by_command(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     w = ("-w", wh.root)
     schema = tmp_path / "schema.json"
@@ -72,6 +75,9 @@ def test_files_and_sets_by_command(wh: warehouse.Warehouse, tmp_path: Path) -> N
     assert done.stdout == "1 value in set s, 0 not imported\n"
     assert run("value", "export", "--set", "s", "-o", tmp_path / "out", *w).returncode == 0
     assert (tmp_path / "out" / "one" / "boxes.json").exists()
+    assert json.loads(run("socket", "show", "boxes", *w).stdout)["version"] == 1
+    assert run("value", "check", "boxes", *w).stdout.startswith("1 value checked")
+    assert run("value", "add", "boxes", "--json", "1", *w).returncode == 2
     assert run("value", "export", "--set", "s", *w).returncode == 2
     missing = run("value", "list", "nothing", *w)
     assert (missing.returncode, "no socket has the slug" in missing.stderr) == (2, True)

@@ -130,7 +130,7 @@ def test_images_that_lie_are_refused(tmp_path: Path, content: bytes, why: str) -
 
 
 def test_a_bomb_is_unpacked_no_further_than_its_header_says(tmp_path: Path) -> None:
-    bomb = zlib.compress(bytes(200 << 20), 9)
+    bomb = zlib.compress(bytes(20 << 20), 9)
     (tmp_path / "a.mha").write_bytes(mha([2, 2], "MET_UCHAR", bomb, CompressedData="True"))
     with pytest.raises(ImageRefused, match="another number"):
         read_image(tmp_path / "a.mha")

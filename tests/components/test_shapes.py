@@ -377,17 +377,20 @@ def test_a_line_of_many_parts_is_measured_in_linear_time() -> None:
 @pytest.mark.acceptance("G28")
 def test_sizes_are_in_mm_or_null_with_the_reason(wh: warehouse.Warehouse) -> None:
     wh.components.create_socket(title="Box", kind="2DBB", relative_path="box.json")
-    add = wh.components.add_value
-    box = DOCUMENTED["2DBB"]
-    add("box", box, series="1.2.10")
-    add("box", box, instance="1.1.20")
-    add("box", box, series="1.2.30")
-    add("box", box, series="1.2.40")
-    add("box", box, patient="P1")
-    add("box", box)
+    wh.components.create_socket(title="Angle", kind="3ANG", relative_path="angle.json")
+    about = (
+        ("series", "1.2.10"), ("instance", "1.1.20"), ("series", "1.2.30"), ("series", "1.2.40"),
+        ("patient", "P1"), (None, None),
+    )  # fmt: skip
+    given = [Given("box", DOCUMENTED["2DBB"], about=what, about_key=key) for what, key in about]
+    given += [
+        Given("angle", DOCUMENTED["3ANG"], about="series", about_key=about[place][1])
+        for place in (0, 2, 3)
+    ]
+    wh.components.add_values(given)
     rows = wh.sql(
         "select series_key, instance_key, round(area_mm2, 2), frame_of_reference, why_not "
-        "from annotations_about order by all"
+        "from annotations_about where kind = '2DBB' order by all"
     ).fetchall()
     assert sorted(map(str, rows)) == sorted(
         map(str, [
@@ -400,9 +403,6 @@ def test_sizes_are_in_mm_or_null_with_the_reason(wh: warehouse.Warehouse) -> Non
         ])
     )  # fmt: skip
     # An angle is one in the patient only where the coordinates are in mm: pixels may not be square.
-    wh.components.create_socket(title="Angle", kind="3ANG", relative_path="angle.json")
-    for series in ("1.2.10", "1.2.30", "1.2.40"):
-        add("angle", DOCUMENTED["3ANG"], series=series)
     angles = wh.sql(
         "select angle_degrees is null, why_not from annotations_about where kind = '3ANG' "
         "order by series_key"

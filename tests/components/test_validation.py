@@ -280,10 +280,10 @@ def doubling(levels: int) -> dict[str, Any]:
 
 def test_a_schema_that_takes_exponential_time_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not valid("INT", 3, doubling(6))
-    monkeypatch.setattr(validate, "SCHEMA_SECONDS", 2)
+    monkeypatch.setattr(validate, "SCHEMA_SECONDS", 0.3)
     validate.require_schema(doubling(60))
     begin = time.monotonic()
-    with pytest.raises(ValueRefused, match="more than 2 s"):
+    with pytest.raises(ValueRefused, match=r"more than 0\.3 s"):
         validate.require_valid(find_kind("INT"), doubling(60), 3)
     assert time.monotonic() - begin < 20
 

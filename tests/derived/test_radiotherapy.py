@@ -24,6 +24,7 @@ from tests.dicom_files import dataset, image, write
 from tests.pixels.conftest import answered_once
 from warehouse.derived.dose import DoseVolume
 from warehouse.derived.raster import filled
+from warehouse.elements import distinct, values
 from warehouse.errors import (
     NoSingleUnit,
     NotAVolume,
@@ -412,9 +413,24 @@ def test_grids_that_do_not_fit_are_refused_by_name(wh: warehouse.Warehouse) -> N
         wh.structures("1.8.1.0")
 
 
+def test_a_contour_of_values_in_bytes_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fewer points, where a lower number of values is kept as bytes."""
+    for module in (distinct, values):
+        monkeypatch.setattr(module, "MAX_VALUES", 1_000)
+    read_circle(tmp_path, 5_000)
+
+
+@pytest.mark.long("test_a_contour_of_values_in_bytes_is_read")
 def test_a_contour_of_more_values_than_rows_is_read_from_its_bytes(tmp_path: Path) -> None:
-    """90,000 points, 270,000 values: a circle of 4 mm around (5, 5)."""
-    angles = np.linspace(0, 2 * np.pi, 90_000, endpoint=False)
+    """270,000 values."""
+    read_circle(tmp_path, 90_000)
+
+
+def read_circle(tmp_path: Path, count: int) -> None:
+    """Read a circle of 4 mm around (5, 5) of so many points."""
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
     points = np.stack(
         [5 + 4 * np.cos(angles), 5 + 4 * np.sin(angles), np.full_like(angles, 4)], axis=1
     )
@@ -425,10 +441,12 @@ def test_a_contour_of_more_values_than_rows_is_read_from_its_bytes(tmp_path: Pat
     series(tmp_path / "in")
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(tmp_path / "in", workers=1)
+    told = "select vm, sha256 is not null from elements where keyword = 'ContourData'"
+    assert answer_of(wh, told) == [(1, True)]
     found = answer_of(
         wh, "select point_count, area_mm2, plane_mm, why_not, warning from rt_contours"
     )
-    assert found == [(90_000, pytest.approx(np.pi * 16, rel=1e-6), 4, None, None)]
+    assert found == [(count, pytest.approx(np.pi * 16, rel=1e-6), 4, None, None)]
     row, column = np.indices((ROWS, COLUMNS))
     mask = wh.structures("1.7.9.0").mask(1).voxels
     # Centres on the circle itself may fall to either side.
@@ -605,7 +623,13 @@ print(count, area, mask.voxels.sum(), (peak() - before) << 10)
 
 
 @pytest.mark.acceptance("R20")
-@pytest.mark.parametrize("count", [40_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(40_000, marks=pytest.mark.long("test_a_contour_of_values_in_bytes_is_read")),
+        pytest.param(1_000_000, marks=pytest.mark.slow),
+    ],
+)
 def test_many_points_are_measured_in_bounded_memory(tmp_path: Path, count: int) -> None:
     """Rings in six slices; 3,000,000 coordinates and the rest are more than a file may have unasked."""
     contours = count // 5000
@@ -668,7 +692,20 @@ ORIENTATIONS = (
 )
 
 
-def test_a_dose_of_any_orientation_lies_where_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "orientations",
+    [
+        ORIENTATIONS[3:4],
+        pytest.param(
+            ORIENTATIONS,
+            marks=pytest.mark.long("test_a_dose_of_any_orientation_lies_where_it_says"),
+        ),
+    ],
+    ids=len,
+)
+def test_a_dose_of_any_orientation_lies_where_it_says(
+    tmp_path: Path, orientations: tuple[tuple[list[int], list[int], list[int]], ...]
+) -> None:
     """A dose of 50 + x + 2 y + 3 z Gy is interpolated without error: expected is the formula itself.
 
     Planes lie along the normal of rows and columns (PS3.3 C.8.8.3.2, offsets that begin with 0).
@@ -677,7 +714,7 @@ def test_a_dose_of_any_orientation_lies_where_it_says(tmp_path: Path) -> None:
     write(tmp_path / "in" / "rt", structure_set("1.7.9", {
         "box": closed(*(box(1.5, 4.5, 2.5, 5.5, z) for z in (2, 4, 6)))
     }))  # fmt: skip
-    for number, (across, down, offsets) in enumerate(ORIENTATIONS):
+    for number, (across, down, offsets) in enumerate(orientations):
         row, column = np.array(across), np.array(down)
         steps = np.array([n * np.cross(row, column) for n in offsets])
         corner = np.array([7.0, 7.0, 5.0]) - 9 * row - 9 * column - steps[-1] / 2
@@ -691,7 +728,7 @@ def test_a_dose_of_any_orientation_lies_where_it_says(tmp_path: Path) -> None:
     wh.ingest(tmp_path / "in", workers=1)
     expected = [50 + x + 2 * y + 3 * z for z in (2, 4, 6) for y in (3, 4, 5) for x in (2, 3, 4)]
     with answered_once(wh, "frames"):
-        for number in range(len(ORIENTATIONS)):
+        for number in range(len(orientations)):
             found = wh.dose_volume("1.7.9.0", 1, f"1.8.{number}.0")
             assert found.uncovered_ml == 0
             assert found.dose_gy.tolist() == pytest.approx(sorted(expected))

@@ -5,6 +5,8 @@ import shutil
 import pydicom
 import pytest
 
+from pipelines.checks import CHECKS, check_result, check_spec
+from warehouse.catalog.connect import ask, open_catalog
 from warehouse.ingest import ingest
 from warehouse.sqlfiles import read_checks
 from warehouse.store import delta, locks
@@ -22,8 +24,32 @@ def stored(intake):
     return value.root
 
 
+def test_a_check_tells_what_it_found_and_no_value(stored):
+    """Without Dagster; of a lost table, and of one whose rows agree with the others."""
+    catalog = open_catalog(stored)
+    asked = "select PatientID, PatientName, SOPInstanceUID from instances where Modality = 'CT'"
+    (values,) = ask(catalog, asked).fetchall()
+    base = delta.snapshot(stored)
+    assert check_result(catalog, CHECKS["file_without_instance"]).passed
+    assert check_result(catalog, CHECKS["series_in_two_studies"]).severity.value == "WARN"
+    with locks.locked(stored):
+        lost = Change(remove=list(base.parts["instances"]))
+        delta.commit(stored, {"instances": lost}, base, "lose all instances")
+    result = check_result(open_catalog(stored), CHECKS["file_without_instance"])
+    assert not result.passed
+    assert result.severity.value == "ERROR"
+    assert result.metadata["rows"].value == 4
+    assert "select" in result.metadata["question"].value
+    for value in values:
+        assert value
+        assert value not in repr(result)
+    assert check_spec(CHECKS["file_without_instance"]).blocking
+    assert not check_spec(CHECKS["series_in_two_studies"]).blocking
+
+
 @pytest.mark.usefixtures("stored")
 @pytest.mark.acceptance("D75")
+@pytest.mark.long("test_a_run_checks_what_it_stored")
 def test_every_check_runs_and_passes(run):
     done = outcomes(run("check"))
     assert set(done) == {"values_are_valid", *(check.name for check in read_checks())}
@@ -39,6 +65,7 @@ def test_a_run_checks_what_it_stored(run, planned):
     assert all(check.passed for check in done.values())
 
 
+@pytest.mark.long("test_a_check_tells_what_it_found_and_no_value")
 def test_a_store_that_contradicts_itself_fails_the_run(run, stored):
     base = delta.snapshot(stored)
     with locks.locked(stored):
@@ -52,6 +79,7 @@ def test_a_store_that_contradicts_itself_fails_the_run(run, stored):
     assert failed["file_without_instance"].severity.value == "ERROR"
 
 
+@pytest.mark.long("test_a_check_tells_what_it_found_and_no_value")
 def test_odd_sources_only_warn(run, intake, archive, stored):
     image = pydicom.dcmread(archive / "a/ct.dcm")
     image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
@@ -65,6 +93,7 @@ def test_odd_sources_only_warn(run, intake, archive, stored):
     assert check.severity.value == "WARN"
 
 
+@pytest.mark.long("test_a_check_tells_what_it_found_and_no_value")
 def test_results_hold_no_value_of_a_header(run, archive, stored):
     image = pydicom.dcmread(archive / "a/ct.dcm")
     base = delta.snapshot(stored)

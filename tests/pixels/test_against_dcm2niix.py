@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -54,22 +55,45 @@ def theirs(folder: Path, paths: list[str]) -> list[Path]:
     return sorted(folder.glob("*.nii"))
 
 
+SERIES = "select series_key, list(file_path) from images where {} group by all order by all"
+
+
 @pytest.mark.acceptance("D55")
+@pytest.mark.long("test_a_mosaic_and_a_volume_equal_dcm2niix")
 def test_voxels_and_affine_equal_dcm2niix(corpus: warehouse.Warehouse, tmp_path: Path) -> None:
-    asked = "select series_key, list(file_path) from images where Modality in ('MR', 'CT') group by all order by all"
-    mosaics, compared = set(), 0
+    asked = answer_of(corpus, SERIES.format("Modality in ('MR', 'CT')"))
     with answered_once(corpus, "diffusion_frames"), answered_once(corpus, "frames"):
-        for number, (uid, paths) in enumerate(answer_of(corpus, asked)):
-            try:
-                volume = corpus.volume(uid)
-            except PixelError:
-                continue
-            check(corpus, volume, theirs(tmp_path / str(number), paths))
-            compared += 1
-            if "MOSAIC" in (volume.images[0].ImageType or []):
-                mosaics.add(volume.shape[-3])
+        compared, mosaics = compare(corpus, asked, tmp_path)
     assert compared >= 24, "all that both accept"
     assert mosaics >= {35, 36}
+
+
+def test_a_mosaic_and_a_volume_equal_dcm2niix(tmp_path: Path) -> None:
+    folder = os.environ.get("DICOM_CORPUS")
+    if not folder:
+        pytest.skip("DICOM_CORPUS is not set")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    (mosaic, *_) = sorted((Path(folder) / "siemens_mosaic").glob("cordesc36*"))
+    wh.ingest(mosaic, Path(folder) / "small_series" / "hitachi" / "anatomical", workers=1)
+    asked = answer_of(wh, SERIES.format("true"))
+    assert compare(wh, asked, tmp_path) == (2, {36})
+
+
+def compare(
+    wh: warehouse.Warehouse, series: list[tuple[str, list[str]]], folder: Path
+) -> tuple[int, set[int]]:
+    """Compare series; return how many are volumes, and the numbers of slices of mosaics."""
+    mosaics, compared = set(), 0
+    for number, (uid, paths) in enumerate(series):
+        try:
+            volume = wh.volume(uid)
+        except PixelError:
+            continue
+        check(wh, volume, theirs(folder / str(number), paths))
+        compared += 1
+        if "MOSAIC" in (volume.images[0].ImageType or []):
+            mosaics.add(volume.shape[-3])
+    return compared, mosaics
 
 
 def check(wh: warehouse.Warehouse, volume: LazyVolume, written: list[Path]) -> None:

@@ -47,6 +47,33 @@ def bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
+NO_TOKENS = (
+    {},
+    bearer("wrong"),
+    {"Authorization": "Basic eA=="},
+    {"Authorization": "Basic \xff"},
+    {"Authorization": "Nonsense"},
+)
+
+
+def require_refused(client: Client, method: str, path: str, headers: dict[str, str]) -> None:
+    address = re.sub(r"\{\w+\}", "1", path)
+    answer = client.session.request(method, client.url + address, headers=headers, timeout=20)
+    assert answer.status_code == 401, address
+    assert "Bearer" in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.long("test_without_a_token_nothing_is_told")
+def test_without_a_token_nothing_is_told_whatever_is_sent_instead(
+    guarded: tuple[Client, dict[str, str]],
+) -> None:
+    client, _ = guarded
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for method in operations:
+            for headers in NO_TOKENS:
+                require_refused(client, method, path, headers)
+
+
 @pytest.mark.acceptance("W6")
 @pytest.mark.acceptance("D70")
 def test_without_a_token_nothing_is_told(
@@ -54,21 +81,12 @@ def test_without_a_token_nothing_is_told(
 ) -> None:
     client, secrets = guarded
     told = client.get("/openapi.json").json()
-    for path, operations in told["paths"].items():
-        address = re.sub(r"\{\w+\}", "1", path)
+    # Every operation with one thing that is no token, and one operation with all of these.
+    for number, (path, operations) in enumerate(told["paths"].items()):
         for method in operations:
-            for headers in (
-                {},
-                bearer("wrong"),
-                {"Authorization": "Basic eA=="},
-                {"Authorization": "Basic \xff"},
-                {"Authorization": "Nonsense"},
-            ):
-                answer = client.session.request(
-                    method, client.url + address, headers=headers, timeout=20
-                )
-                assert answer.status_code == 401, address
-                assert "Bearer" in answer.headers["WWW-Authenticate"]
+            require_refused(client, method, path, NO_TOKENS[number % len(NO_TOKENS)])
+    for headers in NO_TOKENS:
+        require_refused(client, "GET", "/api/v1/studies", headers)
     for path in (
         "/api/v1/studies",
         "/api/v1/studies/1.2.1",
@@ -89,17 +107,41 @@ def test_without_a_token_nothing_is_told(
     assert all(secret not in (tmp_path / "audit").read_text() for secret in secrets.values())
 
 
+def require_no_identity(client: Client, headers: dict[str, str], table: str) -> None:
+    """Require one row, without what identifies the patient, as JSON and in another form."""
+    answer = client.get(f"/api/v1/{table}", **headers)
+    assert answer.status_code == 200
+    assert not re.search('Doe|Jane|P1|"1[.]1|"1[.]2[.]1"|1[.]2[.]1[.]1"', answer.text)
+    assert answer.json()["count"] == 1
+    for form in ("csv", "parquet"):
+        content = client.get(f"/api/v1/{table}?format={form}", **headers).content
+        assert not any(secret in content for secret in (b"Doe", b"P1", b"1.2.1.1"))
+
+
+def test_who_is_shown_no_identity_has_pseudonyms_alone(
+    guarded: tuple[Client, dict[str, str]],
+) -> None:
+    client, secrets = guarded
+    headers = bearer(secrets["deidentified"])
+    require_no_identity(client, headers, "patients")
+    for path in (
+        "/dicomweb/studies",
+        "/api/v1/files",
+        "/api/v1/series/1.2.1.1/files.zip",
+        "/api/v1/patients?PatientID=P1",
+        "/api/v1/series?search=Doe",
+        "/api/v1/series?columns=SeriesInstanceUID",
+        "/api/v1/instances/1.1/header",
+    ):
+        assert client.get(path, **headers).status_code == 403, path
+
+
+@pytest.mark.long("test_who_is_shown_no_identity_has_pseudonyms_alone")
 def test_who_is_shown_no_identity(guarded: tuple[Client, dict[str, str]]) -> None:
     client, secrets = guarded
     headers = bearer(secrets["deidentified"])
     for table in ("patients", "studies", "series", "instances", "images"):
-        answer = client.get(f"/api/v1/{table}", **headers)
-        assert answer.status_code == 200
-        assert not re.search('Doe|Jane|P1|"1[.]1|"1[.]2[.]1"|1[.]2[.]1[.]1"', answer.text)
-        assert answer.json()["count"] == 1
-        for form in ("csv", "parquet"):
-            content = client.get(f"/api/v1/{table}?format={form}", **headers).content
-            assert not any(secret in content for secret in (b"Doe", b"P1", b"1.2.1.1"))
+        require_no_identity(client, headers, table)
     assert (
         client.get("/api/v1/series?Modality=CT", **headers).json()["results"][0]["Modality"] == "CT"
     )
@@ -204,15 +246,31 @@ def test_a_spoilt_file_of_tokens_lets_nobody_in(
         Gate(tmp_path / "other")
 
 
+@pytest.mark.long("test_a_head_of_few_answers_is_theirs")
 def test_a_head_is_that_of_the_answer(client: Client) -> None:
-    """RFC 9110 9.3.2: what GET answers, without the content; a stream is not made for it."""
     (series, *_) = client.get("/dicomweb/series?limit=1").json()
     (address,) = series["00081190"]["Value"]
     place = address.removeprefix(client.url)
-    for path in (
-        "/health", "/", "/openapi.json", "/api/v1/series", "/api/v1/series?format=csv", "/dicomweb/studies",
-        f"{place}/metadata", place, "/api/v1/nothing", "/api/v1/series?limit=0", "/dicomweb/studies/9/metadata",
-    ):  # fmt: skip
+    require_heads(
+        client, "/health", "/", "/openapi.json", "/api/v1/series", "/api/v1/series?format=csv",
+        "/dicomweb/studies", f"{place}/metadata", place, "/api/v1/nothing",
+        "/api/v1/series?limit=0", "/dicomweb/studies/9/metadata",
+    )  # fmt: skip
+    etag = client.get("/dicomweb/studies").headers["ETag"]
+    head = client.session.head(
+        f"{client.url}/dicomweb/studies", headers={"If-None-Match": etag}, timeout=20
+    )
+    assert head.status_code == 304
+
+
+def test_a_head_of_few_answers_is_theirs(held: warehouse.Warehouse, tmp_path: Path) -> None:
+    with running(held, audit=tmp_path / "audit") as client:
+        require_heads(client, "/health", "/dicomweb/studies", "/dicomweb/studies/9/metadata")
+
+
+def require_heads(client: Client, *paths: str) -> None:
+    """RFC 9110 9.3.2: what GET answers, without the content; a stream is not made for it."""
+    for path in paths:
         whole = client.get(path)
         head = client.session.head(f"{client.url}{path}", timeout=20)
         assert (head.status_code, head.content) == (whole.status_code, b""), path
@@ -221,11 +279,6 @@ def test_a_head_is_that_of_the_answer(client: Client) -> None:
                 one.headers.get(name, "").partition("boundary=")[0] for one in (head, whole)
             )
             assert shown == there, (path, name)
-    etag = client.get("/dicomweb/studies").headers["ETag"]
-    head = client.session.head(
-        f"{client.url}/dicomweb/studies", headers={"If-None-Match": etag}, timeout=20
-    )
-    assert head.status_code == 304
 
 
 def test_an_answer_is_made_again_when_it_could_be_another_one(
@@ -303,6 +356,18 @@ def test_a_page_elsewhere_cannot_name_this_server(client: Client) -> None:
         assert (refused.status_code, refused.json()["error"]) == (400, "UsageError")
 
 
+def test_a_version_that_comes_is_shown(held: warehouse.Warehouse, tmp_path: Path) -> None:
+    with running(held, audit=tmp_path / "audit") as client:
+        first = client.get("/dicomweb/instances")
+        given = {"If-None-Match": first.headers["ETag"]}
+        assert client.get("/dicomweb/instances", **given).status_code == 304
+        held.ingest(write(tmp_path / "2.dcm", image("1.1.2")), workers=1)
+        last = client.get("/dicomweb/instances", **given)
+    assert (last.status_code, len(first.json()), len(last.json())) == (200, 1, 2)
+    assert last.headers["X-Warehouse-Version"] != first.headers["X-Warehouse-Version"]
+
+
+@pytest.mark.long("test_a_version_that_comes_is_shown")
 @pytest.mark.acceptance("W7")
 def test_a_new_version_is_shown_and_old_answers_go_on(
     held: warehouse.Warehouse, tmp_path: Path
@@ -376,14 +441,22 @@ def test_questions_that_wait_keep_nobody_else_waiting(
     assert told == [(503, "Busy")] * 50
 
 
+SLOW = json.dumps({"sql": "select sum(range) as x from range(1000000000000)"})
+
+
+def test_a_question_is_stopped(held: warehouse.Warehouse, tmp_path: Path) -> None:
+    with running(held, audit=tmp_path / "audit", seconds=0.1) as client:
+        answer = client.post("/api/v1/sql", SLOW, **{"Content-Type": "application/json"})
+        assert answer.status_code == 408
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.long("test_a_question_is_stopped")
 def test_a_question_that_takes_too_long_is_stopped(
     held: warehouse.Warehouse, tmp_path: Path
 ) -> None:
     with running(held, audit=tmp_path / "audit", seconds=1) as client:
-        slow = "select sum(range) as x from range(1000000000000)"
-        answer = client.post(
-            "/api/v1/sql", json.dumps({"sql": slow}), **{"Content-Type": "application/json"}
-        )
+        answer = client.post("/api/v1/sql", SLOW, **{"Content-Type": "application/json"})
         assert answer.status_code == 408
         assert client.get("/api/v1/studies").status_code == 200
 

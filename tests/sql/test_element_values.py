@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.asking import answer_of
@@ -100,16 +100,31 @@ def fill(view: View, name: str, rows: list[dict[str, Any]]) -> None:
         view.connection.execute(f"insert into {name} ({columns}) values {lines}", cells)
 
 
-@settings(
-    max_examples=settings().max_examples // 2,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+@pytest.mark.parametrize(
+    "part",
+    [
+        8,
+        pytest.param(2, marks=pytest.mark.long("test_values_are_counted_as_if_all_at_once")),
+    ],
 )
-@given(
-    elements=st.lists(element, min_size=4, max_size=16),
-    instances=st.lists(instance, min_size=len(IDS), max_size=len(IDS)),
-    missing=st.sets(st.sampled_from(IDS), max_size=2), data=st.data(),
-)  # fmt: skip
-def test_values_are_counted_as_if_all_at_once(
+def test_values_are_counted_as_if_all_at_once(tables: View, part: int) -> None:
+    """With an eighth, or half, of the examples of the profile."""
+
+    @settings(max_examples=settings().max_examples // part)
+    @given(
+        elements=st.lists(element, min_size=4, max_size=16),
+        instances=st.lists(instance, min_size=len(IDS), max_size=len(IDS)),
+        missing=st.sets(st.sampled_from(IDS), max_size=2), data=st.data(),
+    )  # fmt: skip
+    def count(
+        elements: list[Any], instances: list[Any], missing: set[int], data: st.DataObject
+    ) -> None:
+        require_the_same(tables, elements, instances, missing, data)
+
+    count()
+
+
+def require_the_same(
     tables: View, elements: list[Any], instances: list[Any], missing: set[int], data: st.DataObject
 ) -> None:
     """Values stated twice, by items and by indexes; instances that are not there or of no series."""
