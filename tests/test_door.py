@@ -178,6 +178,15 @@ def test_upkeep_is_seen_by_the_next_question(tmp_path: Path) -> None:
     assert wh.vacuum().spare is not None
 
 
+def test_tables_describe_and_cohorts(wh: warehouse.Warehouse) -> None:
+    assert set(wh.tables()["name"]) == set(wh.catalog.models)
+    assert "Modality" in wh.describe("series")["column"].to_list()
+    wh.save_cohort("every_series", "select series_key from series")
+    assert wh.cohorts()["every_series"].kind == "saved"
+    assert "every_series" not in repr(wh.runs())
+
+
+@pytest.mark.long("test_tables_describe_and_cohorts")
 def test_tables_describe_cohorts_and_runs(wh: warehouse.Warehouse) -> None:
     assert set(wh.tables()["name"]) == set(wh.catalog.models)
     assert "Modality" in wh.describe("series")["column"].to_list()

@@ -126,9 +126,26 @@ steps = st.permutations(
 )
 
 
+def test_what_came_between_is_as_if_all_were_decided_under_the_lock() -> None:
+    """Batch 2 brings an instance and a value of 1 first; then one goes, and a compaction comes."""
+    held = [[(1, False), (2, True)], [(2, False), (2, True)], [(1, True)]]
+    order = [
+        ("make_ready", 1), ("make_ready", 2), ("commit", 2), ("make_ready", 3), ("commit", 1),
+        ("remove", 1), ("compact", -1), ("commit", 3), ("remove", 2),
+    ]  # fmt: skip
+    is_as_if_under_the_lock(held, order)
+
+
+@pytest.mark.long("test_what_came_between_is_as_if_all_were_decided_under_the_lock")
 @settings(max_examples=settings().max_examples // 10)
 @given(batches, steps)
 def test_whatever_comes_between_it_is_as_if_all_were_decided_under_the_lock(
+    held: list[list[tuple[int, bool]]], order: list[tuple[str, int]]
+) -> None:
+    is_as_if_under_the_lock(held, order)
+
+
+def is_as_if_under_the_lock(
     held: list[list[tuple[int, bool]]], order: list[tuple[str, int]]
 ) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
