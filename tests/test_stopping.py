@@ -202,12 +202,20 @@ LATER = [("the warehouse is made", "SIGTERM"), ("three are", "SIGTERM to all")]
         # and without, between commits; and every signal.
         ("imports", "Ctrl-C"),
         ("workers read", "Ctrl-C"),
-        *(pytest.param(*case, marks=pytest.mark.long(
-            "test_a_stopped_ingest_says_what_is_kept_and_leaves_nothing"
-        )) for case in LATER),
+        *(
+            pytest.param(
+                *case,
+                marks=pytest.mark.long(
+                    "test_a_stopped_ingest_says_what_is_kept_and_leaves_nothing"
+                ),
+            )
+            for case in LATER
+        ),
         *some(
             [
-                (moment, sent) for moment in MOMENTS for sent in SENT
+                (moment, sent)
+                for moment in MOMENTS
+                for sent in SENT
                 if (moment, sent) not in {("imports", "Ctrl-C"), ("workers read", "Ctrl-C"), *LATER}
             ],
             always=(),

@@ -218,7 +218,9 @@ def test_another_version_and_a_failed_import_can_go(
     with pytest.raises(ArchiveRefused):
         parts.add_image(archive(tmp_path / "bad.tar", user="root"), parent="grow")
     parts.add_image(archive(tmp_path / "2.tar", method="invoke"), parent="grow")
-    proposed = wh.sql("select artifact_id = $1, reason from artifact_housekeeping()", [old.artifact_id])
+    proposed = wh.sql(
+        "select artifact_id = $1, reason from artifact_housekeeping()", [old.artifact_id]
+    )
     assert set(proposed.fetchall()) == {
         (True, "another version is desired"),
         (False, "the import failed"),

@@ -205,7 +205,10 @@ def test_pixels_are_those_of_the_data_set_with_identity(both: Both) -> None:
     [
         "few",
         pytest.param(
-            "whole", marks=pytest.mark.long("test_a_series_that_lost_an_instance_is_not_taken_for_a_whole_one")
+            "whole",
+            marks=pytest.mark.long(
+                "test_a_series_that_lost_an_instance_is_not_taken_for_a_whole_one"
+            ),
         ),
     ],
     indirect=True,
