@@ -33,7 +33,7 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name
 from warehouse.stages import Stage
 from warehouse.store import delta, instances, stage
-from warehouse.workers import WorkerLost, WorkerPool
+from warehouse.workers import ServerFailed, WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,8 +215,21 @@ def reason_of(target: str, kind: str) -> str:
 @pytest.mark.parametrize(
     ("target", "kind"),
     [
-        *((target, "raises") for target in TARGETS),
-        ("decoding many", "memory"),
+        *(
+            (target, "raises")
+            if target in {"reading many", "decoding one", "payloads", "writing"}
+            else pytest.param(
+                target,
+                "raises",
+                marks=pytest.mark.long("test_a_file_that_raises_is_a_reject_and_the_others_are_in"),
+            )
+            for target in TARGETS
+        ),
+        pytest.param(
+            "decoding many",
+            "memory",
+            marks=pytest.mark.long("test_a_file_that_raises_is_a_reject_and_the_others_are_in"),
+        ),
         ("sorting", "memory"),
     ],
 )
@@ -494,6 +507,21 @@ except warehouse.errors.WorkersLost as error:
 """
 
 
+def test_a_server_of_workers_that_cannot_start_ends_in_one_message(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Server:
+        def fork(self, _: object) -> int:
+            raise ServerFailed("could not be started: see standard error for why")
+
+    for module in ("workers", "executors"):
+        monkeypatch.setattr(f"warehouse.{module}.start_server", Server)
+    settings = IngestSettings(workers=2, chunk_files=2)
+    with pytest.raises(WorkersLost, match="batch 000001 could not be started: see standard error"):
+        ingest(tmp_path / "w", [good], settings)
+
+
+@pytest.mark.long("test_a_server_of_workers_that_cannot_start_ends_in_one_message")
 def test_a_module_that_workers_cannot_import_ends_in_one_message(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

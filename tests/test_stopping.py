@@ -25,6 +25,7 @@ from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.forms import some
+from warehouse.cli import stopping
 from warehouse.cli.watching import Watch
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
@@ -311,16 +312,19 @@ def test_an_interrupt_that_a_destructor_loses_is_raised_again(tmp_path: Path) ->
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("step", "given"), [("listed", (1,)), ("planned", (1,)), ("read", (1, 0))])
+def test_every_step_ends_after_an_interrupt_that_was_lost(
+    step: str, given: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    getattr(Watch(enabled=False, log=False), step)(*given)
+    monkeypatch.setattr(stopping, "_received", [signal.SIGINT])
+    with pytest.raises(KeyboardInterrupt):
+        getattr(Watch(enabled=False, log=False), step)(*given)
+
+
+@pytest.mark.long("test_every_step_ends_after_an_interrupt_that_was_lost")
 @pytest.mark.parametrize(
-    "step",
-    [
-        "listed",
-        pytest.param("planned", marks=pytest.mark.slow),
-        pytest.param(
-            "read",
-            marks=pytest.mark.long("test_an_interrupt_that_a_library_loses_ends_the_next_step"),
-        ),
-    ],
+    "step", ["listed", pytest.param("planned", marks=pytest.mark.slow), "read"]
 )
 def test_an_interrupt_that_a_library_loses_ends_the_next_step(
     source: Path, tmp_path: Path, step: str
