@@ -127,11 +127,9 @@ steps = st.permutations(
 
 
 def test_what_came_between_is_as_if_all_were_decided_under_the_lock() -> None:
-    """Batch 2 brings an instance and a value of 1 first; then they go, before 1 is committed."""
-    held = [[(1, False), (2, True)], [(2, False), (2, True)]]
-    order = [
-        ("make_ready", 1), ("make_ready", 2), ("commit", 2), ("remove", 2), ("commit", 1),
-    ]  # fmt: skip
+    """Before 1 is committed, 2 brings a value of it; then comes 3, with an instance of 2."""
+    held = [[(1, False), (2, False)], [(2, False), (3, True)], [(1, False), (4, True)]]
+    order = [(what, n) for what in ("make_ready", "commit") for n in (2, 1, 3)]
     is_as_if_under_the_lock(held, order)
 
 
