@@ -58,7 +58,9 @@ ASKED = {"patients", "studies", "series", "instances", "frames"}
 @pytest.mark.parametrize("name", [
     model.name if model.table or model.name in ASKED
     else pytest.param(model.name, marks=pytest.mark.slow if model.name in READ else
-                      pytest.mark.long("test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb"))
+                      pytest.mark.long(
+                          "test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb"
+                      ))
     for model in VIEWS
 ])  # fmt: skip
 def test_every_table_is_a_lazy_frame_equal_to_the_answer_of_duckdb(

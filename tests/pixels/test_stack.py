@@ -88,7 +88,8 @@ def differences(wh: warehouse.Warehouse) -> tuple[list[str], dict[str, str], int
 
 
 SOME = (
-    "CT_small.dcm", "SC_rgb_small_odd_big_endian.dcm", "JPEGLSNearLossless_16.dcm", "SC_rgb_rle_2frame.dcm",
+    "CT_small.dcm", "SC_rgb_small_odd_big_endian.dcm", "JPEGLSNearLossless_16.dcm",
+    "SC_rgb_rle_2frame.dcm",
     "examples_palette.dcm", "liver_expb_1frame.dcm", "693_J2KI.dcm", "MR_truncated.dcm",
 )  # fmt: skip
 """Samples of pydicom: several encodings, 8, 16 and 1 bit, two frames, color, and one too short."""

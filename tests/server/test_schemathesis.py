@@ -39,9 +39,7 @@ def attacked(client: Client, folder: Path, *given: str) -> None:
 
 
 @pytest.mark.acceptance("W6")
-def test_bodies_beside_the_description_get_answers_of_the_description(
-    held: warehouse.Warehouse, tmp_path: Path
-) -> None:
+def test_bodies_get_answers_of_the_description(held: warehouse.Warehouse, tmp_path: Path) -> None:
     """A few of those that Schemathesis makes, without its program."""
     secret = add_token(tmp_path / "tokens", "fuzz", "write")
     with running(held, tokens=tmp_path / "tokens", audit=tmp_path / "audit") as client:
@@ -61,7 +59,7 @@ def test_bodies_beside_the_description_get_answers_of_the_description(
 
 @pytest.mark.acceptance("W6")
 @pytest.mark.parametrize("form", [
-    pytest.param(SHORT, marks=pytest.mark.long("test_bodies_beside_the_description_get_answers_of_the_description")),
+    pytest.param(SHORT, marks=pytest.mark.long("test_bodies_get_answers_of_the_description")),
     pytest.param(LONG, marks=pytest.mark.slow),
 ], ids=["short", "long"])  # fmt: skip
 def test_who_may_write_finds_nothing(
