@@ -6,7 +6,6 @@ import ast
 import re
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +26,6 @@ def sources() -> dict[str, str]:
         path.relative_to(CHECKOUT / "warehouse").as_posix(): path.read_text(encoding="utf-8")
         for path in MODULES
     }
-
-
-@cache
-def trees() -> dict[str, ast.Module]:
-    return {name: ast.parse(source) for name, source in sources().items()}
 
 
 def test_imports_follow_the_data() -> None:
@@ -59,8 +53,10 @@ def test_workers_load_what_they_need_and_no_more() -> None:
 
 def test_a_module_says_what_it_is_for() -> None:
     says_nothing = []
-    for name, tree in trees().items():
-        lines = (ast.get_docstring(tree) or "").splitlines()
+    for name, source in sources().items():
+        # Each module begins with it: to parse all of them takes more than a second.
+        found = re.match(r'[rR]?"""(.+?)"""', source, re.DOTALL)
+        lines = found[1].strip().splitlines() if found else []
         if not lines or not (lines[0].endswith((".", ":", "…")) or len(lines) > 1):
             says_nothing.append(name)
     assert says_nothing == []
@@ -71,9 +67,22 @@ def test_a_module_can_be_held_in_the_head() -> None:
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
+_BEGIN = r"(?:\\n|\\|\s)*(?!from [\w.]+ import)(?:select|with|from|create)\s"
+_GOES_ON = r"[^\n]*[\"'][ ]*(?:#[^\n]*|\\)?\n\s*[frb]*[\"']"
+MAY_BE_LONG = re.compile(
+    rf"""(?:\"\"\"|'''){_BEGIN}|["'}}]{_BEGIN}(?:[^\n]{{190}}|{_GOES_ON})""", re.IGNORECASE
+)
+"""What may begin such a string: to parse every module takes more than a second."""
+
+
 def test_no_select_is_longer_than_a_line() -> None:
     """What the tables mean stands in sql/. Strings put together from parts count as one."""
-    assert [long for name, tree in trees().items() for long in long_selects(name, tree)] == []
+    assert [
+        long
+        for name, source in sources().items()
+        if MAY_BE_LONG.search(source)
+        for long in long_selects(name, ast.parse(source))
+    ] == []
 
 
 def long_selects(name: str, tree: ast.Module) -> Iterator[str]:
@@ -98,8 +107,10 @@ def long_selects(name: str, tree: ast.Module) -> Iterator[str]:
 
 def test_the_library_does_not_know_its_orchestrator() -> None:
     knows = []
-    for name, tree in trees().items():
-        for node in ast.walk(tree):
+    for name, source in sources().items():
+        if not re.search("dagster|pipelines", source):
+            continue
+        for node in ast.walk(ast.parse(source)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]

@@ -149,7 +149,19 @@ def refuse(patched: pytest.MonkeyPatch, full: Full) -> None:
     )
 
 
-@pytest.mark.parametrize("passes", some(range(WRITES + 1), always=[0, 2, 4, 6, 8, WRITES]))
+@pytest.mark.parametrize(
+    "passes",
+    [
+        *(0, 6, WRITES),
+        *(
+            pytest.param(
+                n, marks=pytest.mark.long("test_a_disk_that_is_full_at_any_write_changes_nothing")
+            )
+            for n in (2, 4, 8)
+        ),
+        *some((n for n in range(WRITES) if n not in {0, 2, 4, 6, 8}), always=()),
+    ],
+)
 def test_a_disk_that_is_full_at_any_write_changes_nothing(
     begun: Begun, tmp_path: Path, passes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +234,19 @@ def first(source: Path) -> tuple[Path, dict[str, Any]]:
     return root, content(root)
 
 
-@pytest.mark.parametrize("table", [t.name for t in tables.REGISTRY if not t.is_appended])
+@pytest.mark.parametrize(
+    "table",
+    [
+        table.name
+        # Of the first that is written, of one with instances, and of the last.
+        if table.name in {"elements", "instances", "files"}
+        else pytest.param(
+            table.name, marks=pytest.mark.long("test_killed_between_the_commits_of_two_tables")
+        )
+        for table in tables.REGISTRY
+        if not table.is_appended
+    ],
+)
 def test_killed_between_the_commits_of_two_tables(
     source: Path, tmp_path: Path, clean: dict[str, Any], first: tuple[Path, dict[str, Any]],
     table: str, monkeypatch: pytest.MonkeyPatch,

@@ -178,6 +178,15 @@ def test_upkeep_is_seen_by_the_next_question(tmp_path: Path) -> None:
     assert wh.vacuum().spare is not None
 
 
+def test_tables_describe_and_cohorts(wh: warehouse.Warehouse) -> None:
+    assert set(wh.tables()["name"]) == set(wh.catalog.models)
+    assert "Modality" in wh.describe("series")["column"].to_list()
+    wh.save_cohort("every_series", "select series_key from series")
+    assert wh.cohorts()["every_series"].kind == "saved"
+    assert "every_series" not in repr(wh.runs())
+
+
+@pytest.mark.long("test_tables_describe_and_cohorts")
 def test_tables_describe_cohorts_and_runs(wh: warehouse.Warehouse) -> None:
     assert set(wh.tables()["name"]) == set(wh.catalog.models)
     assert "Modality" in wh.describe("series")["column"].to_list()
@@ -201,17 +210,32 @@ def test_what_is_shown_fits_a_screen_and_is_escaped(tmp_path: Path) -> None:
     assert "&lt;b&gt;x" in header._repr_html_()
 
 
+def test_what_the_page_on_your_own_data_shows_first_is_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = shown(tmp_path, monkeypatch, 2)
+    assert names["joined"].rows() == [("1.2.1.1", "recovered")]
+    assert names["counted"].rows() == [("recovered", 1)]
+
+
+@pytest.mark.long("test_what_the_page_on_your_own_data_shows_first_is_true")
 def test_the_page_on_your_own_data_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = shown(tmp_path, monkeypatch, None)
+    assert names["joined"].rows() == [("1.2.1.1", "recovered")]
+    assert names["counted"].rows() == [("recovered", 1)]
+    assert names["patients"].height == 1
+    assert names["some"] == [("1.2.1.1",)]
+    assert names["run"].counts["instances"] == 1
+
+
+def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int | None) -> dict[str, Any]:
+    """Run the first blocks of the page, or all; return its variables."""
     page = (ROOT / "docs" / "how-to" / "join-your-data.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     warehouse.open("archive", create=True).ingest(write(tmp_path / "a.dcm", uid="1.1"), workers=1)
     (csv,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
     Path("outcomes.csv").write_text(csv)
     names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)[:blocks]:
         exec(block, names)
-    assert names["joined"].rows() == [("1.2.1.1", "recovered")]
-    assert names["counted"].rows() == [("recovered", 1)]
-    assert names["patients"].height == 1
-    assert names["some"] == [("1.2.1.1",)]
-    assert names["run"].counts["instances"] == 1
+    return names

@@ -192,6 +192,12 @@ def test_an_option_that_a_format_does_not_have_is_named(wh: Warehouse, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_is_compared_with_itself(wh: Warehouse) -> None:
+    kept = wh.cohort("ct_thin_slice", max_slice_mm=3)
+    assert wh.compare(kept, kept).same_members
+
+
+@pytest.mark.long("test_a_run_is_compared_with_itself")
 def test_a_run_is_taken_wherever_its_name_is(wh: Warehouse) -> None:
     kept = wh.cohort("ct_thin_slice", max_slice_mm=3)
     assert wh.compare(kept, kept).same_members

@@ -33,7 +33,7 @@ from warehouse.settings import IngestSettings, Mode
 from warehouse.sqlfiles import by_name
 from warehouse.stages import Stage
 from warehouse.store import delta, instances, stage
-from warehouse.workers import WorkerLost, WorkerPool
+from warehouse.workers import ServerFailed, WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,8 +215,21 @@ def reason_of(target: str, kind: str) -> str:
 @pytest.mark.parametrize(
     ("target", "kind"),
     [
-        *((target, "raises") for target in TARGETS),
-        ("decoding many", "memory"),
+        *(
+            (target, "raises")
+            if target in {"reading many", "decoding one", "payloads", "writing"}
+            else pytest.param(
+                target,
+                "raises",
+                marks=pytest.mark.long("test_a_file_that_raises_is_a_reject_and_the_others_are_in"),
+            )
+            for target in TARGETS
+        ),
+        pytest.param(
+            "decoding many",
+            "memory",
+            marks=pytest.mark.long("test_a_file_that_raises_is_a_reject_and_the_others_are_in"),
+        ),
         ("sorting", "memory"),
     ],
 )
@@ -315,12 +328,44 @@ def test_a_planned_file_that_has_killed_a_process_is_tried_again_in_another_one(
     assert run_batch(tmp_path / "w", batch, SETTINGS).rejected == 0
 
 
+NAMELESS = part10(element(0x00080060, "CS", b"OT"), uid="")
+
+
+@pytest.fixture
+def sql_that_refuses() -> Iterator[None]:
+    """Have SQL raise for what has no UID, with the name of a patient in its message."""
+    real = by_name("instances_from_elements")
+    refuse = "select * replace (if(Modality = 'OT', error('Doe^Jane'), file_path) as file_path)"
+
+    class Refusing:
+        sql = real.sql
+        query = f"{refuse} from ({real.query})"
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            instances, "by_name",
+            lambda name: Refusing if name == "instances_from_elements" else by_name(name),
+        )  # fmt: skip
+        yield
+
+
+@pytest.mark.usefixtures("sql_that_refuses")
+def test_one_instance_among_two_that_sql_refuses(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "good", uid="1.1")
+    (tmp_path / "in" / "bad").write_bytes(NAMELESS)
+    report = ingest(tmp_path / "w", [tmp_path / "in"], SETTINGS)
+    assert report.created == 1
+    (bad,) = report.rejects
+    assert "InvalidInputException in stage instances: not read" in repr(bad)
+    assert SECRET not in repr(bad)
+
+
+@pytest.mark.long("test_one_instance_among_two_that_sql_refuses")
 def test_an_instance_that_sql_refuses(
     good: Path, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQL is asked for what has no UID: such a file, and those that are read with it."""
-    nameless = part10(element(0x00080060, "CS", b"OT"), uid="")
-    (good / POISON).write_bytes(nameless)
+    (good / POISON).write_bytes(NAMELESS)
     real = by_name("instances_from_elements")
     refuse = "select * replace (if(Modality = 'OT', error('Doe^Jane'), file_path) as file_path)"
 
@@ -448,24 +493,42 @@ SHADOWED = """
 import pathlib, sys, warehouse
 from warehouse import reading
 from warehouse.elements import vendor
+from warehouse.ingest import ingest
+from warehouse.settings import IngestSettings
 from warehouse.store import ready
 pathlib.Path("beside").mkdir()
 pathlib.Path("beside/numpy.py").write_text("raise ImportError('not the module')")
 sys.path.insert(0, "beside")
 try:
-    warehouse.open("w", create=True).ingest(sys.argv[1], workers=2)
+    settings = IngestSettings(workers=2, chunk_files=2)
+    ingest(pathlib.Path("w"), [pathlib.Path(sys.argv[1])], settings)
 except warehouse.errors.WorkersLost as error:
     sys.exit(str(error))
 """
 
 
+def test_a_server_of_workers_that_cannot_start_ends_in_one_message(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Server:
+        def fork(self, _: object) -> int:
+            raise ServerFailed("could not be started: see standard error for why")
+
+    for module in ("workers", "executors"):
+        monkeypatch.setattr(f"warehouse.{module}.start_server", Server)
+    settings = IngestSettings(workers=2, chunk_files=2)
+    with pytest.raises(WorkersLost, match="batch 000001 could not be started: see standard error"):
+        ingest(tmp_path / "w", [good], settings)
+
+
+@pytest.mark.long("test_a_server_of_workers_that_cannot_start_ends_in_one_message")
 def test_a_module_that_workers_cannot_import_ends_in_one_message(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a file beside a script has its name; it was waited for without end."""
     source = tmp_path / "in"
     source.mkdir()
-    for number in range(3_000):
+    for number in range(8):
         os.link(good / "00", source / f"{number}")
     ended = subprocess.run(
         [sys.executable, "-c", SHADOWED, source], cwd=tmp_path, capture_output=True, text=True,

@@ -120,6 +120,37 @@ def test_every_column_from_a_private_element_is_known() -> None:
     assert private == set(module.FROM_PRIVATE)
 
 
+@pytest.fixture(scope="module")
+def template_of_few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three instances of mode full, in two batches, and their files beside it."""
+    folder = tmp_path_factory.mktemp("few")
+    for number in range(3):
+        write(folder / "in" / str(number), uid=f"1.{number}", SliceThickness=1)
+    how = IngestSettings(mode=Mode.FULL, workers=1, batch_files=2)
+    ingest(folder / "w", [folder / "in"], how)
+    return folder / "w"
+
+
+@pytest.fixture
+def few(template_of_few: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(template_of_few, tmp_path / "w")
+
+
+def test_slices_of_a_merged_part_make_no_difference(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact(few)
+    held = content(few)
+    monkeypatch.setattr(module, "SLICE", 2)
+    spoil(few)
+    assert rebuild(few).parts == 1
+    assert content(few) == held
+    (part,) = delta.snapshot(few).parts["instances"]
+    ids = pq.read_table(few / "instances" / part)["instance_id"].to_pylist()
+    assert ids == sorted(ids)
+
+
+@pytest.mark.long("test_slices_of_a_merged_part_make_no_difference")
 def test_slices_and_merged_parts_make_no_difference(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +168,7 @@ def test_slices_and_merged_parts_make_no_difference(
     assert ids == sorted(ids)
 
 
+@pytest.mark.long("test_slices_of_a_merged_part_make_no_difference")
 def test_a_warehouse_of_real_files(sample: warehouse.Warehouse, tmp_path: Path) -> None:
     root = shutil.copytree(sample.root, tmp_path / "w")
     assert rebuild(root).parts == 0
@@ -146,7 +178,16 @@ def test_a_warehouse_of_real_files(sample: warehouse.Warehouse, tmp_path: Path) 
     assert content(root) == held
 
 
-@pytest.mark.parametrize("what", ["compact", "ingest"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "compact",
+        pytest.param(
+            "ingest",
+            marks=pytest.mark.long("test_parts_that_others_replace_meanwhile_are_derived_too"),
+        ),
+    ],
+)
 def test_parts_that_others_replace_meanwhile_are_derived_too(
     tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +239,20 @@ def test_a_full_disk_changes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch
     assert set(root.rglob("*.parquet")) == files
 
 
+IDS = "select instance_key, instance_id from instances order by all"
+
+
+def test_files_read_anew_give_the_same_rows_and_ids(few: Path) -> None:
+    held, ids = content(few), opened(few).execute(IDS).fetchall()
+    spoil(few)
+    # The mode is that of the files, and not of these settings.
+    done = read_anew(few, settings(Mode.NORMAL))
+    assert (done.instances, done.parts) == (3, 2)
+    assert content(few) == held
+    assert opened(few).execute(IDS).fetchall() == ids
+
+
+@pytest.mark.long("test_files_read_anew_give_the_same_rows_and_ids")
 def test_every_file_read_anew_in_its_mode_gives_the_same_rows(root: Path, template: Path) -> None:
     held = content(root)
     spoil(root)
@@ -207,6 +262,21 @@ def test_every_file_read_anew_in_its_mode_gives_the_same_rows(root: Path, templa
     assert content(root) == held
 
 
+def test_an_instance_that_changed_is_read_anew_with_an_id_of_its_own(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / "in" / str(number), uid=f"1.{number}", SliceThickness=1)
+    ingest(tmp_path / "w", [tmp_path / "in"], settings(Mode.NORMAL))
+    before = dict(opened(tmp_path / "w").execute(IDS).fetchall())
+    write(tmp_path / "in" / "1", uid="1.1", SliceThickness="1.25")
+    write(tmp_path / "in" / "2", uid="1.9", SliceThickness="1.25")
+    read_anew(tmp_path / "w", settings(Mode.NORMAL))
+    after = dict(opened(tmp_path / "w").execute(IDS).fetchall())
+    assert set(after) == {"1.0", "1.1", "1.9"}
+    # The old ids of what changed do not come back: a run of a cohort has them.
+    assert not {after["1.1"], after["1.9"]} & set(before.values())
+
+
+@pytest.mark.long("test_an_instance_that_changed_is_read_anew_with_an_id_of_its_own")
 def test_runs_before_and_after_changed_files_were_read_anew_are_told_apart(tmp_path: Path) -> None:
     """With the old ids, a changed instance would count as the same, and a new one as an old one."""
     source = tmp_path / "in"
@@ -241,11 +311,11 @@ def test_runs_before_and_after_changed_files_were_read_anew_are_told_apart(tmp_p
     assert wh.compare(before, wh.cohort("ct_thin_slice")).rows.num_rows == 0
 
 
+@pytest.mark.long("test_files_read_anew_give_the_same_rows_and_ids")
 def test_files_read_anew_that_are_unchanged_keep_their_ids(root: Path) -> None:
-    ids = "select instance_key, instance_id from instances order by all"
-    before = opened(root).execute(ids).fetchall()
+    before = opened(root).execute(IDS).fetchall()
     read_anew(root, settings(Mode.NORMAL))
-    assert opened(root).execute(ids).fetchall() == before
+    assert opened(root).execute(IDS).fetchall() == before
 
 
 def test_a_folder_that_is_no_warehouse(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import pty
+import runpy
 import shutil
 import signal
 import subprocess
@@ -18,10 +20,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import warehouse
 from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.forms import some
+from warehouse.cli import stopping
+from warehouse.cli.watching import Watch
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
 from warehouse.store import layout
@@ -187,20 +192,36 @@ MOMENTS: dict[str, Callable[[Running], bool]] = {
 }
 
 
+LATER = [("the warehouse is made", "SIGTERM"), ("three are", "SIGTERM to all")]
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 @pytest.mark.parametrize(
     ("moment", "sent"),
-    some(
-        [(moment, sent) for moment in MOMENTS for sent in SENT],
+    [
         # One moment of each kind: before there is a warehouse, before the first commit with workers
         # and without, between commits; and every signal.
-        always=[
-            ("imports", "Ctrl-C"),
-            ("the warehouse is made", "SIGTERM"),
-            ("workers read", "Ctrl-C"),
-            ("three are", "SIGTERM to all"),
-        ],
-    ),
+        ("imports", "Ctrl-C"),
+        ("workers read", "Ctrl-C"),
+        *(
+            pytest.param(
+                *case,
+                marks=pytest.mark.long(
+                    "test_a_stopped_ingest_says_what_is_kept_and_leaves_nothing"
+                ),
+            )
+            for case in LATER
+        ),
+        *some(
+            [
+                (moment, sent)
+                for moment in MOMENTS
+                for sent in SENT
+                if (moment, sent) not in {("imports", "Ctrl-C"), ("workers read", "Ctrl-C"), *LATER}
+            ],
+            always=(),
+        ),
+    ],
 )
 def test_a_stopped_ingest_says_what_is_kept_and_leaves_nothing(
     source: Path, tmp_path: Path, sent: str, moment: str, clean: dict[str, Any]
@@ -291,6 +312,17 @@ def test_an_interrupt_that_a_destructor_loses_is_raised_again(tmp_path: Path) ->
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("step", "given"), [("listed", (1,)), ("planned", (1,)), ("read", (1, 0))])
+def test_every_step_ends_after_an_interrupt_that_was_lost(
+    step: str, given: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    getattr(Watch(enabled=False, log=False), step)(*given)
+    monkeypatch.setattr(stopping, "_received", [signal.SIGINT])
+    with pytest.raises(KeyboardInterrupt):
+        getattr(Watch(enabled=False, log=False), step)(*given)
+
+
+@pytest.mark.long("test_every_step_ends_after_an_interrupt_that_was_lost")
 @pytest.mark.parametrize(
     "step", ["listed", pytest.param("planned", marks=pytest.mark.slow), "read"]
 )
@@ -328,6 +360,31 @@ def may_be_first() -> bool:
 
 
 @pytest.mark.skipif(not may_be_first(), reason="needs the right to make a PID namespace")
+def test_the_first_process_of_a_container_asks_for_sigterm(tmp_path: Path) -> None:
+    program = (
+        "import time\n"
+        "from warehouse.cli.stopping import stoppable\n"
+        "with stoppable():\n"
+        "    print('begun', flush=True)\n"
+        "    time.sleep(20)\n"
+    )
+    running = subprocess.Popen(
+        ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    running.stdout.readline()
+    (first,) = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    os.kill(int(first), signal.SIGTERM)
+    _, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (
+        143, "stopped; what was committed is kept, run the same command again to continue\n",
+    )  # fmt: skip
+
+
+@pytest.mark.long("test_the_first_process_of_a_container_asks_for_sigterm")
+@pytest.mark.skipif(not may_be_first(), reason="needs the right to make a PID namespace")
 def test_the_first_process_of_a_container_stops_too(source: Path, tmp_path: Path) -> None:
     """There the kernel gives SIGTERM to nobody who has not asked for it."""
     root = tmp_path / "w"
@@ -349,6 +406,14 @@ def test_the_first_process_of_a_container_stops_too(source: Path, tmp_path: Path
     assert err.count("\n") == 1
 
 
+def test_the_module_is_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    monkeypatch.setattr("warehouse.cli.main", lambda: called.append("main"))
+    runpy.run_module("warehouse", run_name="__main__")
+    assert called == ["main"]
+
+
+@pytest.mark.long("test_the_module_is_the_command")
 def test_python_m_warehouse_is_the_command(tmp_path: Path) -> None:
     write(tmp_path / "in" / "0", image())
     running = Running(tmp_path / "w", tmp_path / "in", sys.executable, "-m", "warehouse")
@@ -357,6 +422,20 @@ def test_python_m_warehouse_is_the_command(tmp_path: Path) -> None:
     assert out.startswith("1 file: 1 created")
 
 
+def test_an_interrupt_of_a_script_is_no_other_class(tmp_path: Path) -> None:
+    """Python ends by the signal itself for KeyboardInterrupt alone, not for a class made of it."""
+
+    class Stop(Watcher):
+        def listed(self, files: int) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    write(tmp_path / "in" / "0", image())
+    with pytest.raises(KeyboardInterrupt, match="^stopped: files were still") as stopped:
+        warehouse.open(tmp_path / "w", create=True).ingest(tmp_path / "in", progress=Stop())
+    assert stopped.type is KeyboardInterrupt
+
+
+@pytest.mark.long("test_an_interrupt_of_a_script_is_no_other_class")
 def test_a_shell_sees_that_a_script_was_interrupted(source: Path, tmp_path: Path) -> None:
     """Python ends by the signal itself for KeyboardInterrupt alone, not for a class made of it."""
     program = (
@@ -472,6 +551,28 @@ def on_a_terminal(arguments: list[str], cwd: Path) -> Iterator[tuple[float, str]
     os.waitpid(child, 0)
 
 
+def test_a_bar_shows_listing_and_reading(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn anew after every step, which takes less time than until it is drawn."""
+    drawn = io.StringIO()
+    monkeypatch.setattr(drawn, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", drawn)
+    monkeypatch.setenv("TERM", "xterm")
+    watch = Watch(enabled=True, log=False)
+    for step in ("listed", "planned", "read"):
+        real = getattr(watch, step)
+        monkeypatch.setattr(
+            watch, step, lambda *given, real=real: (real(*given), watch._progress.refresh())
+        )
+    how = IngestSettings(workers=1, batch_files=80, chunk_files=80)
+    with watch:
+        ingest(tmp_path / "w", [source], how, progress=watch)
+    assert "listing" in drawn.getvalue()
+    assert f"{80:>3}/{FILES}" in drawn.getvalue()
+
+
+@pytest.mark.long("test_a_bar_shows_listing_and_reading")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_the_bar_shows_listing_and_reading(source: Path, tmp_path: Path) -> None:
     drawn = "".join(text for _, text in on_a_terminal(["ingest", str(source), "-w", "w"], tmp_path))
@@ -483,6 +584,19 @@ def test_the_bar_shows_listing_and_reading(source: Path, tmp_path: Path) -> None
 # -- priority --------------------------------------------------------------------------------------
 
 
+def test_the_system_is_told_that_an_ingest_goes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(os, "nice", told.append)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *given: told.append(given[:2]))
+    write(tmp_path / "in" / "0", image())
+    done = run("ingest", tmp_path / "in", "--nice", "7", "--idle", "-w", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    assert told == [7, (0, os.SCHED_IDLE)]
+
+
+@pytest.mark.long("test_the_system_is_told_that_an_ingest_goes_last")
 def test_an_ingest_goes_last_if_it_is_told_to(source: Path, tmp_path: Path) -> None:
     # One batch of two chunks, so that both workers have one.
     (tmp_path / "in").mkdir()

@@ -122,6 +122,28 @@ def test_layers_stay_in_their_folder(
 
 @pytest.mark.acceptance("G60")
 @pytest.mark.acceptance("G62")
+def test_an_import_and_refusals_are_rows(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    parts = wh.algorithms
+    with pytest.raises(ArchiveRefused, match="user is root"):
+        parts.add_image(archive(tmp_path / "root.tar", user="root"), parent="a")
+    made = parts.add_image(archive(tmp_path / "1.tar"), parent="a")
+    with pytest.raises(ArchiveRefused, match="imported before"):
+        parts.add_image(archive(tmp_path / "again.tar", layout="docker25"), parent="a")
+    rows = wh.sql("""
+        select import_label, message <> '', size_in_storage, is_desired_version, count(*)
+        from artifacts group by all order by 1
+    """).fetchall()
+    size = (tmp_path / "1.tar").stat().st_size
+    assert rows == [("Failed", True, 0, False, 2), ("Completed", False, size, True, 1)][::-1]
+    stored = wh.root / "values" / made.file_sha256[:2] / made.file_sha256
+    assert stored.exists()
+    parts.remove_artifact(made.artifact_id)
+    assert not stored.exists()
+
+
+@pytest.mark.long("test_an_import_and_refusals_are_rows")
+@pytest.mark.acceptance("G60")
+@pytest.mark.acceptance("G62")
 @pytest.mark.acceptance("G63")
 @pytest.mark.acceptance("G64")
 def test_imports_are_rows(wh: warehouse.Warehouse, tmp_path: Path) -> None:
@@ -187,6 +209,25 @@ def test_imports_are_rows(wh: warehouse.Warehouse, tmp_path: Path) -> None:
         parts.create("a", "age -> voxel-count", image=first.artifact_id)
 
 
+@pytest.mark.acceptance("G65")
+def test_another_version_and_a_failed_import_can_go(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    parts = wh.algorithms
+    old = parts.add_image(archive(tmp_path / "1.tar"), parent="grow")
+    with pytest.raises(ArchiveRefused):
+        parts.add_image(archive(tmp_path / "bad.tar", user="root"), parent="grow")
+    parts.add_image(archive(tmp_path / "2.tar", method="invoke"), parent="grow")
+    proposed = wh.sql(
+        "select artifact_id = $1, reason from artifact_housekeeping()", [old.artifact_id]
+    )
+    assert set(proposed.fetchall()) == {
+        (True, "another version is desired"),
+        (False, "the import failed"),
+    }
+
+
+@pytest.mark.long("test_another_version_and_a_failed_import_can_go")
 @pytest.mark.acceptance("G65")
 def test_what_can_go(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     parts = wh.algorithms

@@ -31,6 +31,26 @@ def label(wh: warehouse.Warehouse, job_id: str) -> str:
 
 
 @pytest.mark.acceptance("G52")
+def test_a_job_that_was_asked_for_waits_and_is_asked_for_once(wh: warehouse.Warehouse) -> None:
+    parts = wh.algorithms
+    parts.create("grow", "age -> voxel-count", function=function("by_age"))
+    age, mode = (
+        wh.components.add_value(slug, value).value_id
+        for slug, value in (("age", 41), ("mode", "x"))
+    )
+    job = parts.submit("grow", {"age": age}, by="me")
+    with pytest.raises(JobRefused, match="same algorithm and inputs"):
+        parts.submit("grow", {"age": age}, by="you")
+    with pytest.raises(ComponentError, match="age"):
+        parts.submit("grow", {"mode": mode})
+    bad = parts.submit("grow", {"age": mode})
+    wh.refresh()
+    labels = dict(wh.sql("select job_id, label from jobs").fetchall())
+    assert labels == {job.job_id: "Queued", bad.job_id: "Cancelled"}
+
+
+@pytest.mark.long("test_a_job_that_was_asked_for_waits_and_is_asked_for_once")
+@pytest.mark.acceptance("G52")
 @pytest.mark.acceptance("G59")
 def test_a_person_asks_for_a_job(wh: warehouse.Warehouse) -> None:
     parts = wh.algorithms
@@ -119,6 +139,28 @@ def test_jobs_that_are_asked_for_at_once_count_together(
         jobs.add_jobs(wh.root, asked[2:], as_system=False)
 
 
+@pytest.mark.acceptance("G56")
+def test_only_what_is_signed_for_a_job_reports_on_it(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    parts = wh.algorithms
+    parts.create("outside", "age -> voxel-count", api_method="external")
+    job = parts.submit("outside", {"age": wh.components.add_value("age", 1).value_id}).job_id
+    key = parts.claim(job, by="cluster").signing_key
+    (tmp_path / "count.json").write_text("7")
+    body = json.dumps({"pk": job, "return_code": 0, "exec_duration": 1.5}).encode()
+    signed = signature_of(body, key)
+    for tampered, signature in ((body + b" ", signed), (body, signed[::-1]), (body, "")):
+        with pytest.raises(OutputRefused, match="signature"):
+            parts.report(job, tampered, signature, tmp_path)
+    other = json.dumps({"pk": "another", "return_code": 0}).encode()
+    with pytest.raises(OutputRefused, match="not a JSON object of this job"):
+        parts.report(job, other, signature_of(other, key), tmp_path)
+    parts.report(job, body, signed, tmp_path)
+    assert label(wh, job) == "Succeeded"
+
+
+@pytest.mark.long("test_only_what_is_signed_for_a_job_reports_on_it")
 @pytest.mark.acceptance("G48")
 @pytest.mark.acceptance("G56")
 def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path: Path) -> None:
@@ -168,6 +210,26 @@ def test_a_job_that_somebody_outside_executes(wh: warehouse.Warehouse, tmp_path:
     assert "signing_key" not in key_rows
 
 
+def test_a_job_with_a_wrong_value_does_not_stop_the_others(
+    wh: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = wh.algorithms
+    parts.create("grow", "age -> voxel-count", function=function("by_age"))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(submitting, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            parts.submit("grow", {"age": "0" * 32})
+    parts.submit("grow", {"age": wh.components.add_value("age", 2).value_id})
+    wh.refresh()
+    report = parts.run_waiting("grow", workers=0)
+    assert (report.cases, report.succeeded, report.failed) == (2, 1, 0)
+
+
+@pytest.mark.long("test_a_job_with_a_wrong_value_does_not_stop_the_others")
 def test_one_job_that_cannot_be_read_does_not_stop_the_others(
     wh: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +267,30 @@ def test_one_job_that_cannot_be_read_does_not_stop_the_others(
     assert "is gone" in next(iter(report.failures.values()))
 
 
+@pytest.mark.acceptance("G55")
+def test_an_evaluation_of_one_series(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    parts = wh.algorithms
+    parts.create("segment", "ct -> mask", function=function("segment"))
+    parts.create(
+        "overlap", "predictions-json-file -> metrics-json-file", kind="evaluation",
+        function="warehouse.algorithms.methods:segmentation",
+    )  # fmt: skip
+    parts.run("segment", [CT], workers=0)
+    truth = np.zeros((3, 4, 5), "u1")
+    truth[1:] = 1
+    volume = wh.volume(CT)
+    write_array(truth, volume.affine, tmp_path / "truth.mha")
+    wh.add_value("mask", file=tmp_path / "truth.mha", series=CT, by="reader")
+    assert parts.evaluate("overlap", "segment", truth="reader").succeeded == 1
+    found = volume[:] > volume[:].mean()
+    (dice,) = wh.sql("""
+        select cast(value -> '$.aggregates.dice.mean' as double)
+        from job_outputs join jobs using (job_id) where kind = 'evaluation'
+    """).fetchall()
+    assert dice[0] == pytest.approx(2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum()))
+
+
+@pytest.mark.long("test_an_evaluation_of_one_series")
 @pytest.mark.acceptance("G55")
 def test_an_evaluation_of_a_cohort(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     parts = wh.algorithms

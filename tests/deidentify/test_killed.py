@@ -86,6 +86,29 @@ def resumed(exported: Exported, target: Path, form: str) -> None:
     exported.wh.export("all_of_it", target, form, deidentify=how)
 
 
+def test_an_export_that_was_stopped_and_gone_on_with_equals_a_whole_one(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped where every file is written, and nothing is in its place yet."""
+    (tmp_path / "w").mkdir()
+    resumed(exported, tmp_path / "w" / "out", "copy")
+    target = tmp_path / "out"
+
+    def stops(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "write_report", stops)
+        with pytest.raises(KeyboardInterrupt):
+            resumed(exported, target, "copy")
+    assert not target.exists()
+    assert folder_of(target).is_dir()
+    resumed(exported, target, "copy")
+    assert everything(exported, target) == everything(exported, tmp_path / "w" / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.apart", "w"]
+
+
+@pytest.mark.long("test_an_export_that_was_stopped_and_gone_on_with_equals_a_whole_one")
 def test_an_export_that_was_killed_and_gone_on_with_equals_a_whole_one(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -10,7 +11,7 @@ import pytest
 from pipelines.definitions import build_definitions
 from warehouse.errors import UsageError
 from warehouse.escape import markdown
-from warehouse.ingest import ingest, planned_batches
+from warehouse.ingest import ingest, plan, planned_batches
 
 TABLES = ("files", "elements", "instances", "blobs")
 
@@ -21,6 +22,29 @@ def parts(root, table, batch):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
 
 
+def test_a_batch_that_is_read_again_follows_its_files(
+    instance, intake, store, planned, rows, archive
+):
+    first = planned[0]
+    assert store(first).success
+    assert instance.get_materialized_partitions(dg.AssetKey("instances")) == {first}
+    before = rows()
+    files = parts(intake.root, "files", first)
+    (archive / "a/ct.dcm").write_bytes(b"overwritten by something else")
+    store(first)
+    after = rows()
+    assert parts(intake.root, "files", first) != files
+    status = dict(after["files"].select("file_path", "status").iter_rows())
+    assert status.pop(str(archive / "a/ct.dcm")) == "rejected"
+    assert set(status.values()) == {"ingested"}
+    kept = set(after["instances"]["instance_key"])
+    assert len(kept) == 2
+    assert after["instances"].equals(
+        before["instances"].filter(before["instances"]["instance_key"].is_in(kept))
+    )
+
+
+@pytest.mark.long("test_a_batch_that_is_read_again_follows_its_files")
 def test_materialize_in_an_ephemeral_instance(instance, intake, store, planned, rows):
     for key in planned:
         assert store(key).success
@@ -30,6 +54,18 @@ def test_materialize_in_an_ephemeral_instance(instance, intake, store, planned, 
     assert planned_batches(intake.root) == []
 
 
+def test_one_batch_has_the_same_rows_as_from_the_command_line(store, intake, rows, archive):
+    shutil.rmtree(archive / "b")
+    value = intake.create_resource(None)
+    [key] = plan(value.root, value.sources, value.settings)
+    store(key)
+    ingest(archive.parent / "by-hand", [archive], value.settings)
+    by_hand = rows(archive.parent / "by-hand")
+    for table, stored in rows().items():
+        assert stored.equals(by_hand[table]), table
+
+
+@pytest.mark.long("test_one_batch_has_the_same_rows_as_from_the_command_line")
 def test_the_same_rows_as_from_the_command_line(store, intake, planned, rows, archive):
     for key in planned:
         store(key)
@@ -40,6 +76,7 @@ def test_the_same_rows_as_from_the_command_line(store, intake, planned, rows, ar
         assert stored.equals(by_hand[table]), table
 
 
+@pytest.mark.long("test_a_batch_that_is_read_again_follows_its_files")
 @pytest.mark.acceptance("D73")
 def test_twice_gives_the_same_rows_and_leaves_other_batches_alone(store, intake, planned, rows):
     for key in planned:
@@ -56,6 +93,7 @@ def test_twice_gives_the_same_rows_and_leaves_other_batches_alone(store, intake,
     assert parts(intake.root, "files", first) != files  # it was read anew indeed
 
 
+@pytest.mark.long("test_a_batch_that_is_read_again_follows_its_files")
 def test_a_changed_file_is_read_anew_with_its_batch(store, planned, rows, archive):
     for key in planned:
         store(key)

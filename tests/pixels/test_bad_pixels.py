@@ -531,6 +531,24 @@ def test_an_array_without_memory_is_a_named_error() -> None:
             allocated("1.2", shape, np.dtype("u2"))
 
 
+def test_rescaled_values_are_those_of_the_picture_alone(
+    series: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = series(np.zeros((1, 64, 64), np.uint8)).stack(UID)
+    monkeypatch.setattr(pictures, "MAX_SIDE", 8)
+    rescaled = []
+    derive = pictures._Rendering.derive_window
+
+    def derived(self: pictures._Rendering, values: np.ndarray) -> None:
+        rescaled.append(values.size)
+        derive(self, values)
+
+    monkeypatch.setattr(pictures._Rendering, "derive_window", derived)
+    assert max(pictures.slice_picture(stack).shape) == pictures.MAX_SIDE
+    assert rescaled == [64]
+
+
+@pytest.mark.long("test_rescaled_values_are_those_of_the_picture_alone")
 def test_a_frame_larger_than_a_picture_is_thinned_before_it_is_rescaled(series: Ingest) -> None:
     """A scan of 8000 x 8000 needs no 512 MB to be looked at."""
     wh = series(np.zeros((1, 8_000, 8_000), np.uint8))

@@ -87,6 +87,25 @@ def differences(wh: warehouse.Warehouse) -> tuple[list[str], dict[str, str], int
     return found, refused, equal
 
 
+SOME = (
+    "CT_small.dcm", "SC_rgb_small_odd_big_endian.dcm", "JPEGLSNearLossless_16.dcm",
+    "SC_rgb_rle_2frame.dcm",
+    "examples_palette.dcm", "liver_expb_1frame.dcm", "693_J2KI.dcm", "MR_truncated.dcm",
+)  # fmt: skip
+"""Samples of pydicom: several encodings, 8, 16 and 1 bit, two frames, color, and one too short."""
+
+
+def test_frames_of_some_encodings_equal_pydicom(tmp_path: Path) -> None:
+    wh = warehouse.open(tmp_path / "w", create=True)
+    folder = PACKAGED["pydicom"] / "test_files"
+    assert wh.ingest(*(folder / name for name in SOME), mode="minimal", workers=1).created == 8
+    found, refused, equal = differences(wh)
+    assert (found, equal) == ([], len(SOME) - 1)
+    (why,) = refused.values()
+    assert why.endswith(REFUSED["MR_truncated.dcm"])
+
+
+@pytest.mark.long("test_frames_of_some_encodings_equal_pydicom")
 def test_every_frame_of_the_packages_equals_pydicom(tmp_path: Path) -> None:
     """File by file: those that hold an instance of another one are read in a warehouse of their own."""
     left = [
@@ -111,6 +130,7 @@ def test_every_frame_of_the_packages_equals_pydicom(tmp_path: Path) -> None:
     assert equal == count - len(REFUSED) - 1 >= COMPARED_IN_PACKAGES
 
 
+@pytest.mark.long("test_frames_of_some_encodings_equal_pydicom")
 def test_every_frame_of_real_scanners_equals_pydicom(corpus: warehouse.Warehouse) -> None:
     found, refused, equal = differences(corpus)
     assert (found, refused) == ([], {})

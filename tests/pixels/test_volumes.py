@@ -417,6 +417,7 @@ def test_objects_of_a_series_follow_each_other_in_time(tmp_path: Path, ingest: A
     assert volume.labels["time_s"] == [0, 1, 2]
 
 
+@pytest.mark.long("test_every_statement_of_a_weighting_is_looked_for")
 def test_weightings_are_asked_for_wherever_there_are_any(sample: warehouse.Warehouse) -> None:
     """What is asked before, in place of the large question, is false only where that has no answer."""
     connection = sample.catalog.connection

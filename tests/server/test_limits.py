@@ -8,11 +8,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 import warehouse
 from tests.dicom_files import image, write
@@ -66,6 +68,23 @@ def in_time(client: Client, path: str) -> None:
     pytest.fail("never in time")
 
 
+def test_a_list_has_an_end(served: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_time(served, "/api/v1/series")
+    slowly(monkeypatch)
+    ends(lambda: served.get("/api/v1/series"))
+    monkeypatch.undo()
+    in_time(served, "/api/v1/series")
+
+
+def ends(ask: Callable[[], requests.Response]) -> None:
+    began = time.monotonic()
+    answer = ask()
+    assert answer.status_code == 408, answer.text
+    assert answer.json()["error"] == "TookTooLong"
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.long("test_a_list_has_an_end")
 def test_every_question_has_an_end(served: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQL, a list and a search; in each case the thread can be used again."""
     in_time(served, "/api/v1/series")
@@ -75,26 +94,30 @@ def test_every_question_has_an_end(served: Client, monkeypatch: pytest.MonkeyPat
         lambda: served.get("/api/v1/series"),
         lambda: served.get("/dicomweb/studies"),
     ):
-        began = time.monotonic()
-        answer = ask()
-        assert answer.status_code == 408, answer.text
-        assert answer.json()["error"] == "TookTooLong"
-        assert time.monotonic() - began < 5
+        ends(ask)
     monkeypatch.undo()
     for path in ("/api/v1/series", "/dicomweb/studies"):
         in_time(served, path)
 
 
-def test_sql_takes_no_more_memory_than_it_may(held: warehouse.Warehouse, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select len(repeat('x', 3000000000))",
+        pytest.param(
+            "select len(range(1000000000))",
+            marks=pytest.mark.long("test_sql_takes_no_more_memory_than_it_may"),
+        ),
+    ],
+)
+def test_sql_takes_no_more_memory_than_it_may(
+    held: warehouse.Warehouse, tmp_path: Path, sql: str
+) -> None:
     """DuckDB's own limit does not count the bytes of a value: the first took 12 GB of the server."""
     with running(held, audit=tmp_path / "audit", sql_memory_bytes=1 << 28) as client:
-        for sql in (
-            "select len(repeat('x', 3000000000))",
-            "select len(range(1000000000))",
-        ):
-            answer = client.post("/api/v1/sql", json.dumps({"sql": sql}), **JSON)
-            assert (answer.status_code, answer.json()["error"]) == (400, "QueryFailed"), answer.text
-            assert "memory" in answer.json()["message"]
+        answer = client.post("/api/v1/sql", json.dumps({"sql": sql}), **JSON)
+        assert (answer.status_code, answer.json()["error"]) == (400, "QueryFailed"), answer.text
+        assert "memory" in answer.json()["message"]
         counted = json.dumps({"sql": "select count(*) from series"})
         assert client.post("/api/v1/sql", counted, **JSON).json()["rows"] == [[1]]
 
@@ -230,6 +253,35 @@ def test_a_header_without_end_is_refused(served: Client) -> None:
     assert served.get("/health", **long).status_code == 200
 
 
+def test_one_more_than_are_answered_at_a_time_is_told_to_come_back(
+    held: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, page, found = threading.Barrier(3), lists.page, list[int]()
+
+    def waits(*given: Any, **named: Any) -> Any:
+        asked.wait(20)
+        asked.wait(20)
+        return page(*given, **named)
+
+    monkeypatch.setattr(lists, "page", waits)
+    with running(held, audit=tmp_path / "audit", requests=2) as client:
+
+        def ask() -> None:
+            found.append(Client(client.url).get("/api/v1/studies").status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        asked.wait(20)
+        answer = client.get("/api/v1/studies")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        asked.wait(20)
+        for thread in threads:
+            thread.join(20)
+        assert found == [200, 200]
+
+
+@pytest.mark.long("test_one_more_than_are_answered_at_a_time_is_told_to_come_back")
 def test_so_many_are_answered_at_a_time(served: Client) -> None:
     """Two that take all their time: the third one is told to come back, and may do so afterwards."""
     in_time(served, "/api/v1/studies")

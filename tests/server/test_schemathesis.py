@@ -39,7 +39,29 @@ def attacked(client: Client, folder: Path, *given: str) -> None:
 
 
 @pytest.mark.acceptance("W6")
-@pytest.mark.parametrize("form", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)], ids=["short", "long"])  # fmt: skip
+def test_bodies_get_answers_of_the_description(held: warehouse.Warehouse, tmp_path: Path) -> None:
+    """A few of those that Schemathesis makes, without its program."""
+    secret = add_token(tmp_path / "tokens", "fuzz", "write")
+    with running(held, tokens=tmp_path / "tokens", audit=tmp_path / "audit") as client:
+        client.session.headers["Authorization"] = f"Bearer {secret}"
+        described = client.get("/openapi.json").json()["paths"]["/api/v1/sql"]["post"]["responses"]
+        for body, status in (
+            ({"sql": "select 1"}, 200), ({"sql": ""}, 400), ({"sql": 1}, 400), ({}, 400),
+            ([], 400), (None, 400), ({"sql": "select 1", "more": 1}, 400), (b"\xff", 400),
+        ):  # fmt: skip
+            data = body if isinstance(body, bytes) else json.dumps(body)
+            answer = client.post("/api/v1/sql", data, **{"Content-Type": "application/json"})
+            assert answer.status_code == status, (body, answer.text)
+            assert str(status) in described
+            assert answer.headers["Content-Type"] in described[str(status)]["content"]
+        assert client.get("/api/v1/sql").status_code == 405
+
+
+@pytest.mark.acceptance("W6")
+@pytest.mark.parametrize("form", [
+    pytest.param(SHORT, marks=pytest.mark.long("test_bodies_get_answers_of_the_description")),
+    pytest.param(LONG, marks=pytest.mark.slow),
+], ids=["short", "long"])  # fmt: skip
 def test_who_may_write_finds_nothing(
     held: warehouse.Warehouse, tmp_path: Path, form: tuple[str, ...]
 ) -> None:

@@ -126,9 +126,23 @@ steps = st.permutations(
 )
 
 
+def test_what_came_between_is_as_if_all_were_decided_under_the_lock() -> None:
+    """Before 1 is committed, 2 brings a value of it; then comes 3, with an instance of 2."""
+    held = [[(1, False), (2, False)], [(2, False), (3, True)], [(1, False), (4, True)]]
+    order = [(what, n) for what in ("make_ready", "commit") for n in (2, 1, 3)]
+    is_as_if_under_the_lock(held, order)
+
+
+@pytest.mark.long("test_what_came_between_is_as_if_all_were_decided_under_the_lock")
 @settings(max_examples=settings().max_examples // 10)
 @given(batches, steps)
 def test_whatever_comes_between_it_is_as_if_all_were_decided_under_the_lock(
+    held: list[list[tuple[int, bool]]], order: list[tuple[str, int]]
+) -> None:
+    is_as_if_under_the_lock(held, order)
+
+
+def is_as_if_under_the_lock(
     held: list[list[tuple[int, bool]]], order: list[tuple[str, int]]
 ) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
@@ -138,7 +152,7 @@ def test_whatever_comes_between_it_is_as_if_all_were_decided_under_the_lock(
                 uid = f"1.{place}" if is_common else f"1.{number}.{place}"
                 written(source / str(number), place, value, uid)
         ahead = Warehouse(Path(folder) / "ahead")
-        for number in range(1, FEW + 1):
+        for number in range(1, len(held) + 1):
             ahead.read(number, source / str(number))
         judged = ahead.copy(Path(folder) / "judged")
         run(ahead, order)

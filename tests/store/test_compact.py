@@ -220,6 +220,7 @@ def test_a_part_that_is_half_full_is_left_alone() -> None:
 # -- afterwards -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long("test_a_batch_can_be_read_anew_afterwards")
 def test_files_that_change_afterwards_are_replaced_as_ever(here: Path) -> None:
     """Rows, payloads and long values are taken out of parts of several batches."""
     folder, root = here / "in", here / "w"
@@ -265,6 +266,7 @@ def test_two_compactions_at_once_are_one(root: Path, clean: dict[str, Any]) -> N
     assert len(on_disk) == 8 + 1, "what came too late was taken away"
 
 
+@pytest.mark.long("test_a_part_that_was_replaced_meanwhile_is_not_brought_back")
 def test_an_ingest_meanwhile_loses_nothing(tmp_path: Path) -> None:
     folder = some_files(tmp_path / "in", *range(10))
     ingest(tmp_path / "clean", [folder], AT_ONCE)
@@ -304,7 +306,16 @@ def test_a_part_that_was_replaced_meanwhile_is_not_brought_back(
 # -- failures -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", some(range(4), always=[0, 1]))
+@pytest.mark.parametrize(
+    "seed",
+    [
+        0,
+        pytest.param(
+            1, marks=pytest.mark.long("test_killed_at_any_moment_it_has_changed_all_or_nothing")
+        ),
+        *some((2, 3), always=()),
+    ],
+)
 def test_killed_at_any_moment_it_has_changed_all_or_nothing(
     root: Path, clean: dict[str, Any], seed: int
 ) -> None:
