@@ -55,21 +55,48 @@ for number in range(int(sys.argv[3])):
 """
 
 
-def test_a_container_ends_whenever_its_runner_is_killed(tiny: warehouse.Warehouse) -> None:
+@pytest.mark.parametrize(
+    "times",
+    [
+        2,
+        pytest.param(
+            10, marks=pytest.mark.long("test_a_container_ends_whenever_its_runner_is_killed")
+        ),
+    ],
+)
+def test_a_container_ends_whenever_its_runner_is_killed(
+    tiny: warehouse.Warehouse, times: int
+) -> None:
     ready("bwrap")
     image = tiny.algorithms.find("look-exec").image_id
     path = archive_of(tiny.root, find_artifact(tiny.root, image))
-    words = [sys.executable, "-c", RUNNERS, str(tiny.root), str(path), "10"]
+    words = [sys.executable, "-c", RUNNERS, str(tiny.root), str(path), str(times)]
     subprocess.run(words, check=True, timeout=60)
     until(lambda: not running(tiny.root))
 
 
-def test_a_worker_ends_when_its_runner_is_killed_and_what_it_started(
-    wh: warehouse.Warehouse,
-) -> None:
+@pytest.fixture
+def starting(wh: warehouse.Warehouse) -> warehouse.Warehouse:
+    """A case whose algorithm starts a program and waits."""
     (added,) = wh.components.add_values([Given("mode", "start")])
     put_items(wh.root, "s", {"one": {"mode": added.value_id}})
     wh.algorithms.create("bad", "mode -> voxel-count", function=function("misbehave"))
+    return wh
+
+
+def test_a_worker_ends_at_its_time_limit_and_what_it_started(
+    starting: warehouse.Warehouse,
+) -> None:
+    starting.algorithms.run("bad", of_set="s", workers=1, seconds=1)
+    assert starting.sql("select error_message from jobs").fetchall() == [("Time limit exceeded",)]
+    until(lambda: sleeping() == [])
+
+
+@pytest.mark.long("test_a_worker_ends_at_its_time_limit_and_what_it_started")
+def test_a_worker_ends_when_its_runner_is_killed_and_what_it_started(
+    starting: warehouse.Warehouse,
+) -> None:
+    wh = starting
     words = ["run", "bad", "--set", "s", "--jobs", "1", "-w", str(wh.root)]
     process = subprocess.Popen([sys.executable, "-m", "warehouse", *words])
     try:
