@@ -49,8 +49,8 @@ def test_few_hostile_files_keep_no_good_one_out(tmp_path: Path) -> None:
     """The short form: in this process, without files that were damaged at random."""
     makers(tmp_path / "made", 0.01)
     for path in (tmp_path / "made").iterdir():
-        # Payloads of vendors are as long at each scale.
-        if path.name.split()[0] in {"csa", "ascconv", "ge", "digits", "exponents"}:
+        # These are as long at each scale.
+        if path.name.split()[0] in {"csa", "ascconv", "ge"} or path.name == "nested in items":
             path.unlink()
     for number in range(3):
         (tmp_path / "made" / f"good {number}").write_bytes(part10(uid=f"1.2.{number}"))
@@ -159,8 +159,7 @@ def test_pixels_that_lie_are_refused(tmp_path: Path) -> None:
     uids = {Path(path).name: uid for path, uid in rows}
     for name in lying:
         with pytest.raises(PixelsUnreadable):
-            frames = wh.stack(uids[name])
-            frames[len(frames) - 1]
+            wh.stack(uids[name])[-1]
     assert wh.stack(uids["a good one"])[0].shape == (16, 16)
 
 
@@ -250,16 +249,16 @@ def test_empty_files_are_a_row_each(tmp_path: Path, count: int) -> None:
 
 
 def test_readers_during_ingests_see_whole_versions(tmp_path: Path) -> None:
-    see_whole_versions(tmp_path, readers=2, count=5, pause=0.1)
+    see_whole_versions(tmp_path, readers=2, count=5)
 
 
 @pytest.mark.long("test_readers_during_ingests_see_whole_versions")
 @pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.soak)])
 def test_ten_readers_during_three_ingests_see_whole_versions(tmp_path: Path, count: int) -> None:
-    see_whole_versions(tmp_path, readers=10, count=count, pause=0.25)
+    see_whole_versions(tmp_path, readers=10, count=count)
 
 
-def see_whole_versions(tmp_path: Path, *, readers: int, count: int, pause: float) -> None:
+def see_whole_versions(tmp_path: Path, *, readers: int, count: int) -> None:
     """Each source is one transaction: whoever looks sees all of its files or none."""
     sources = []
     for source in range(3):
@@ -277,7 +276,7 @@ def see_whole_versions(tmp_path: Path, *, readers: int, count: int, pause: float
     def look() -> None:
         try:
             # Not without a pause: ten that only look leave the writer no processor.
-            while not done.wait(pause):
+            while not done.wait(0.25):
                 with warehouse.open(tmp_path / "w") as wh:
                     (row,) = answer_of(
                         wh,

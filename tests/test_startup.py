@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,9 +19,6 @@ from tests.dicom_files import write
 from warehouse.cli.run import app
 from warehouse.cohorts.asking import SECONDS
 from warehouse.store.vacuum import RETENTION
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEAVY = ("duckdb", "pyarrow", "polars", "numpy", "pydicom", "deltalake", "pandas")
 

@@ -350,9 +350,7 @@ def test_a_prefix_that_holds_something_else_is_left_alone(
 
 
 @pytest.fixture
-def access_by_environment(
-    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def access_by_environment(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Where the views are kept is asked once in a process: before the folder is another one.
     for kept in (False, True):
         views_file(kept=kept)
