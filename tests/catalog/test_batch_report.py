@@ -11,25 +11,20 @@ from tests.dicom_files import image, write
 from warehouse.catalog.batch_report import describe_batch
 
 
-def test_a_batch_has_the_rows_that_sql_counts(tmp_path: Path) -> None:
+def test_a_batch_has_the_rows_of_its_tables(tmp_path: Path) -> None:
     wh = warehouse.open(tmp_path / "w", create=True)
     for number in range(2):
         made = image(f"1.9.{number}", StudyComments="x" * number)
         wh.ingest(write(tmp_path / f"{number}.dcm", made), workers=1)
-    counted = {
-        (table, batch): wh.table(table).filter(pl.col("batch") == batch).collect().height
-        for table in ("elements", "instances")
-        for batch in ("000001", "000002")
-    }
-    assert counted["elements", "000001"] > counted["instances", "000001"] == 1
     for is_merged in (False, True):
         if is_merged:
             wh.compact()
-        for batch in ("000001", "000002"):
-            report = describe_batch(wh.root, batch)
-            assert report.instances == 1
-            for table in ("elements", "instances"):
-                assert report.stored_rows[table] == counted[table, batch]
+        for table in ("elements", "instances"):
+            counted = wh.table(table).group_by("batch").agg(pl.len()).collect().rows()
+            assert len(counted) == 2
+            for batch, rows in counted:
+                report = describe_batch(wh.root, batch)
+                assert (report.instances, report.stored_rows[table]) == (1, rows)
                 assert (report.stored_bytes[table] is None) == is_merged
     # A batch that is read again has parts of its own; the merged one keeps the others.
     wh.batches.run("000002")
