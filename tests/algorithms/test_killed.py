@@ -46,8 +46,12 @@ rng = random.Random(1)
 for number in range(int(sys.argv[3])):
     pid = os.fork()
     if pid == 0:
-        while True:
-            container.start(task, loaded, mounts).process.wait()
+        try:
+            while True:
+                container.start(task, loaded, mounts).process.wait()
+        finally:
+            # Whatever fails: it never goes on with what has forked it.
+            os._exit(1)
     # From before the program has started to after the container runs.
     time.sleep(rng.uniform(0, 0.15))
     os.kill(pid, signal.SIGKILL)
