@@ -361,6 +361,14 @@ def test_an_isotropic_volume_beside_directional_ones_is_left_out_unless_asked_fo
     assert all_of_it.isotropic == ()
 
 
+def test_the_command_writes_gradients(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    asked = ["gradients", uid_of("isotropic beside 0"), "-w", wh.root]
+    facts = json.loads(run(*asked, "--json", "-o", tmp_path / "out.dwi").stdout)
+    assert unlike_the_page("gradients", facts) == []
+    assert (tmp_path / "out.dwi.bval").read_text() == wh.gradients(asked[1]).bval
+
+
+@pytest.mark.long("test_the_command_writes_gradients")
 def test_the_command_writes_what_the_interface_says(
     wh: warehouse.Warehouse, tmp_path: Path
 ) -> None:

@@ -58,7 +58,17 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
     return folder, uids
 
 
-@pytest.mark.parametrize("name", MODULES)
+LONG = {"warehouse", "warehouse.cohorts.facade", "warehouse.derived.facade"}
+"""Modules whose examples ask most. ``warehouse.api`` has examples of the same functions."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long("test_examples")) if name in LONG else name
+        for name in MODULES
+    ],
+)
 def test_examples(
     name: str, archive: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

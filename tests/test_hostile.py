@@ -22,6 +22,7 @@ from tests.asking import answer_of, cohort_of
 from tests.dicom_files import part10
 from tests.hostile_files import image, makers
 from tests.test_limits import cost
+from warehouse.errors import PixelsUnreadable
 
 CHECKOUT = Path(__file__).parents[1]
 MEMORY = 1 << 30
@@ -44,6 +45,27 @@ def in_one_run(folder: Path, damaged: int, good: int, scale: float) -> dict[str,
     return found
 
 
+def test_few_hostile_files_keep_no_good_one_out(tmp_path: Path) -> None:
+    """The short form: in this process, without files that were damaged at random."""
+    makers(tmp_path / "made", 0.01)
+    for path in (tmp_path / "made").iterdir():
+        # These are as long at each scale.
+        if path.name.split()[0] in {"csa", "ascconv", "ge"} or path.name == "nested in items":
+            path.unlink()
+    for number in range(3):
+        (tmp_path / "made" / f"good {number}").write_bytes(part10(uid=f"1.2.{number}"))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "made", workers=1)
+    rows = answer_of(wh, "select file_path, status, reason from files")
+    said = {Path(path).name: (status, reason) for path, status, reason in rows}
+    assert len(said) == len(list((tmp_path / "made").iterdir()))
+    assert all(said[f"good {number}"][0] == "ingested" for number in range(3))
+    assert all(reason for status, reason in said.values() if status != "ingested")
+    assert said["nested 10000"][1] == "sequences nested deeper than 64 levels"
+    assert said["four gigabytes of nothing"][1].startswith("not DICOM")
+
+
+@pytest.mark.long("test_few_hostile_files_keep_no_good_one_out")
 def test_hostile_and_damaged_files_keep_no_good_one_out(tmp_path: Path) -> None:
     # Small ones: larger ones are read one by one below, within narrower bounds.
     found = in_one_run(tmp_path, damaged=100, good=100, scale=0.05)
@@ -124,6 +146,24 @@ OF_PIXELS = {"offsets", "segments", "image", "frames", "pixels,"}
 """First words of the names of files whose pixel data lie."""
 
 
+def test_pixels_that_lie_are_refused(tmp_path: Path) -> None:
+    """The short form: in this process, an image that is too large and too many frames."""
+    makers(tmp_path / "made", 0.01)
+    lying = ("image of four gigabytes", "frames without end", "segments outside")
+    kept = [tmp_path / "made" / name for name in lying]
+    kept.append(tmp_path / "made" / "a good one")
+    kept[-1].write_bytes(image(16, 16, bytes(256)))
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(*kept, workers=1)
+    rows = answer_of(wh, "select file_path, SeriesInstanceUID from instances")
+    uids = {Path(path).name: uid for path, uid in rows}
+    for name in lying:
+        with pytest.raises(PixelsUnreadable):
+            wh.stack(uids[name])[-1]
+    assert wh.stack(uids["a good one"])[0].shape == (16, 16)
+
+
+@pytest.mark.long("test_pixels_that_lie_are_refused")
 def test_pixels_that_lie_are_refused_in_bounded_time_and_memory(tmp_path: Path) -> None:
     makers(tmp_path / "bad")
     for path in (tmp_path / "bad").iterdir():
@@ -151,6 +191,21 @@ def test_pixels_that_lie_are_refused_in_bounded_time_and_memory(tmp_path: Path) 
     assert found["seconds"] < 20
 
 
+def test_members_of_one_archive_are_read_and_exported(tmp_path: Path) -> None:
+    contents = [part10(uid=f"1.2.{number:06}") for number in range(20)]
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(f"{number}", content)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    assert wh.ingest(tmp_path / "all.zip", workers=1).created == len(contents)
+    run = cohort_of(wh, "everything", "select instance_key from instances")
+    wh.export(run, tmp_path / "out.zip", "zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        written = {archive.read(name) for name in archive.namelist()}
+    assert set(contents) <= written
+
+
+@pytest.mark.long("test_members_of_one_archive_are_read_and_exported")
 @pytest.mark.parametrize("count", [1000, pytest.param(50_000, marks=pytest.mark.soak)])
 def test_members_of_one_archive_cost_no_more_than_files(tmp_path: Path, count: int) -> None:
     (tmp_path / "in").mkdir()
@@ -193,8 +248,17 @@ def test_empty_files_are_a_row_each(tmp_path: Path, count: int) -> None:
     assert costs["in"][0] < MEMORY
 
 
+def test_readers_during_ingests_see_whole_versions(tmp_path: Path) -> None:
+    see_whole_versions(tmp_path, readers=2, count=5)
+
+
+@pytest.mark.long("test_readers_during_ingests_see_whole_versions")
 @pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.soak)])
 def test_ten_readers_during_three_ingests_see_whole_versions(tmp_path: Path, count: int) -> None:
+    see_whole_versions(tmp_path, readers=10, count=count)
+
+
+def see_whole_versions(tmp_path: Path, *, readers: int, count: int) -> None:
     """Each source is one transaction: whoever looks sees all of its files or none."""
     sources = []
     for source in range(3):
@@ -223,16 +287,16 @@ def test_ten_readers_during_three_ingests_see_whole_versions(tmp_path: Path, cou
         except BaseException as error:  # noqa: BLE001 - told to the test
             errors.append(error)
 
-    readers = [threading.Thread(target=look) for _ in range(10)]
-    for reader in readers:
-        reader.start()
+    threads = [threading.Thread(target=look) for _ in range(readers)]
+    for thread in threads:
+        thread.start()
     try:
         for source in sources:
             warehouse.open(tmp_path / "w").ingest(source, workers=1)
     finally:
         done.set()
-        for reader in readers:
-            reader.join()
+        for thread in threads:
+            thread.join()
     assert errors == []
     assert seen <= {(n * count + 1,) * 3 for n in range(4)}
     assert warehouse.open(tmp_path / "w").info()["version"] >= 4

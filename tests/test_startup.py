@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,9 +19,6 @@ from tests.dicom_files import write
 from warehouse.cli.run import app
 from warehouse.cohorts.asking import SECONDS
 from warehouse.store.vacuum import RETENTION
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEAVY = ("duckdb", "pyarrow", "polars", "numpy", "pydicom", "deltalake", "pandas")
 
@@ -59,6 +55,27 @@ def words(group=app, *before: str):
         yield from words(group[name], *before, name)
 
 
+EVERY_COMMAND = """
+import json, sys
+from warehouse.cli.run import app
+
+def load(group):
+    for name in [each for each in group if not each.startswith("-")]:
+        load(group[name])
+
+load(app)
+print(json.dumps(sorted(set(sys.modules))))
+"""
+"""Imports the modules of all commands, without writing the help of each."""
+
+
+def test_modules_of_commands_import_nothing_that_takes_long() -> None:
+    loaded = imported(program=EVERY_COMMAND)
+    assert {"warehouse.cli.volume", "warehouse.cli.cohort", "warehouse.cli.ask"} <= loaded
+    assert loaded & set(HEAVY) == set()
+
+
+@pytest.mark.long("test_modules_of_commands_import_nothing_that_takes_long")
 def test_help_and_completion_import_nothing_that_takes_long() -> None:
     named = list(words())
     assert len(named) > 70
@@ -73,10 +90,30 @@ def test_a_command_imports_its_own_module_alone() -> None:
     assert not loaded & {"warehouse.cli.cohort", "warehouse.cli.ask", "warehouse.api"}
 
 
-def test_questions_do_without_pydicom_polars_and_what_reads(tmp_path: Path) -> None:
-    write(tmp_path / "in" / "a", Modality="MR")
-    root = str(tmp_path / "w")
-    warehouse.open(root, create=True).ingest(tmp_path / "in", workers=1)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A warehouse of one file."""
+    folder = tmp_path_factory.mktemp("startup")
+    write(folder / "in" / "a", Modality="MR")
+    warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
+    return str(folder / "w")
+
+
+def test_a_question_does_without_pydicom_polars_and_what_reads(root: str) -> None:
+    loaded = imported(["sql", "select * from elements", "-w", root])
+    assert {"duckdb", "pyarrow"} <= loaded
+    assert not loaded & NOT_ASKED
+
+
+NOT_ASKED = {
+    "pydicom", "polars", "pandas", "sqlglot", "scipy", "nibabel", "warehouse.ingest",
+    "warehouse.reading", "warehouse.pixels.volume", "warehouse.algorithms.facade",
+}  # fmt: skip
+"""What no question needs."""
+
+
+@pytest.mark.long("test_a_question_does_without_pydicom_polars_and_what_reads")
+def test_questions_do_without_pydicom_polars_and_what_reads(root: str) -> None:
     asked = (
         ["sql", "select * from elements"], ["sql", "from tags", "--format", "json"], ["info"],
         ["tables"], ["describe", "series"],
@@ -84,10 +121,7 @@ def test_questions_do_without_pydicom_polars_and_what_reads(tmp_path: Path) -> N
     )  # fmt: skip
     loaded = imported(*([*command, "-w", root] for command in asked))
     assert {"duckdb", "pyarrow"} <= loaded
-    assert not loaded & {
-        "pydicom", "polars", "pandas", "sqlglot", "scipy", "nibabel", "warehouse.ingest",
-        "warehouse.reading", "warehouse.pixels.volume", "warehouse.algorithms.facade",
-    }  # fmt: skip
+    assert not loaded & NOT_ASKED
 
 
 def test_the_package_is_imported_by_name() -> None:

@@ -44,6 +44,23 @@ def facts(sample: warehouse.Warehouse) -> tuple[str, str]:
     return volumes.fetchall()[0][0], uids.fetchall()[0][0]
 
 
+def test_few_threads_ask_one_warehouse_at_once(sample: warehouse.Warehouse) -> None:
+    questions: list[Callable[[], object]] = [
+        lambda: sample.sql("select instance_key from instances order by 1").fetchall(),
+        lambda: (
+            sample.table("instances").select("instance_key").collect().sort("instance_key").rows()
+        ),
+        lambda: sample.sql("select count(*) from files").fetchall(),
+    ]
+    expected = [question() for question in questions]
+    assert at_once(*questions, *questions) == expected * 2
+
+
+def test_each_answer_is_of_one_version(tmp_path: Path) -> None:
+    assert answers_while_another_writes(tmp_path, writes=1, readers=2)
+
+
+@pytest.mark.long("test_few_threads_ask_one_warehouse_at_once")
 def test_threads_ask_one_warehouse_at_once(
     sample: warehouse.Warehouse, facts: tuple[str, str]
 ) -> None:
@@ -71,14 +88,32 @@ def test_threads_ask_one_warehouse_at_once(
         assert at_once(*rotated) == expected[3:] + expected[:3]
 
 
+@pytest.mark.parametrize(
+    ("view", "key", "threads"),
+    [
+        ("segmentations", "instance_id", 2),
+        pytest.param(
+            "series", "series_key", THREADS,
+            marks=pytest.mark.long(
+                "test_one_frame_may_be_collected_by_threads_and_joined_with_itself"
+            ),
+        ),
+    ],
+)  # fmt: skip
 def test_one_frame_may_be_collected_by_threads_and_joined_with_itself(
-    sample: warehouse.Warehouse,
+    sample: warehouse.Warehouse, view: str, key: str, threads: int
 ) -> None:
+    frame = sample.table(view).select(key)
+    wanted = frame.collect().sort(key)
+    assert wanted.height > 0
+    for answer in at_once(*[frame.collect] * threads):
+        assert_frame_equal(answer.sort(key), wanted)  # type: ignore[union-attr]
+    assert frame.join(frame, on=key).collect().height == wanted.height
+
+
+@pytest.mark.long("test_one_frame_may_be_collected_by_threads_and_joined_with_itself")
+def test_rows_of_a_frame_may_be_filtered(sample: warehouse.Warehouse) -> None:
     frame = sample.table("series").select("series_key", "Modality")
-    wanted = frame.collect().sort("series_key")
-    for answer in at_once(*[frame.collect] * THREADS):
-        assert_frame_equal(answer.sort("series_key"), wanted)  # type: ignore[union-attr]
-    assert frame.join(frame, on="series_key").collect().height == wanted.height
     found = frame.filter(pl.col("Modality") == "MR").head(1).collect()
     assert found["Modality"].to_list() == ["MR"]
 
@@ -98,7 +133,15 @@ def test_a_lookup_of_pixels_is_complete_for_every_thread(
     assert all(images == images_of_series(sample.catalog, facts[0]) for images in found)
 
 
+@pytest.mark.long("test_each_answer_is_of_one_version")
 def test_each_answer_is_of_one_version_while_another_writes(tmp_path: Path) -> None:
+    assert len(answers_while_another_writes(tmp_path, writes=4, readers=3)) > 1
+
+
+def answers_while_another_writes(
+    tmp_path: Path, *, writes: int, readers: int
+) -> set[tuple[int, int]]:
+    """Return what readers saw of two tables, which are of one version."""
     wh = warehouse.open(tmp_path / "w", create=True)
     wh.ingest(write(tmp_path / "in" / "0.dcm", uid="1.0"), workers=1)
     reader, stop = warehouse.open(tmp_path / "w", create=True), threading.Event()
@@ -113,15 +156,15 @@ def test_each_answer_is_of_one_version_while_another_writes(tmp_path: Path) -> N
 
     def ingest() -> set[tuple[int, int]]:
         try:
-            for number in range(1, 5):
+            for number in range(1, writes + 1):
                 wh.ingest(write(tmp_path / "in" / f"{number}.dcm", uid=f"1.{number}"), workers=1)
         finally:
             stop.set()
         return set()
 
-    seen = set().union(*at_once(ingest, *[ask] * 3))  # type: ignore[arg-type]
+    seen = set().union(*at_once(ingest, *[ask] * readers))  # type: ignore[arg-type]
     assert all(instances == files for instances, files in seen)
-    assert len(seen) > 1
+    return seen
 
 
 def test_a_session_is_cheap(sample: warehouse.Warehouse) -> None:

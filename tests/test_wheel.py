@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pydicom.data
 import pytest
+from hatchling.build import build_wheel
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = Path(pydicom.data.__path__[0]) / "test_files" / "dicomdirtests"
@@ -39,8 +40,27 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_what_is_in_a_wheel_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short form: made in this process, without the sdist."""
+    monkeypatch.chdir(ROOT)
+    look_into(tmp_path / build_wheel(str(tmp_path)))
+
+
+@pytest.mark.long("test_what_is_in_a_wheel_of_the_checkout")
 def test_what_is_in_the_wheel_and_the_sdist(built: Path) -> None:
     (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    look_into(wheel)
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert {
+        "LICENSE", "README.md", "SECURITY.md", "CITATION.cff", "CHANGELOG.md", "Makefile",
+        "pyproject.toml", "docs/licences.md", "locks/dev.txt", "tests/test_wheel.py",
+    } <= inside  # fmt: skip
+
+
+def look_into(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
@@ -51,12 +71,6 @@ def test_what_is_in_the_wheel_and_the_sdist(built: Path) -> None:
     assert {f"warehouse/_sql/{name}" for name in sql} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert "\nLicense-Expression: Apache-2.0\n" in said
-    with tarfile.open(sdist) as archive:
-        inside = {name.partition("/")[2] for name in archive.getnames()}
-    assert {
-        "LICENSE", "README.md", "SECURITY.md", "CITATION.cff", "CHANGELOG.md", "Makefile",
-        "pyproject.toml", "docs/licences.md", "locks/dev.txt", "tests/test_wheel.py",
-    } <= inside  # fmt: skip
 
 
 def used(python: Path, folder: Path) -> None:
@@ -74,6 +88,7 @@ def used(python: Path, folder: Path) -> None:
          cwd=folder, DAGSTER_HOME=str(folder))  # fmt: skip
 
 
+@pytest.mark.long("test_what_is_in_a_wheel_of_the_checkout")
 def test_the_wheel_works_beside_the_dependencies_of_the_tests(built: Path, tmp_path: Path) -> None:
     """The short form: an environment with the wheel, and the packages of this one behind it."""
     (wheel,) = built.glob("*.whl")

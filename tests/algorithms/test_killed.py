@@ -46,8 +46,12 @@ rng = random.Random(1)
 for number in range(int(sys.argv[3])):
     pid = os.fork()
     if pid == 0:
-        while True:
-            container.start(task, loaded, mounts).process.wait()
+        try:
+            while True:
+                container.start(task, loaded, mounts).process.wait()
+        finally:
+            # Whatever fails: it never goes on with what has forked it.
+            os._exit(1)
     # From before the program has started to after the container runs.
     time.sleep(rng.uniform(0, 0.15))
     os.kill(pid, signal.SIGKILL)
@@ -55,21 +59,52 @@ for number in range(int(sys.argv[3])):
 """
 
 
+def given_to_runners(tiny: warehouse.Warehouse, times: int) -> list[str]:
+    image = tiny.algorithms.find("look-exec").image_id
+    return [str(tiny.root), str(archive_of(tiny.root, find_artifact(tiny.root, image))), str(times)]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_container_ends_when_its_runner_is_killed(
+    tiny: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short form: runners are forked of this process, which has imported everything."""
+    ready("bwrap")
+    monkeypatch.setattr(sys, "argv", ["runners", *given_to_runners(tiny, 2)])
+    exec(compile(RUNNERS, "runners", "exec"), {})
+    until(lambda: not running(tiny.root))
+
+
+@pytest.mark.long("test_a_container_ends_when_its_runner_is_killed")
 def test_a_container_ends_whenever_its_runner_is_killed(tiny: warehouse.Warehouse) -> None:
     ready("bwrap")
-    image = tiny.algorithms.find("look-exec").image_id
-    path = archive_of(tiny.root, find_artifact(tiny.root, image))
-    words = [sys.executable, "-c", RUNNERS, str(tiny.root), str(path), "10"]
+    words = [sys.executable, "-c", RUNNERS, *given_to_runners(tiny, 10)]
     subprocess.run(words, check=True, timeout=60)
     until(lambda: not running(tiny.root))
 
 
-def test_a_worker_ends_when_its_runner_is_killed_and_what_it_started(
-    wh: warehouse.Warehouse,
-) -> None:
+@pytest.fixture
+def starting(wh: warehouse.Warehouse) -> warehouse.Warehouse:
+    """A case whose algorithm starts a program and waits."""
     (added,) = wh.components.add_values([Given("mode", "start")])
     put_items(wh.root, "s", {"one": {"mode": added.value_id}})
     wh.algorithms.create("bad", "mode -> voxel-count", function=function("misbehave"))
+    return wh
+
+
+def test_a_worker_ends_at_its_time_limit_and_what_it_started(
+    starting: warehouse.Warehouse,
+) -> None:
+    starting.algorithms.run("bad", of_set="s", workers=1, seconds=1)
+    assert starting.sql("select error_message from jobs").fetchall() == [("Time limit exceeded",)]
+    until(lambda: sleeping() == [])
+
+
+@pytest.mark.long("test_a_worker_ends_at_its_time_limit_and_what_it_started")
+def test_a_worker_ends_when_its_runner_is_killed_and_what_it_started(
+    starting: warehouse.Warehouse,
+) -> None:
+    wh = starting
     words = ["run", "bad", "--set", "s", "--jobs", "1", "-w", str(wh.root)]
     process = subprocess.Popen([sys.executable, "-m", "warehouse", *words])
     try:

@@ -155,6 +155,28 @@ METHODS = "warehouse.algorithms.methods"
 INTERFACE = "predictions-json-file -> metrics-json-file"
 
 
+def test_an_evaluation_names_what_is_missing(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    """The short form of both that follow: one case, whose newest version has not been run."""
+    parts = wh.algorithms
+    code = tmp_path / "measure.py"
+    code.write_text("def run(case):\n    return {'mean-value': 1.5, 'voxel-count': 60}\n")
+    parts.create("measure", "ct -> mean-value, voxel-count", function=f"{code}:run")
+    parts.create("right", INTERFACE, kind="evaluation", function=f"{METHODS}:classification")
+    parts.run("measure", [CT], workers=0)
+    wh.components.add_values([
+        Given(slug, value, about="series", about_key=CT, added_by="both")
+        for slug, value in (("voxel-count", 60), ("mean-value", 1.5))
+    ])  # fmt: skip
+    report = parts.evaluate("right", "measure", truth="both")
+    assert (report.succeeded, report.failed) == (0, 1)
+    assert "is of mean-value, voxel-count" in next(iter(report.failures.values()))
+    code.write_text("def run(case):\n    return {'mean-value': 2.5, 'voxel-count': 60}\n")
+    parts.create("measure", "ct -> mean-value, voxel-count", function=f"{code}:run")
+    with pytest.raises(AlgorithmError, match="1 of 1 cases.*by version 1, not 2.*measure@1"):
+        parts.evaluate("right", "measure", truth="both")
+
+
+@pytest.mark.long("test_an_evaluation_names_what_is_missing")
 def test_an_evaluation_compares_one_output_of_every_case(
     wh: warehouse.Warehouse, tmp_path: Path
 ) -> None:
@@ -188,6 +210,7 @@ def test_an_evaluation_compares_one_output_of_every_case(
     assert "that is an image; it is of none" in refused("segmentation", "all")
 
 
+@pytest.mark.long("test_an_evaluation_names_what_is_missing")
 def test_an_evaluation_is_of_one_version(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     code = tmp_path / "mine.py"
     parts = wh.algorithms
@@ -241,6 +264,18 @@ def run(case):
 """
 
 
+def test_a_job_that_is_cancelled_while_it_runs_brings_nothing(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    code = tmp_path / "cancels.py"
+    code.write_text(CANCELS.format(root=str(wh.root)))
+    wh.algorithms.create("cancels", "ct -> voxel-count", function=f"{code}:run")
+    report = wh.algorithms.run("cancels", [CT], workers=0)
+    assert (report.succeeded, report.failed, report.cancelled) == (0, 0, 1)
+    assert wh.sql("select count(*) from job_outputs").fetchall() == [(0,)]
+
+
+@pytest.mark.long("test_a_job_that_is_cancelled_while_it_runs_brings_nothing")
 def test_a_job_that_is_cancelled_brings_nothing(wh: warehouse.Warehouse, tmp_path: Path) -> None:
     code = tmp_path / "cancels.py"
     code.write_text(CANCELS.format(root=str(wh.root)))

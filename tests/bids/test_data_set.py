@@ -163,23 +163,34 @@ def test_tables_name_participants_sessions_and_scans(exported: DataSet) -> None:
     assert description["GeneratedBy"][0]["Name"] == "dicom-warehouse"
 
 
-def test_without_identifiers_only_names_say_who_and_when(exported: DataSet, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def unnamed(exported: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some series, exported without identifiers."""
+    folder = tmp_path_factory.mktemp("unnamed") / "d"
     wh = exported.wh
     some = "select instance_key from instances where InstanceNumber < 3 or series_key = '1.2.9.6'"
     cohort_of(wh, "some", some)
-    facts = wh.export("some", tmp_path / "d", "bids", identifiers=False)
+    facts = wh.export("some", folder, "bids", identifiers=False)
     assert facts["bids"]["images"] == 1
+    return folder
+
+
+def test_without_identifiers_only_names_say_who_and_when(exported: DataSet, unnamed: Path) -> None:
     texts = [
         path.read_text()
-        for path in (tmp_path / "d").rglob("*")
+        for path in unnamed.rglob("*")
         if path.suffix in {".json", ".tsv"} and path.name != "cohort.json"
     ]
     for secret in ("1.2.9", "Elsewhere", "2020-01-02T", "10:06:00", '"77"', "\t89\t"):
         assert not [text for text in texts if secret in text], secret
-    assert problems(tmp_path / "d") == []
     # A part of a series is no image.
-    rows = DataSet(wh, {}, tmp_path / "d", {}).table("series.tsv")
+    rows = DataSet(exported.wh, {}, unnamed, {}).table("series.tsv")
     assert "only 2 of 4 instances are members" in {row["why_not"] for row in rows}
+
+
+@pytest.mark.long("test_the_official_validator_finds_no_error")
+def test_the_official_validator_finds_no_error_without_identifiers(unnamed: Path) -> None:
+    assert problems(unnamed) == []
 
 
 EVERY = "select series_key from bids_paths"
@@ -190,6 +201,7 @@ ONE_OF_EACH = (
 """The shortest series of each suffix, of several files and of one, and of each reason for none."""
 
 
+@pytest.mark.long("test_the_official_validator_finds_no_error")
 @pytest.mark.parametrize(
     ("which", "least"),
     [(ONE_OF_EACH, 5), pytest.param(EVERY, 16, marks=pytest.mark.slow)],

@@ -169,15 +169,33 @@ def test_conditions_on_columns_equal_a_loop(
     assert [row[0] for row in answer.fetchall()] == expected
 
 
-@settings(max_examples=HALF)
-@given(
+on_elements = given(
     rows=st.lists(
         st.tuples(st.sampled_from("AB"), st.fixed_dictionaries({n: st.none() | e[3] for n, e in ELEMENTS.items()})),
         max_size=5,
     ),
     condition=conditions({name: e[4] for name, e in ELEMENTS.items()}).map(lambda c: c[0]),
 )  # fmt: skip
+
+
+@settings(max_examples=3)
+@on_elements
+def test_few_conditions_on_elements_hold_for_some_instance_or_for_none(
+    drawn: Callable[[], Catalog], **asked: Any
+) -> None:
+    compare_on_elements(drawn, **asked)
+
+
+@pytest.mark.long("test_few_conditions_on_elements_hold_for_some_instance_or_for_none")
+@settings(max_examples=HALF)
+@on_elements
 def test_conditions_on_elements_hold_for_some_instance_or_for_none(
+    drawn: Callable[[], Catalog], **asked: Any
+) -> None:
+    compare_on_elements(drawn, **asked)
+
+
+def compare_on_elements(
     drawn: Callable[[], Catalog],
     rows: list[tuple[str, dict[str, Any]]],
     condition: tuple[str, str, Any, bool],

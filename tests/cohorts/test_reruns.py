@@ -19,6 +19,26 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("asked_here")
 
 
+def test_a_question_is_asked_again_and_what_has_changed(
+    changing: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    """The short form: one question, which was not asked before."""
+    folder = changing.root / "cohorts"
+    folder.mkdir(exist_ok=True)
+    (folder / "acme.sql").write_text(
+        "-- Of ACME.\nselect instance_key from instances where Manufacturer = 'ACME'\n"
+    )
+    for is_changed, held in ((True, 1), (False, 1)):
+        (rerun,) = rerun_all(changing.root)
+        assert (rerun.cohort, rerun.changed) == ("acme", is_changed)
+        assert len(runs(changing.root)) == held
+    make(tmp_path / "in", 9)
+    changing.ingest(tmp_path / "in", workers=1)
+    (rerun,) = rerun_all(changing.root)
+    assert (rerun.changed, len(runs(changing.root))) == (True, 2)
+
+
+@pytest.mark.long("test_a_question_is_asked_again_and_what_has_changed")
 def test_every_question_once_and_what_has_changed(
     changing: warehouse.Warehouse, tmp_path: Path
 ) -> None:

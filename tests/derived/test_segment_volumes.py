@@ -91,6 +91,34 @@ def measured(archive: Path, tmp_path: Path) -> warehouse.Warehouse:
 
 
 @pytest.mark.acceptance("R17")
+def test_volumes_are_those_that_were_counted(measured: warehouse.Warehouse) -> None:
+    """The short form of the three that follow: nothing is counted twice, and a failure is told."""
+    rows = rows_of(measured)
+    assert rows[:4] == [
+        ("1.66.1", 1, 3, pytest.approx(0.006), None), ("1.66.1", 2, 2, pytest.approx(0.004), None),
+        ("1.66.2", 1, 2, pytest.approx(0.004), None),
+        ("1.66.2", 9, 1, pytest.approx(0.002), "no segment describes this value"),
+    ]  # fmt: skip
+    assert "several frames of one segment have the same position" in rows[4][4]
+    assert rows[5:] == [("1.66.4", None, None, None, "it has no segment number")]
+    assert measured.measure_segments() == Measured(0, 0, 0, {})
+
+
+def test_a_file_that_changed_is_counted_again_when_it_can_be_read(
+    folder: Path, measured: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    write(folder / "in" / "seg", binary(5))
+    os.utime(folder / "in" / "seg", (1e9, 1e9))
+    measured.ingest(folder / "in" / "seg", workers=1)
+    (folder / "in" / "seg").rename(tmp_path / "away")
+    assert list(measured.measure_segments().failures) == ["1.66.1"]
+    (tmp_path / "away").rename(folder / "in" / "seg")
+    assert measured.measure_segments() == Measured(1, 2, 0, {})
+    assert answer_of(measured, "select max(voxel_count) from measured_segments") == [(5,)]
+
+
+@pytest.mark.long("test_volumes_are_those_that_were_counted")
+@pytest.mark.acceptance("R17")
 def test_segments_are_counted_once(wh: warehouse.Warehouse) -> None:
     before = rows_of(wh)
     assert {row[4] for row in before} == {"not measured yet", "it has no segment number"}
@@ -118,6 +146,7 @@ def test_segments_are_counted_once(wh: warehouse.Warehouse) -> None:
         assert (count, ml) == (voxels, volume)
 
 
+@pytest.mark.long("test_a_file_that_changed_is_counted_again_when_it_can_be_read")
 def test_a_change_of_the_file_or_of_the_images_is_counted_again(
     folder: Path, measured: warehouse.Warehouse
 ) -> None:
@@ -142,6 +171,7 @@ def test_a_change_of_the_file_or_of_the_images_is_counted_again(
     ]  # fmt: skip
 
 
+@pytest.mark.long("test_a_file_that_changed_is_counted_again_when_it_can_be_read")
 def test_frames_that_cannot_be_read_now_are_tried_again(
     folder: Path, wh: warehouse.Warehouse, tmp_path: Path
 ) -> None:

@@ -252,6 +252,13 @@ def test_long_headers_among_others(tmp_path, monkeypatch):
     assert [outcome.reader for outcome in outcomes[-2:]] == ["fast", "fast"]
 
 
+def test_order_and_size_of_portions_of_few_files_do_not_matter():
+    paths = sources(folder_files(PYDICOM))
+    random.Random(1).shuffle(paths)
+    assert_same(paths[:25], max_rows=200)
+
+
+@pytest.mark.long("test_order_and_size_of_portions_of_few_files_do_not_matter")
 def test_order_and_size_of_portions_do_not_matter():
     paths = sources(folder_files(PYDICOM))
     random.Random(1).shuffle(paths)
@@ -320,12 +327,26 @@ def fixed(tmp_path_factory):
     return write_once
 
 
+@settings(SETTINGS, max_examples=2)
+@given(st.lists(files(), min_size=1, max_size=5))
+def test_few_made_files(tmp_path, contents):
+    assert_same_in_every_way(write(tmp_path, contents))
+
+
+@pytest.mark.long("test_few_made_files")
 @settings(SETTINGS, max_examples=examples(8))
 @given(st.lists(files(), min_size=1, max_size=5))
 def test_made_files(tmp_path, contents):
     assert_same_in_every_way(write(tmp_path, contents))
 
 
+@settings(SETTINGS, max_examples=2)
+@given(st.lists(damaged(), min_size=1, max_size=5))
+def test_few_damaged_files(tmp_path, contents):
+    assert_same_in_every_way(write(tmp_path, contents))
+
+
+@pytest.mark.long("test_few_damaged_files")
 @settings(SETTINGS, max_examples=examples(8))
 @given(st.lists(damaged(), min_size=1, max_size=5))
 def test_damaged_files(tmp_path, contents):
@@ -342,15 +363,28 @@ def test_packaged_files_in_every_way(way):
     assert_same(of_way(way, sources(folder_files(PYDICOM))))
 
 
-@settings(SETTINGS, max_examples=examples(3))
-@given(
+many_files = given(
     st.lists(st.one_of(files(), damaged()), min_size=2, max_size=4),
     st.randoms(use_true_random=False),
 )
+
+
+@settings(SETTINGS, max_examples=2)
+@many_files
+def test_made_files_by_the_dozen(tmp_path, contents, order):
+    assert_same_shuffled(tmp_path, contents * 10, order)
+
+
+@pytest.mark.long("test_made_files_by_the_dozen")
+@settings(SETTINGS, max_examples=examples(3))
+@many_files
 def test_made_files_by_the_hundred(tmp_path, contents, order):
-    many = contents * 40
+    assert_same_shuffled(tmp_path, contents * 40, order)
+
+
+def assert_same_shuffled(folder, many, order):
     order.shuffle(many)
-    assert_same(write(tmp_path, many))
+    assert_same(write(folder, many))
 
 
 def small():
@@ -428,7 +462,9 @@ def long_values():
     return contents
 
 
-@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize(
+    "times", [1, pytest.param(4, marks=pytest.mark.long("test_long_values_and_windows"))]
+)
 def test_long_values_and_windows(times, way, fixed):
     given_sources, said = fixed(f"long values {times}", lambda: long_values() * times)
     outcomes = assert_same(given_sources, said=said)
@@ -448,17 +484,29 @@ def test_one_long_file_among_short_ones(tmp_path):
     assert {outcome.reader for outcome in outcomes} == {"fast"}
 
 
-@settings(SETTINGS, max_examples=examples(10))
-@given(
+sequences = given(
     shape=shapes(), implicit=st.booleans(), delimited=st.booleans(), endless=st.booleans(),
     count=st.integers(40, 300), odd=st.sets(st.integers(0, 299), max_size=3),
     cut=st.integers(0, 400),
     # By a seed: to draw thousands of words one by one takes longer than to read the file.
     chance=st.integers(0, 2**32 - 1).map(random.Random),
 )  # fmt: skip
-def test_many_items_of_one_sequence(
-    tmp_path, shape, implicit, delimited, endless, count, odd, cut, chance
-):
+
+
+@settings(SETTINGS, max_examples=2)
+@sequences
+def test_many_items_of_few_sequences(tmp_path, **drawn):
+    assert_same_items(tmp_path, **drawn)
+
+
+@pytest.mark.long("test_many_items_of_few_sequences")
+@settings(SETTINGS, max_examples=examples(10))
+@sequences
+def test_many_items_of_one_sequence(tmp_path, **drawn):
+    assert_same_items(tmp_path, **drawn)
+
+
+def assert_same_items(folder, shape, implicit, delimited, endless, count, odd, cut, chance):
     """Items that differ in values, in lengths, a few in more; the file whole and cut off."""
     words = [b"", b"A ", b"WORD", b"ANOTHER ", b"1\\22\\333 "]
     bodies = []
@@ -474,17 +522,17 @@ def test_many_items_of_one_sequence(
     whole += element(0x00080016, "UI", b"1.2\0", implicit=implicit)
     whole += sequence(0x52009230, "SQ", bodies, implicit=implicit, undefined=endless)
     whole += element(0x60000022, "LO", b"BEHIND", implicit=implicit)
-    outcomes = assert_same(write(tmp_path, [whole, whole[: len(whole) - cut]]))
+    outcomes = assert_same(write(folder, [whole, whole[: len(whole) - cut]]))
     assert outcomes[0].reader == "fast"
 
 
 def test_items_that_are_never_alike_are_soon_compared_no_more(tmp_path, monkeypatch):
-    """As in structured reports: thousands of short sequences, all items of which differ."""
+    """As in structured reports: hundreds of short sequences, all items of which differ."""
     name = element(0x00080104, "LO", b"Word", implicit=False)
     code = element(0x00080100, "SH", b"1234", implicit=False) + name
     inner = [item(code if k % 2 else name, undefined=True) for k in range(5)]
     short = sequence(0x0040A730, "SQ", inner, implicit=False, undefined=True)
-    bodies = [item(short if k % 2 else name + short, undefined=True) for k in range(1500)]
+    bodies = [item(short if k % 2 else name + short, undefined=True) for k in range(400)]
     whole = PREAMBLE + sequence(0x0040A730, "SQ", bodies, implicit=False, undefined=True)
     compared = []
 

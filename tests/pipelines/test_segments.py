@@ -10,6 +10,23 @@ from tests.derived_objects import small_archive
 
 
 @pytest.mark.acceptance("R17")
+def test_the_job_counts_segments(tmp_path, instance):
+    """The short form: it is run once."""
+    small_archive(tmp_path / "in")
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    job = build_definitions(IntakeResource(root=str(wh.root))).resolve_job_def("measure")
+    done = job.execute_in_process(instance=instance)
+    (counts,) = [
+        event.materialization.metadata
+        for event in done.get_asset_materialization_events()
+        if event.asset_key.to_user_string() == "segment_measurements"
+    ]
+    assert [counts[name].value for name in ("objects", "segments", "failures")] == [1, 1, []]
+
+
+@pytest.mark.long("test_the_job_counts_segments")
+@pytest.mark.acceptance("R17")
 def test_the_job_counts_what_is_new(tmp_path, instance):
     small_archive(tmp_path / "in")
     wh = warehouse.open(tmp_path / "w", create=True)

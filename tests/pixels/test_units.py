@@ -13,6 +13,7 @@ import pydicom
 import pytest
 
 import warehouse
+from tests.command_line import run as run_in_process
 from tests.dicom_files import dataset
 from tests.made_once import made_once
 from tests.pixels.conftest import answered_once, write_slice
@@ -401,6 +402,18 @@ def test_a_window_in_functional_groups_counts_like_one_at_the_top(
 # -- the command ------------------------------------------------------------------------------------
 
 
+def test_the_command_asks_for_a_mapping(full: warehouse.Warehouse, tmp_path: Path) -> None:
+    asked = ("volume", UIDS["several mappings"], "-w", full.root)
+    refused = run_in_process(*asked, "--nifti", tmp_path / "b.nii")
+    assert refused.returncode == 1
+    assert "ADC [um2/s], CBF [ml/min]" in refused.stderr
+    assert not (tmp_path / "b.nii").exists()
+    done = run_in_process(*asked, "--mapping", "ADC", "--npy", tmp_path / "a.npy")
+    assert done.stdout.splitlines()[0] == "unit     um2/s"
+    assert np.load(tmp_path / "a.npy")[:, 0, 0].tolist() == [35, 60, 85]
+
+
+@pytest.mark.long("test_the_command_asks_for_a_mapping")
 def test_the_command_prints_the_unit_and_asks_for_a_mapping(
     full: warehouse.Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,31 @@ with running(made, tokens=folder / "tokens", audit=folder / "audit", received=fo
 """
 
 
+@pytest.mark.acceptance("W5")
+def test_a_body_is_not_kept_in_memory(
+    refusing: tuple[Client, warehouse.Warehouse, Path],
+) -> None:
+    """The short form: what Python allocates in this process, which serves too."""
+    client, _, _ = refusing
+    size, piece = 32 << 20, bytes(1 << 16)
+
+    def sent() -> Iterator[bytes]:
+        yield b"\r\n--here\r\nContent-Type: application/dicom\r\n\r\n"
+        for _ in range(0, size, len(piece)):
+            yield piece
+        yield b"\r\n--here--\r\n"
+
+    tracemalloc.start()
+    try:
+        answer = client.post("/dicomweb/studies", sent(), **{"Content-Type": KIND})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.status_code == 409
+    assert peak < size / 4
+
+
+@pytest.mark.long("test_a_body_is_not_kept_in_memory")
 @pytest.mark.acceptance("W5")
 @pytest.mark.parametrize("size", [64 << 20, pytest.param(1 << 30, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_body(tmp_path: Path, size: int) -> None:

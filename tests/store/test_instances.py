@@ -42,9 +42,13 @@ def with_sql(portion: Portion) -> pa.Table:
     return instances._with_sql(files, attributes, stage._nameless(portion.rows, attributes))
 
 
-def test_sample_files() -> None:
+def sample_files() -> list[Path]:
     folder = Path(str(get_testdata_file("CT_small.dcm"))).parent
-    every = [*sorted(folder.glob("*.dcm")), folder / "dicomdirtests" / "DICOMDIR"]
+    return [*sorted(folder.glob("*.dcm")), folder / "dicomdirtests" / "DICOMDIR"]
+
+
+def both_ways(every: list[Path]) -> pa.Table:
+    """Compare the rows of files and return them."""
     named = [path for path in every if with_arrow(read([path])) is not None]
     # All but those without any UID, or with an escaped character in a name.
     assert len(every) - len(named) < 8
@@ -53,6 +57,16 @@ def test_sample_files() -> None:
     assert quick is not None
     assert quick.schema == tables.named("instances").stored_schema
     assert quick.equals(with_sql(portion))
+    return quick
+
+
+def test_some_sample_files() -> None:
+    assert both_ways(sample_files()[::-6]).num_rows > 8
+
+
+@pytest.mark.long("test_some_sample_files")
+def test_sample_files() -> None:
+    quick = both_ways(sample_files())
     assert len([offset for offset in quick["pixel_offset"].to_pylist() if offset]) > 40
     assert quick["study_key"].null_count == 1
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,9 +23,10 @@ from tests.dicom_files import write
 from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
 from tests.test_crashes import SETTINGS, ten_files
 from tests.toy_tables import notes, register
+from warehouse.catalog.template import views_file
 from warehouse.cohorts.runs import run_cohort
 from warehouse.dicom import objects
-from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun
+from warehouse.errors import BucketUnreachable, NotAWarehouse, Outrun, WriteFailed
 from warehouse.forget import forget
 from warehouse.ingest import ingest, plan, planned_batches, run_batch
 from warehouse.store import delta
@@ -86,8 +88,18 @@ def work(mirror: Mirror, *sources: Path) -> None:
     mirror.work(lambda: ingest(mirror.root, sources, SETTINGS, committed=mirror.push))
 
 
+ROWS_LATER = pytest.mark.long("test_the_rows_are_those_of_a_folder_whatever_the_line")
+
+
 @pytest.mark.parametrize(
-    "line", [{}, {"delay": 0.02, "failures": 1}, {"own_tags": True}], indirect=True
+    "line",
+    [
+        {"failures": 1, "own_tags": True},
+        pytest.param({}, marks=ROWS_LATER),
+        pytest.param({"delay": 0.02, "failures": 1}, marks=ROWS_LATER),
+        pytest.param({"own_tags": True}, marks=ROWS_LATER),
+    ],
+    indirect=True,
 )
 def test_the_rows_are_those_of_a_folder_whatever_the_line(
     line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path
@@ -106,6 +118,30 @@ def test_the_rows_are_those_of_a_folder_whatever_the_line(
     theirs.close()
 
 
+def test_who_is_outrun_takes_back_its_own_and_begins_again(
+    line: Line, url: str, source: Path, tmp_path: Path
+) -> None:
+    """The short form: a file each, and the number of a batch that is planned."""
+    ours, theirs = (open_mirror(url, line.access, tmp_path / name) for name in ("ours", "theirs"))
+    work(ours, source / "0")
+    theirs.pull()
+    ingest(theirs.root, [source / "1"], SETTINGS)
+    assert plan(theirs.root, [source / "3"], SETTINGS) == ["000003"]
+    work(ours, source / "2")
+    with pytest.raises(Outrun, match="Nothing of this was published"):
+        theirs.push()
+    theirs.pull()
+    assert delta.snapshot(ours.root).version == delta.snapshot(theirs.root).version
+    assert theirs.work(lambda: plan(theirs.root, [source / "1"], SETTINGS)) == ["000003"]
+    ours.pull()
+    ours.work(lambda: run_batch(ours.root, "000003", SETTINGS))
+    theirs.pull()
+    assert len(content(theirs.root)["instances"]) == 3
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.long("test_who_is_outrun_takes_back_its_own_and_begins_again")
 def test_of_two_writers_the_one_who_was_outrun_begins_again(
     line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -127,6 +163,7 @@ def test_of_two_writers_the_one_who_was_outrun_begins_again(
     theirs.close()
 
 
+@pytest.mark.long("test_who_is_outrun_takes_back_its_own_and_begins_again")
 def test_a_number_of_a_batch_or_a_run_is_taken_by_one_writer(
     line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -185,6 +222,7 @@ def start(line: Line, url: str, cache: Path, *sources: Path) -> subprocess.Popen
     )  # fmt: skip
 
 
+@pytest.mark.long("test_who_is_outrun_takes_back_its_own_and_begins_again")
 @pytest.mark.acceptance("D78")
 def test_two_processes_at_once_lose_nothing(
     line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path
@@ -221,6 +259,34 @@ class KilledAt:
         return self.answer(method, *rest)
 
 
+def test_a_writer_that_stops_halfway_leaves_the_version_before(
+    line: Line, url: str, source: Path, tmp_path: Path
+) -> None:
+    """The short form: a part is not written, so no log may name it, and it goes on later."""
+    ours, theirs = (open_mirror(url, line.access, tmp_path / name) for name in ("ours", "theirs"))
+    work(ours, source / "0")
+    before = delta.snapshot(ours.root).version
+    answer = line.answer
+
+    def refuse(method: str, path: str, *rest: Any) -> Any:
+        if method == "PUT" and "/instances/batch" in unquote(path):
+            return 403, [("content-length", "0")], b""
+        return answer(method, path, *rest)
+
+    line.answer = refuse  # type: ignore[method-assign]
+    with pytest.raises(WriteFailed):
+        work(theirs, source / "1")
+    ours.pull()
+    assert delta.snapshot(ours.root).version == before
+    line.answer = answer  # type: ignore[method-assign]
+    work(theirs, source / "1")
+    ours.pull()
+    assert len(content(ours.root)["instances"]) == 2
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.long("test_a_writer_that_stops_halfway_leaves_the_version_before")
 @pytest.mark.parametrize("number", [10, 16])
 def test_a_killed_writer_leaves_the_version_before(
     line: Line, url: str, source: Path, clean: dict[str, Any], tmp_path: Path, number: int
@@ -252,9 +318,10 @@ def test_what_was_not_published_is_not_there_when_it_is_opened_again(
     ours = open_mirror(url, line.access, tmp_path / "ours")
     work(ours, source / "0")
     held = content(ours.root)
-    ingest(ours.root, [source], SETTINGS)
+    ingest(ours.root, [source / "1"], SETTINGS)
+    before = delta.snapshot(ours.root).version
     compact(ours.root)
-    assert content(ours.root) != held
+    assert delta.snapshot(ours.root).version > before
     ours.close()
     again = open_mirror(url, line.access, tmp_path / "ours")
     assert again.root == ours.root
@@ -283,15 +350,40 @@ def test_a_prefix_that_holds_something_else_is_left_alone(
         open_mirror("s3://no-such-bucket/wh", line.access, tmp_path)
 
 
-def test_commands_and_notebooks_take_a_bucket(
-    line: Line, url: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def access_by_environment(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where the views are kept is asked once in a process: before the folder is another one.
+    for kept in (False, True):
+        views_file(kept=kept)
     for name, value in {
         "AWS_ENDPOINT_URL": line.access.endpoint, "AWS_ACCESS_KEY_ID": "nobody",
         "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("access_by_environment")
+def test_a_command_takes_a_bucket_and_keeps_the_secret(
+    url: str, source: Path, tmp_path: Path
+) -> None:
+    done = run("ingest", source / "0", "-w", url, "--workers", "1", "--json")
+    assert json.loads(done.stdout)["created"] == 1
+    told = run("info", "-w", url, "--json")
+    facts = json.loads(told.stdout)
+    assert (facts["root"], facts["entities"]["instances"]) == (url, 1)
+    refused = run("info", "-w", "s3://no-such-bucket/wh")
+    assert refused.returncode == 1
+    for each in (done, told, refused):
+        assert SECRET not in each.stdout + each.stderr
+    assert SECRET.encode() not in bytes_under(tmp_path / "cache")
+
+
+@pytest.mark.long("test_a_command_takes_a_bucket_and_keeps_the_secret")
+@pytest.mark.usefixtures("access_by_environment")
+def test_commands_and_notebooks_take_a_bucket(
+    url: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = run("ingest", source, "-w", url, "--workers", "1", "--json")
     assert json.loads(done.stdout)["created"] == 8
     asked = run("sql", "select count(*) as n from instances", "-w", url, "--format", "json")
@@ -315,6 +407,7 @@ def test_commands_and_notebooks_take_a_bucket(
     assert SECRET.encode() not in bytes_under(tmp_path / "cache")
 
 
+@pytest.mark.long("test_who_is_outrun_takes_back_its_own_and_begins_again")
 def test_tables_that_come_later_and_their_rows_are_published_too(
     line: Line, url: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,6 +476,33 @@ def test_files_of_one_machine_stay_there_and_forgotten_values_go_at_once(
     assert not left & {*local, values[0]}
 
 
+def downloaded(mirror: Mirror, url: str, folder: Path) -> Path:
+    """Copy every object of a warehouse to a folder."""
+    import obstore
+
+    for some in obstore.list(mirror._bucket._store, prefix=url.removeprefix("s3://archive/")):
+        for meta in some:
+            target = folder / str(meta["path"])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(bytes(obstore.get(mirror._bucket._store, meta["path"]).bytes()))
+    return folder
+
+
+def test_what_is_forgotten_is_in_no_object(line: Line, url: str, tmp_path: Path) -> None:
+    """The short form: what one writer has read and forgotten."""
+    for number, who in enumerate(("PAT-0815-X", "PAT-4711-Y")):
+        write(tmp_path / "in" / f"{who}-{number}", uid=f"1.98.{number}", PatientID=who)
+    mirror = open_mirror(url, line.access, tmp_path / "one")
+    mirror.work(lambda: ingest(mirror.root, [tmp_path / "in"], SETTINGS))
+    mirror.work(lambda: forget(mirror.root, "patient", "PAT-0815-X", delete=True))
+    assert mirror.delete_unnamed() > 0
+    held = downloaded(mirror, url, tmp_path / "bucket")
+    mirror.close()
+    assert places_of(["PAT-4711-Y", "1.98.1"], held).keys() == {"PAT-4711-Y", "1.98.1"}
+    assert places_of(["PAT-0815-X", "1.98.0", "PAT-0815-X-0"], held, mirror.root) == {}
+
+
+@pytest.mark.long("test_what_is_forgotten_is_in_no_object")
 def test_what_is_forgotten_is_in_no_object_and_no_other_mirror(
     line: Line, url: str, tmp_path: Path
 ) -> None:
@@ -405,14 +525,7 @@ def test_what_is_forgotten_is_in_no_object_and_no_other_mirror(
     assert first.delete_unnamed() > 0
     first.close()
     copy = open_mirror(url, line.access, tmp_path / "three")
-    import obstore
-
-    prefix = url.removeprefix("s3://archive/")
-    for some in obstore.list(copy._bucket._store, prefix=prefix):
-        for meta in some:
-            target = tmp_path / "bucket" / str(meta["path"])
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(bytes(obstore.get(copy._bucket._store, meta["path"]).bytes()))
+    downloaded(copy, url, tmp_path / "bucket")
     (tmp_path / "bucket" / uncommitted).unlink()
     assert places_of(wanted, tmp_path / "bucket", copy.root) == {}
     other.pull()

@@ -15,6 +15,15 @@ from warehouse.elements.schema import ELEMENTS
 from warehouse.store.rows import ROW_GROUP_ROWS, write_rows
 
 
+def same(read, written):
+    """Compare columns, those of a dictionary by what it says; ``plain`` makes a list of each."""
+    assert read.column_names == written.column_names
+    return all(
+        ours.cast(theirs.type).equals(theirs)
+        for ours, theirs in zip(written.columns, read.columns, strict=True)
+    )
+
+
 def some_rows():
     paths = sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm"))
     sources = [SourceFile(str(path), os.path.getsize(path), 0) for path in paths]
@@ -48,7 +57,7 @@ def test_row_groups_and_empty_tables(tmp_path):
         ROW_GROUP_ROWS,
         len(many) - ROW_GROUP_ROWS,
     ]
-    assert plain(pq.read_table(path)) == plain(many)
+    assert same(pq.read_table(path), many)
     write_rows(ELEMENTS.empty_table(), path)
     assert pq.read_table(path).num_rows == 0
 
