@@ -4,8 +4,9 @@ In: attributes of a header, and the pixel data. Out: pixel data to be written. B
 detected by the header only: BurnedInAnnotation, modality, SOP Class, ImageType. Such an instance is
 refused unless the user accepts it, or rectangles are known: from ``rules/burned_in.csv`` for a
 device, from the user, or from a function of the frames. So is an instance whose header states
-RecognizableVisualFeatures, unless the user accepts it or has such a function. Faces that can be reconstructed from thin
-slices are not removed; images of heads need a function or another tool (see the how-to).
+RecognizableVisualFeatures, unless the user accepts it or has such a function. Faces that can be
+reconstructed from thin slices are not removed; images of heads need a function or another tool (see
+the how-to).
 """
 
 from __future__ import annotations
