@@ -72,6 +72,10 @@ def header(
             elements = opened(warehouse).header(uid_or_file)
         except errors.NotAWarehouse as error:
             raise errors.InstanceNotFound(uid_or_file) from error
+        if not elements.elements:
+            from warehouse.catalog.unread import why_no_elements
+
+            say(why_no_elements(opened(warehouse).catalog))
     if chosen == "json":
         send_text(f"{json_text(elements.to_json())}\n", output, force=force)
         return 0
