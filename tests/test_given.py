@@ -322,6 +322,9 @@ def test_a_warehouse_that_was_moved_says_so(tmp_path: Path) -> None:
         (("select", "series", "Modality!=CT", "-Modality=MR"), 2, "-Modality is given twice"),
         (("select", "series", "Modality=CT,MR"), 0, "compared with one text; .* Modality__in="),
         (("sql", "select", "1"), 2, "too many arguments: 1; put quotes around"),
+        (("selct", "series"), 2, 'Unknown command "selct". Did you mean "select"'),
+        (("tags", "--lik", "echo"), 2, "Unknown option: --lik. Did you mean --like"),
+        (("volume", "1.2", "--empty-window"), 2, "Unknown option: --empty-window"),
     ],
 )
 def test_what_a_shell_makes_of_a_question_is_said(

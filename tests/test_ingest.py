@@ -389,6 +389,16 @@ def test_planned_batches_give_the_same_rows(whole: Path, root: Path, clean: dict
     assert content(root) == clean
 
 
+def test_a_reject_that_another_writer_stored_first_has_no_rows_to_keep(
+    source: Path, root: Path
+) -> None:
+    (source / "README").write_text("not DICOM")
+    (batch,) = plan(root, [source], ALONE)
+    assert run(root, source).rejected == 1
+    report = run_batch(root, batch, ALONE)
+    assert (report.rejected, report.unreachable, report.rejects) == (1, 0, [])
+
+
 @pytest.mark.long("test_a_batch_run_anew_keeps_the_rows_of_files_that_are_gone")
 def test_a_batch_run_anew_gives_the_same_rows(
     whole: Path, root: Path, clean: dict[str, Any]

@@ -254,3 +254,12 @@ def test_info_counts_the_instances_of_each_mode(tmp_path: Path) -> None:
     assert json.loads(run("info", "-w", tmp_path / "w", "--json").stdout)["modes"] == counted
     assert "1 minimal, 2 normal, 1 full" in run("info", "-w", tmp_path / "w").stdout
     assert wh.info()["modes"] == counted
+
+
+def test_commands_say_that_elements_were_not_stored(tmp_path: Path) -> None:
+    file = write(tmp_path / "1", uid="1.1", ReconstructionDiameter=100)
+    warehouse.open(tmp_path / "w", create=True).ingest(file, mode="minimal", workers=1)
+    for asked in (("header", "1.1"), ("select", "series", "ReconstructionDiameter__min=1")):
+        done = run(*asked, "-w", tmp_path / "w")
+        assert "elements of 1 of 1 files were not stored (mode minimal)" in done.stderr, asked
+    assert run("select", "series", "Modality=CT", "-w", tmp_path / "w").stderr == ""

@@ -239,9 +239,8 @@ def run_batch(
     require(root)
     started = time.monotonic()
     if not (batch.isascii() and batch.isdecimal()):
-        raise UsageError(
-            f"a batch is a number, such as {planned_batches(root) or '000001'}: not {batch!r}"
-        )
+        known = (*planned_batches(root), "000001")[0]
+        raise UsageError(f"a batch is a number, such as {known}: not {batch!r}")
     claim = layout.claims_folder(root) / batch
     is_planned = batch in planned_batches(root)
     if is_planned:

@@ -8,7 +8,8 @@ select
     path,
     instance_id,
     case status when 'ingested' then 'created' else status end as outcome,
-    status
+    status,
+    false as is_unreachable
 from staged;
 
 create or replace temp table touched as

@@ -80,7 +80,8 @@ select
         when fresh.status = 'rejected' then 'rejected'
         when winners.path = fresh.path then 'ingested'
         else 'duplicate'
-    end as status
+    end as status,
+    unreachable.path is not null as is_unreachable
 from staged
 left join fresh using (path)
 left join known using (path)

@@ -94,3 +94,15 @@ def test_the_command_lists_what_is_no_copy(tmp_path: Path) -> None:
     ]  # fmt: skip
     listed = json.loads(run("duplicates", "--json", "--all", "-w", tmp_path / "w").stdout)
     assert [one["verdict"] for one in listed] == ["same", "same pixels"]
+
+
+def test_the_command_prints_the_first_of_many_differences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = tuple(f"Name{n}" for n in range(1000))
+    one = Compared("b", "a", "1.1", "differs", names)
+    monkeypatch.setattr(warehouse.Warehouse, "duplicates", lambda *_, **__: [one])
+    printed = run("duplicates", "-w", tmp_path / "w").stdout
+    assert "Name19, 980 more, which --json lists\n1 duplicate, 0 of them" in printed
+    (listed,) = json.loads(run("duplicates", "--json", "-w", tmp_path / "w").stdout)
+    assert listed["differs_in"] == list(names)

@@ -132,6 +132,8 @@ def test_memory_is_limited(locked: Catalog) -> None:
     ],
 )
 def test_what_cannot_be_asked_is_not_saved(locked: Catalog, sql: str) -> None:
-    with pytest.raises(UnsafeCohort, match="cannot be run"):
+    with pytest.raises(UnsafeCohort, match="cannot be run") as refused:
         definitions.save(locked, "broken", sql)
+    assert len(str(refused.value).splitlines()) == 1
+    assert "describe" not in str(refused.value)
     assert not (locked.snapshot.root / "cohorts" / "broken.sql").exists()

@@ -153,9 +153,8 @@ def test_a_number_is_a_key_that_nobody_has(shared: warehouse.Warehouse) -> None:
 
 
 def test_rows_that_name_nobody_are_an_error(shared: warehouse.Warehouse) -> None:
-    save(shared, "nameless", "select Modality from series")
     with pytest.raises(MembersUnclear, match="one of the columns instance_key, SOPInstanceUID"):
-        shared.cohort("nameless")
+        save(shared, "nameless", "select Modality from series")
     save(shared, "unknown", "select nullif(series_key, '1.3.1') as series_key from instances")
     with pytest.raises(MembersUnclear, match="rows without series_key"):
         shared.cohort("unknown")
@@ -233,6 +232,7 @@ def test_a_value_that_would_ask_another_question_is_refused(
         ("select series_key from series; drop view series", UnsafeCohort),
         ("from read_csv('/etc/passwd')", UnsafeCohort),
         ("select series_key from seris", UnknownTable),
+        ("select PatientID from series", MembersUnclear),
         ("select series_key from series where Rows = $n", UnknownParameter),
         ("-- A.\n-- param: n | BIGINT | 1 | x\nselect series_key from series", UnknownParameter),
         ("-- A.\n-- param: n | BIGINT\nselect series_key from series", UnsafeCohort),
@@ -258,8 +258,12 @@ def test_what_is_saved_is_never_replaced(shared: warehouse.Warehouse) -> None:
     save(shared, "never_replaced", "select series_key from series")
     with pytest.raises(TargetExists):
         save(shared, "never_replaced", "select study_key from studies")
-    with pytest.raises(TargetExists):
-        save(shared, "ct_thin_slice", "select study_key from studies")
+
+
+@pytest.mark.parametrize("name", ["ct_thin_slice", "series", "elements", "shapes"])
+def test_a_name_of_the_package_is_not_taken(locked: Catalog, name: str) -> None:
+    with pytest.raises(UsageError, match="of the package; choose another name"):
+        definitions.save(locked, name, "select study_key from studies")
 
 
 def test_a_file_put_into_the_folder_is_checked_when_it_runs(shared: warehouse.Warehouse) -> None:

@@ -308,6 +308,10 @@ def test_the_command_says_what_it_would_read_and_writes_it(
     assert (code, "SeriesInstanceUID" in said) == (2, True)
     code, _, said = run("volume", UID, "--stack", "--nifti", tmp_path / "b.nii")
     assert (code, "a stack has no geometry" in said) == (2, True)
+    # What has no effect is refused: the file would have all slices, and stored values.
+    for ignored in (("--slice", 1), ("--window", 40, 400), ("--volume", 1)):
+        code, _, said = run("volume", UID, "--npy", tmp_path / "b.npy", *ignored)
+        assert (code, str(ignored[0]) in said, "--png" in said) == (2, True, True)
     assert run("volume", UID, "--stack")[:2] == (0, "Stack of 5 frames: 4 x 6 (5)\n")
     (tmp_path / "in" / "3.dcm").unlink()
     code, _, said = run("volume", UID, "--npy", tmp_path / "b.npy")

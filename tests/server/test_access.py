@@ -25,10 +25,10 @@ import warehouse
 from tests.command_line import run
 from tests.dicom_files import image, write
 from tests.server.running import Client, running
-from warehouse.errors import UsageError
+from warehouse.errors import CannotListen, UsageError
 from warehouse.server import asking, questions
 from warehouse.server.access import Gate, add_token, read_tokens, revoke_token
-from warehouse.server.serve import check, make_server
+from warehouse.server.serve import check, make_server, serve
 from warehouse.server.settings import ServerSettings
 
 
@@ -202,6 +202,29 @@ def test_other_machines_need_tokens(tmp_path: Path) -> None:
     check(ServerSettings(tokens=tmp_path / "none", public_url="http://localhost:9"))
     with pytest.raises(UsageError, match="both"):
         check(ServerSettings(certificate=tmp_path / "c"))
+    with pytest.raises(UsageError, match=r"cannot be used: No such file"):
+        check(ServerSettings(certificate=tmp_path / "c", key=tmp_path / "k"))
+    (tmp_path / "c").write_text("no certificate")
+    with pytest.raises(UsageError, match="not a PEM certificate"):
+        check(ServerSettings(certificate=tmp_path / "c", key=tmp_path / "c"))
+
+
+def test_a_port_that_is_taken_is_an_error(
+    held: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotListen, match=f"127.0.0.1:{port}.*another --port"):
+            serve(held, ServerSettings(port=port))
+
+
+def test_a_port_that_clients_cannot_know_is_refused(held: warehouse.Warehouse) -> None:
+    done = run("serve", "-w", held.root, "--port", 0)
+    assert (done.returncode, "from 1 to 65535" in done.stderr) == (2, True)
 
 
 def test_who_asks_through_a_proxy_needs_a_token(client: Client) -> None:

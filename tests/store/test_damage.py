@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ import warehouse
 from tests.command_line import run
 from tests.dicom_files import write
 from tests.forms import some
-from warehouse.errors import StoreDamaged, WarehouseError
+from warehouse.errors import StoreDamaged, StoreUnreadable, WarehouseError, WriteFailed
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
 from warehouse.store import delta, layout
@@ -258,3 +259,55 @@ def test_a_disk_that_may_only_be_read_is_asked_and_not_written(
         assert done.stderr.count("\n") == 1
     with pytest.raises(WarehouseError, match="the file system is read-only"):
         warehouse.open(root).cohort("ct_thin_slice", max_slice_mm=7)
+
+
+@pytest.mark.parametrize(
+    ("patched", "path"),
+    [
+        ("pathlib.Path.read_text", "warehouse.json"),
+        ("os.listdir", "elements/_delta_log"),
+        ("os.lstat", "elements/batch"),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_no_damage(
+    root: Path, monkeypatch: pytest.MonkeyPatch, patched: str, path: str
+) -> None:
+    """Tests may run as root, who may read every file."""
+    module, _, name = patched.rpartition(".")
+    owner = Path if module == "pathlib.Path" else os
+    real = getattr(owner, name)
+
+    def refuse(asked: object, *args: Any, **kwargs: Any) -> Any:
+        if str(asked).startswith(f"{root}/{path}"):
+            raise PermissionError(13, "Permission denied")
+        return real(asked, *args, **kwargs)
+
+    monkeypatch.setattr(owner, name, refuse)
+    with pytest.raises(StoreUnreadable, match=f"permission denied for .*{path}"):
+        warehouse.open(root).sql("from elements").fetchall()
+
+
+def test_a_part_that_may_not_be_read_is_no_damage(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise(a_part(root, "elements"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(StoreUnreadable, match="permission denied for elements/batch"):
+        warehouse.open(root).sql("select sum(length(text)), max(real) from elements").fetchall()
+
+
+def test_a_lock_that_may_not_be_opened_is_told_once(
+    root: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refuse(path: Any, *args: Any, **kwargs: Any) -> int:
+        if str(path).endswith("/_lock"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(WriteFailed) as refused:
+        ingest(root, [whole / "in"], SETTINGS)
+    assert str(refused.value).count("Nothing of this batch was committed") == 1
+    assert "new warehouse" not in str(refused.value)

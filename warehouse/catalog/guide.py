@@ -54,13 +54,13 @@ def find_entry(name: str, more: tuple[Entry, ...] = ()) -> Entry:
     name
         Name as typed by a user.
     more
-        Further entries, such as saved cohorts.
+        Further entries, such as saved cohorts; they hide none of the package.
 
     Raises
     ------
     UnknownTable
     """
-    known = {entry.name.lower(): entry for entry in (*entries(), *more)}
+    known = {entry.name.lower(): entry for entry in (*more, *entries())}
     for entry in [*known.values()]:
         for call in entry.calls:
             known.setdefault(call.partition("(")[0].lower(), entry)

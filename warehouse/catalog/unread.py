@@ -1,4 +1,4 @@
-"""Explain why a query about private elements returns nothing."""
+"""Explain why a query about elements returns nothing, or less than the files contain."""
 
 from __future__ import annotations
 
@@ -42,6 +42,18 @@ def why_no_private_elements(catalog: Catalog) -> str:
     if not catalog.connection.execute(sql).fetchall():
         return f"none of the {total:,} files has private elements" if total else "no file is stored"
     return ""
+
+
+def why_no_elements(catalog: Catalog) -> str:
+    """Return how many files were read without any element; empty if none was."""
+    sql = "select count(*) filter (mode = 'minimal'), count(*) from files where status = 'ingested'"
+    ((without, total),) = catalog.connection.execute(sql).fetchall()
+    if not without:
+        return ""
+    return (
+        f"elements of {without:,} of {total:,} files were not stored (mode minimal); read them "
+        "with: dicom-warehouse ingest SOURCE --mode full"
+    )
 
 
 def vendor_names(catalog: Catalog, like: str) -> list[str]:

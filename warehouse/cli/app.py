@@ -38,6 +38,8 @@ app = App(
     version_flags=["--version"],
     version_format="plaintext",
     group_commands=Group("This command", sort_key=9),
+    # No --empty-NAME for lists and tuples: leaving the option out says the same.
+    default_parameter=Parameter(negative_iterable=()),
 )
 
 COMMANDS = {

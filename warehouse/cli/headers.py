@@ -33,6 +33,9 @@ dictionary = App(
 
 _HEADER_SUFFIXES = {".txt": "table", ".json": "json", ".csv": "csv"}
 
+_MOST_DIFFERENCES = 20
+"""Maximum number of differing elements printed per duplicate; a DICOMDIR has thousands."""
+
 
 def header(
     uid_or_file: str,
@@ -72,6 +75,10 @@ def header(
             elements = opened(warehouse).header(uid_or_file)
         except errors.NotAWarehouse as error:
             raise errors.InstanceNotFound(uid_or_file) from error
+        if not elements.elements:
+            from warehouse.catalog.unread import why_no_elements
+
+            say(why_no_elements(opened(warehouse).catalog))
     if chosen == "json":
         send_text(f"{json_text(elements.to_json())}\n", output, force=force)
         return 0
@@ -169,11 +176,14 @@ def duplicates(
         return 0
     screen = console()
     for each in shown:
-        where = ", ".join(each.differs_in) or each.why_not or ""
+        more = len(each.differs_in) - _MOST_DIFFERENCES
+        rest = [f"{more:,} more, which --json lists"] if more > 0 else []
+        where = ", ".join([*each.differs_in[:_MOST_DIFFERENCES], *rest]) or each.why_not or ""
         text = f"{each.verdict}: {each.path}\n  held by {each.held_by}\n  {where}".rstrip()
         screen.print(text, markup=False, highlight=False, soft_wrap=True)
     copies = sum(each.verdict == "same" for each in compared)
-    screen.print(f"{len(compared):,} duplicates, {copies:,} of them true copies", highlight=False)
+    found = counted(len(compared), "duplicate")
+    screen.print(f"{found}, {copies:,} of them true copies", highlight=False)
     return 0
 
 

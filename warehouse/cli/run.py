@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError
+from cyclopts.exceptions import UnusedCliTokensError
 
 from warehouse import errors
 from warehouse.cli.app import app, close_all, opened_roots
@@ -78,7 +79,8 @@ def _report_error(error: Exception) -> int | None:
 
 def _message_of_extra_arguments(error: CycloptsError) -> str:
     """Return the message for too many arguments, most often an unquoted query; else empty."""
-    words = getattr(error, "unused_tokens", None)
+    # Its subclasses, for unknown commands and options, have better messages of their own.
+    words = error.unused_tokens if type(error) is UnusedCliTokensError else None
     if not words:
         return ""
     return f"too many arguments: {' '.join(words)}; put quotes around text with spaces"

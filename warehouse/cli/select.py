@@ -56,6 +56,8 @@ def select(
     offset
         Number of rows to skip.
     """
+    from warehouse.catalog.unread import why_no_elements
+    from warehouse.cohorts.filters import attribute_of
     from warehouse.cohorts.filters import select as select_rows
     from warehouse.cohorts.telling import telling_columns
 
@@ -84,6 +86,10 @@ def select(
     if with_commas and not relation.limit(1).fetchall():
         name = with_commas[0]
         say(f"{name} was compared with one text; for one of several: {name}__in=…")
+    columns_known = {each.name.lower() for known in (model, catalog.model("instances"))
+                     for each in known.columns}  # fmt: skip
+    if any(attribute_of(name).lower() not in columns_known for name in filters):
+        say(why_no_elements(catalog))
     return 0
 
 

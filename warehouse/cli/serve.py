@@ -129,6 +129,8 @@ def serve(
         from warehouse.server.settings import ServerSettings
     except ImportError as error:
         raise errors.NotInstalled("a server", error.name or "fastapi", "server") from None
+    if port == 0:
+        raise errors.UsageError("clients need to know the port: --port is a number from 1 to 65535")
     if tokens is not None and not tokens.exists():
         raise errors.UsageError(
             f"{tokens} does not exist; create a token with: dicom-warehouse token add NAME "

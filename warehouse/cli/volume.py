@@ -100,6 +100,12 @@ def volume(
         if target is not None:
             require_suffix(target, *suffixes)
             refuse_existing(target, force=force)
+    if slice_ is not None and png is None:
+        raise errors.UsageError("--slice selects the slice of a picture; name it with --png FILE")
+    if (window is not None or lead) and png is None and montage is None:
+        raise errors.UsageError(
+            "--window and --volume apply to pictures only; name one with --png or --montage FILE"
+        )
     if stack and (nifti or references or stack_id is not None):
         raise errors.UsageError(
             "a stack has no geometry; use --stack with --png, --montage or --npy"

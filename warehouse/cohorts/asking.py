@@ -96,6 +96,19 @@ def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
     QueryFailed
         DuckDB rejects the query.
     """
+    key = require_key(connection, sql, parameters)
+    return _keys(_naming(connection, sql, key, parameters), key)
+
+
+def require_key(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]
+) -> str:
+    """Return the key column of a query without running it, the finest if there are several.
+
+    Raises
+    ------
+    MembersUnclear, QueryFailed
+    """
     try:
         described = connection.execute(f"describe {sql}", dict(parameters)).fetchall()
     except duckdb.Error as error:
@@ -104,7 +117,7 @@ def pick(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
     key = next((name for name in KEYS if name in columns), None)
     if key is None:
         raise MembersUnclear(f"a cohort must return one of the columns {', '.join(KEYS)}")
-    return _keys(_naming(connection, sql, key, parameters), key)
+    return key
 
 
 def _naming(

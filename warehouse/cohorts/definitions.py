@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from warehouse.cohorts.asking import require_key
 from warehouse.cohorts.guard import Question, check
 from warehouse.errors import (
     ModelError,
+    QueryFailed,
     TargetExists,
     UnknownCohort,
     UnknownParameter,
@@ -116,13 +118,19 @@ def save(catalog: Catalog, name: str, sql: str) -> Definition:
 
     Raises
     ------
-    UnsafeCohort, UnknownTable, UnknownParameter
-        The SQL is not allowed; see ``warehouse.cohorts.guard``.
+    UnsafeCohort, UnknownTable, UnknownParameter, MembersUnclear
+        The SQL is not allowed, see ``warehouse.cohorts.guard``, or returns no key.
+    UsageError
+        The name is that of a table, view, macro or cohort of the package.
     TargetExists
         The name is taken; a saved cohort is never replaced.
     """
     root = catalog.snapshot.root
     valid_name(name)
+    if name in {model.name for model in read_models()}:
+        raise UsageError(
+            f"{name!r} is a table, view, macro or cohort of the package; choose another name"
+        )
     if name in definitions(root):
         raise TargetExists(root / FOLDER / f"{name}.sql")
     text = sql if sql.lstrip().startswith("--") else f"-- Cohort {name}.\n{sql}"
@@ -133,10 +141,12 @@ def save(catalog: Catalog, name: str, sql: str) -> Definition:
         draft.write_text(text.strip() + "\n", encoding="utf-8")
         made = Definition(name, "saved", *_header(draft), text.strip() + "\n")
         asked = question(catalog, made)
-        catalog.connection.execute(f"describe {asked.sql}", values(catalog, made, {}))
+        require_key(catalog.connection, asked.sql, values(catalog, made, {}))
         os.link(draft, target)
-    except duckdb.Error as error:
-        raise UnsafeCohort(f"it cannot be run: {error}") from None
+    except QueryFailed as error:
+        # The rest shows a line of the query that DuckDB was asked, not of the file.
+        why = str(error).partition("\n\nLINE ")[0]
+        raise UnsafeCohort(f"it cannot be run: {'; '.join(why.splitlines())}") from None
     except FileExistsError:
         raise TargetExists(target) from None
     except OSError as error:

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.components import json_text, ledger
@@ -28,7 +29,6 @@ from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from warehouse.components.sockets import Socket
 
@@ -151,12 +151,11 @@ def _read_folder(root: Path, source: Path, by: str) -> Iterator[_Entry]:
         if folder.is_symlink() or not folder.is_dir():
             yield item, ".", "it is not the folder of an item"
             continue
-        for subfolder, folders, names in os.walk(folder):
+        for place, folders, names in os.walk(folder):
             folders.sort()
-            for name in sorted(
-                [*names, *(n for n in folders if (folder / subfolder / n).is_symlink())]
-            ):
-                file = folder / subfolder / name
+            links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+            for name in sorted([*names, *links]):
+                file = Path(place, name)
                 path = file.relative_to(folder).as_posix()
                 yield item, path, _value_of_file(file, path, names, paths, by)
 

@@ -46,6 +46,7 @@ value of a patient's header. The class hierarchy::
     │   ├── NotAWarehouse
     │   ├── LayoutMismatch
     │   ├── StoreDamaged       files of the store differ from what was committed
+    │   ├── StoreUnreadable    permissions do not allow reading a file of the store
     │   ├── UnknownVersion     the version does not exist, or no longer
     │   ├── LockIgnored        another writer committed despite the lock
     │   ├── Outrun             another writer published to a bucket at the same time
@@ -185,6 +186,7 @@ from warehouse.errors.store import (
     SchedulerUnreachable,
     StoreDamaged,
     StoreError,
+    StoreUnreadable,
     UnknownVersion,
     WorkerError,
     WorkersLost,
@@ -249,6 +251,7 @@ __all__ = [
     "SpoolInUse",
     "StoreDamaged",
     "StoreError",
+    "StoreUnreadable",
     "TargetExists",
     "TooMuch",
     "TransitionRefused",

@@ -27,7 +27,8 @@ class NotAVolume(PixelError, ValueError):
     def __init__(self, series_uid: str, why: str) -> None:
         self.why = why
         super().__init__(
-            f"series {series_uid} is not a volume: {why}; read its frames with wh.stack(...)"
+            f"series {series_uid} is not a volume: {why}; read its frames with --stack, in Python "
+            "with wh.stack(...)"
         )
 
 

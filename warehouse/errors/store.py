@@ -46,6 +46,16 @@ class StoreDamaged(StoreError):
         return type(self), (self.root, self.what, self.remedy)
 
 
+class StoreUnreadable(StoreError):
+    """The permissions of a file of the store do not allow reading it; it may be whole."""
+
+    def __init__(self, root: Path, what: str) -> None:
+        super().__init__(
+            f"{root} cannot be read: permission denied for {what}; correct the permissions, or run "
+            "it as a user who may read all files of the warehouse"
+        )
+
+
 class UnknownVersion(StoreError, LookupError):
     """There is no such version of the warehouse, or no longer."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import shutil
+import ssl
 import sys
 from typing import TYPE_CHECKING
 
-from warehouse.errors import NotInstalled, UsageError
+from warehouse.errors import CannotListen, NotInstalled, UsageError
 from warehouse.server.access import read_tokens
 from warehouse.server.settings import BEGUN
 
@@ -37,6 +38,8 @@ def check(settings: ServerSettings) -> None:
     """
     if (settings.certificate is None) != (settings.key is None):
         raise UsageError("TLS needs both --certificate and --key")
+    if settings.certificate is not None:
+        _require_certificate(settings)
     if settings.is_loopback and settings.is_called_here:
         return
     if settings.tokens is None or not read_tokens(settings.tokens):
@@ -45,6 +48,19 @@ def check(settings: ServerSettings) -> None:
             "there is no token: create one with: dicom-warehouse token add NAME; or serve this "
             "machine only: --host 127.0.0.1, without --public-url"
         )
+
+
+def _require_certificate(settings: ServerSettings) -> None:
+    """Check that the certificate and its key can be loaded, which uvicorn does without a reason."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            str(settings.certificate), str(settings.key)
+        )
+    except OSError as error:
+        why = error.strerror if error.errno in {2, 13, 21} else "not a PEM certificate and its key"
+        raise UsageError(
+            f"--certificate {settings.certificate} and --key {settings.key} cannot be used: {why}"
+        ) from None
 
 
 def make_server(
@@ -89,7 +105,7 @@ def serve(
 
     Raises
     ------
-    NotInstalled, UsageError, NotAWarehouse
+    NotInstalled, UsageError, NotAWarehouse, CannotListen
     """
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s"
@@ -100,7 +116,11 @@ def serve(
     if settings.received is not None:
         # Delete incomplete uploads of a killed server, which it did not acknowledge.
         shutil.rmtree(settings.received / BEGUN, ignore_errors=True)
-    server.run()
+    try:
+        server.run()
+    except SystemExit:
+        # uvicorn has logged the reason, and exits with a code of its own.
+        raise CannotListen(settings.host, settings.port, "see the line before") from None
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -248,7 +248,7 @@ def _counts(connection: duckdb.DuckDBPyConnection, files: pa.Table) -> Counts:
     outcomes = connection.execute("select outcome, count(*) from verdict group by all").fetchall()
     unreachable = connection.execute(
         "select path, reason from verdict join staged using (path) "
-        "where outcome = 'rejected' and verdict.status is null order by path"
+        "where is_unreachable order by path"
     ).fetchall()
     readers = Counter(files["reader"].drop_null().to_pylist())
     return Counts(Counter(dict(outcomes)), readers, unreachable)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.exceptions import DeltaError
 
-from warehouse.errors import QueryFailed, StoreDamaged, WarehouseError
+from warehouse.errors import QueryFailed, StoreDamaged, StoreUnreadable, WarehouseError
 from warehouse.store import layout, tables
 from warehouse.store.logs import totals
 
@@ -68,7 +68,7 @@ def require_parts(root: Path, table: str, parts: Mapping[str, tuple[int, int]]) 
 
     Raises
     ------
-    StoreDamaged
+    StoreDamaged, StoreUnreadable
     """
     folder = str(layout.table_folder(root, table))
     for below in {part.split("/", 1)[0] for part in parts}:
@@ -77,6 +77,8 @@ def require_parts(root: Path, table: str, parts: Mapping[str, tuple[int, int]]) 
     for part, (size, _) in parts.items():
         try:
             status = os.lstat(f"{folder}/{part}")
+        except PermissionError as error:
+            raise StoreUnreadable(root, f"{table}/{part}") from error
         except OSError as error:
             raise StoreDamaged(
                 root, f"{table}/{part} cannot be opened ({error.strerror})"
@@ -143,8 +145,8 @@ def names_failures(method: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answe
     return call
 
 
-def explained(root: Path, error: BaseException) -> StoreDamaged | None:
-    """Return the damaged part that made an engine fail; None if no part is damaged.
+def explained(root: Path, error: BaseException) -> StoreDamaged | StoreUnreadable | None:
+    """Return the damaged or unreadable part that made an engine fail; None if no part is damaged.
 
     This is slow: parts are read until one is unreadable.
     """
@@ -169,7 +171,9 @@ def explained(root: Path, error: BaseException) -> StoreDamaged | None:
     )
 
 
-def _unreadable(root: Path, part: str) -> StoreDamaged:
+def _unreadable(root: Path, part: str) -> StoreDamaged | StoreUnreadable:
+    if not os.access(root / part, os.R_OK):
+        return StoreUnreadable(root, part)
     if part.startswith("_cache/"):
         return StoreDamaged(
             root, f"{part} cannot be read", f"delete {root}/_cache, whose content is made again"

@@ -153,6 +153,8 @@ def create(root: Path) -> None:
             # Written last, because it marks the folder as a warehouse.
             about = {"layout": layout.LAYOUT_VERSION, "id": uuid.uuid4().hex}
             write_marker(root, about | {"tables": list(tables.names())})
+    except WriteFailed:
+        raise
     except OSError as error:
         raise WriteFailed(f"a new warehouse at {root}", error) from error
 

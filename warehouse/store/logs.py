@@ -21,7 +21,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from warehouse.errors import StoreDamaged, WriteFailed
+from warehouse.errors import StoreDamaged, StoreUnreadable, WriteFailed
 from warehouse.store import layout
 from warehouse.store.making import reach_disk
 
@@ -220,6 +220,7 @@ def _stat_entries(root: Path, table: str, version: int | None = None) -> _Entrie
     ------
     StoreDamaged
         An entry is empty, or there is no log.
+    StoreUnreadable
     """
     log = f"{layout.table_folder(root, table)}/_delta_log"
     newest_noted = -1
@@ -244,6 +245,8 @@ def _stat_entries(root: Path, table: str, version: int | None = None) -> _Entrie
             if not status.st_size:
                 raise _emptied(root, table, name)
             found.append((name, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    except PermissionError as error:
+        raise StoreUnreadable(root, f"the log {table}/_delta_log") from error
     except OSError as error:
         raise StoreDamaged(
             root, f"the log {table}/_delta_log cannot be read ({error.strerror})"

@@ -10,7 +10,13 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from warehouse.errors import LayoutMismatch, NotAWarehouse, StoreError, UsageError
+from warehouse.errors import (
+    LayoutMismatch,
+    NotAWarehouse,
+    StoreError,
+    StoreUnreadable,
+    UsageError,
+)
 from warehouse.store import layout
 
 if TYPE_CHECKING:
@@ -24,17 +30,19 @@ def require(root: Path) -> None:
 
     Raises
     ------
-    NotAWarehouse, LayoutMismatch, UsageError
+    NotAWarehouse, LayoutMismatch, StoreUnreadable, UsageError
     """
     require_plain(root)
     marker = root / layout.MARKER
-    if not os.path.exists(root):
-        raise NotAWarehouse(
-            root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR creates one"
-        )
     try:
         found = json.loads(marker.read_text(encoding="utf-8")).get("layout")
+    except PermissionError:
+        raise StoreUnreadable(root, layout.MARKER) from None
     except (OSError, ValueError, AttributeError):
+        if not os.path.exists(root):
+            raise NotAWarehouse(
+                root, "it does not exist; dicom-warehouse ingest SOURCE -w DIR creates one"
+            ) from None
         raise NotAWarehouse(root, f"it has no readable {layout.MARKER}") from None
     if found != layout.LAYOUT_VERSION:
         raise LayoutMismatch(root, found, layout.LAYOUT_VERSION)
