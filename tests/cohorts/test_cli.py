@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.command_line import run
-from warehouse.cli import main
+from warehouse.cli.run import run as run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +37,9 @@ def command(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     monkeypatch.setenv("DICOM_WAREHOUSE", str(root))
 
     def run(*arguments: object) -> tuple[int, str, str]:
+        # Not main(), whose handlers of signals end the process that runs tests.
         with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
+            run_command([str(argument) for argument in arguments])
         printed = capsys.readouterr()
         return exited.value.code, printed.out, printed.err
 
