@@ -350,11 +350,14 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Wareh
             ]
             path = folder / "in" / f"{number}.dcm"
             write_frames(path, voxels(6)[order], frames, SeriesInstanceUID=f"1.4.{number}")
-        unknown = dataset(EffectiveEchoTime=math.nan), dataset(NominalCardiacTriggerDelayTime=math.nan)
+        echo = dataset(EffectiveEchoTime=math.nan)
+        triggers = [
+            dataset(NominalCardiacTriggerDelayTime=delay) for delay in (math.inf, math.nan)
+        ]
         frames = [
             with_groups(
                 frame([0, 0, 2.0 * (n % 3)]),
-                MREchoSequence=unknown[0], CardiacSynchronizationSequence=unknown[1],
+                MREchoSequence=echo, CardiacSynchronizationSequence=triggers[n // 3],
             )
             for n in range(6)
         ]  # fmt: skip
@@ -378,7 +381,7 @@ def test_functional_groups_tell_frames_apart_without_dimension_indices(
 
 
 def test_a_time_that_is_no_number_orders_nothing(groups: warehouse.Warehouse) -> None:
-    """NaN, which VR FD can hold, is as if it were missing: frame numbers count."""
+    """NaN and infinity, which VR FD can hold, are as if missing: frame numbers count."""
     volume = groups.volume("1.4.99")
     assert np.array_equal(volume[:], voxels(6).reshape(2, 3, 4, 6))
     assert volume.labels == {}

@@ -333,10 +333,10 @@ def _array(values: Sequence[Any]) -> np.ndarray:
 
 
 def _fixed(value: Any) -> Any:
-    """Return a list as a tuple, and NaN as None: it states nothing, and is not equal to itself."""
+    """Return a list as a tuple, and NaN, which equals nothing, and infinity as None."""
     if isinstance(value, list):
         return tuple(_fixed(part) for part in value)
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _order(value: Any) -> tuple[Any, ...]:
