@@ -351,9 +351,7 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Wareh
             path = folder / "in" / f"{number}.dcm"
             write_frames(path, voxels(6)[order], frames, SeriesInstanceUID=f"1.4.{number}")
         echo = dataset(EffectiveEchoTime=math.nan)
-        triggers = [
-            dataset(NominalCardiacTriggerDelayTime=delay) for delay in (math.inf, math.nan)
-        ]
+        triggers = [dataset(NominalCardiacTriggerDelayTime=delay) for delay in (math.inf, math.nan)]
         frames = [
             with_groups(
                 frame([0, 0, 2.0 * (n % 3)]),
