@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -197,11 +198,13 @@ def test_siemens_xa_states_the_sign_of_each_frame(tmp_path: Path) -> None:
     expected = {("1", "1"): "j", ("0", "0"): "j-", ("0", "1"): None}
     for number, signs in enumerate(expected):
         frames = []
-        for sign in signs:
+        for place, sign in enumerate(signs):
             inner = dataset()
+            # NaN, which VR FD can hold, states no bandwidth.
+            bandwidth = math.nan if (number, place) == (0, 0) else 1 / (0.0005 * 2)
             add_private(
-                inner, "SIEMENS MR SDI 02", 0x0021, 0x11, x1C=("IS", sign), x53=("FD", 1 / (0.0005 * 2))
-            )  # fmt: skip
+                inner, "SIEMENS MR SDI 02", 0x0021, 0x11, x1C=("IS", sign), x53=("FD", bandwidth)
+            )
             frame = dataset()
             frame.add_new(0x00210011, "LO", "SIEMENS MR SDI 02")
             frame.add_new(0x002111FE, "SQ", [inner])

@@ -64,7 +64,7 @@ with
             max(number) filter (where what = 3) as acquired,
             arg_min(creator, statement || tag) filter (where what < 2) as source
         from stated
-        where number > 0
+        where number > 0 and isfinite(number)
         group by instance_id
     ),
 

@@ -144,3 +144,12 @@ def test_what_is_straightened_lies_where_it_was(tilt: float) -> None:
     inside = np.isclose(found, wanted)
     assert inside.sum() >= 5 * 11 * 4
     assert (found[~inside] < values.max()).all()  # what mixes with the lowest value, or is it
+
+
+@pytest.mark.parametrize("slope", [1, -1])
+def test_outside_of_a_slice_is_the_lowest_value_also_with_a_negative_slope(slope: int) -> None:
+    affine = np.array([[1.0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 3, 0], [0, 0, 0, 1]])
+    image = nibabel.Nifti1Image(np.arange(40, 88, dtype=np.int16).reshape(4, 4, 3), affine)
+    image.header.set_slope_inter(slope, 0)
+    made = nibabel.Nifti1Image.from_bytes(straightened(image).to_bytes())
+    assert (made.get_fdata()[:, 0, 2] == (40 if slope > 0 else -87)).all()

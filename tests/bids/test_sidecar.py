@@ -93,6 +93,8 @@ def test_rounding_keeps_nine_digits(value: float) -> None:
 def test_numbers_are_as_they_were_meant() -> None:
     assert rounded(2435.37 / 1000) == 2.43537
     assert rounded([3.0, True, "x", float("nan")]) == [3, True, "x", None]
+    made, _ = told(BOLD | {"ImagingFrequency": float("nan")})
+    assert "ImagingFrequency" not in made  # BIDS has no null
 
 
 @given(st.dictionaries(st.sampled_from(ORDER[2:]), st.sampled_from(["a", "1"]), max_size=6))

@@ -16,7 +16,7 @@ from pydicom.pixels import convert_color_space
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 import warehouse
-from tests.pixels.conftest import write_slice
+from tests.pixels.conftest import UID, write_slice
 from tests.pixels.test_pictures import opened
 from warehouse.algorithms.mha import volume_of
 from warehouse.errors import NoSingleUnit, NotAVolume, NotReferable, PixelsUnreadable, UsageError
@@ -118,6 +118,25 @@ def test_the_same_picture_has_the_same_colors(name: str, every: warehouse.Wareho
     assert isinstance(picture, bytes)
 
 
+@pytest.mark.parametrize(("kind", "bits"), [("u2", 12), ("u2", 16), ("u4", 32)])
+def test_colors_of_many_bits_keep_all_and_show_the_highest(
+    kind: str, bits: int, tmp_path: Path
+) -> None:
+    """As pydicom's array, whose SC_rgb_rle_32bit.dcm has 32: the low 16 were returned, all 0."""
+    colors = PICTURE.astype(kind) << (bits - 8)
+    for n in (1, 2):
+        write_slice(tmp_path / "in" / str(n), colors, InstanceNumber=n, SamplesPerPixel=3,
+                    PlanarConfiguration=0, PhotometricInterpretation="RGB", PixelSpacing=[1, 1],
+                    BitsStored=bits, HighBit=bits - 1)  # fmt: skip
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    volume = wh.volume(UID, color=True)
+    assert np.array_equal(volume[0], pydicom.dcmread(tmp_path / "in" / "1").pixel_array)
+    assert volume.dtype == kind
+    assert np.array_equal(pictures.slice_picture(volume), PICTURE)
+    assert np.array_equal(pictures.three_planes(volume)[:64, :64], PICTURE)
+
+
 def test_other_tools_are_not_told_that_ybr_is_color(every: warehouse.Warehouse) -> None:
     assert every.volume("1.0").references()
     with pytest.raises(NotReferable, match="its colors are not RGB"):
@@ -140,7 +159,7 @@ def test_palettes_are_rgb_in_nifti_and_wide_ones_refused(tmp_path: Path) -> None
     assert np.asarray(image.dataobj)[1, 1, 0].item() == (255, 6, 10)
     said = json.loads(wh.volume("1.0").references()["refs"]["voxels/.zattrs"])
     assert said["PhotometricInterpretation"] == "PALETTE COLOR", "places in it are no intensities"
-    with pytest.raises(UsageError, match="16 bits"):
+    with pytest.raises(UsageError, match="more than 8 bits"):
         files.nifti(wh.volume("1.1"))
 
 

@@ -205,11 +205,14 @@ def test_entries_of_8_bits_are_spread_over_16_and_found_in_padded_ones(
 
 SAME = [b"\0\0"] * 3
 LOOP = struct.pack("<9H", 0, 1, 5, 2, 1, 3, 0, 0, 0)  # an indirect segment that points at itself
+# Ten indirect segments, each of which repeats 500 that make no entry.
+EMPTY = struct.pack("<1043H", 0, 1, 7, *(2, 500, 43, 0) * 10, *(0, 0) * 500)
 BAD: dict[str, dict[str, Any]] = {
     "entries of 255 bits": palette([65535, 65535, 255], *SAME),
     "entries that are not there": palette([256, 0, 16], *SAME),
     "no entries": palette([256, 0, 16], b"", b"", b""),
     "segments without end": palette([256, 0, 16], LOOP, LOOP, LOOP, segmented=True),
+    "empty segments over and over": palette([256, 0, 16], *[EMPTY] * 3, segmented=True),
     "segments of no kind": palette([256, 0, 16], *[b"\x09\0\x01\0"] * 3, segmented=True),
     "a ramp from nowhere": palette([256, 0, 16], *[b"\x01\0\x01\0\x05\0"] * 3, segmented=True),
     "no palette": {"PhotometricInterpretation": "PALETTE COLOR"},
@@ -251,6 +254,13 @@ def test_what_cannot_be_true_is_a_named_error(name: str, bad: warehouse.Warehous
             assert not values.color, "colors have no numbers"
     assert said, "one of them needs what is damaged"
     assert not any(("Error" in text) for text in said), "each says what is wrong"
+
+
+def test_empty_segments_end_before_all_are_repeated(bad: warehouse.Warehouse) -> None:
+    """65,535 of them repeated 65,536 times took hours: steps are bounded, not only entries."""
+    uid = f"1.{list(BAD).index('empty segments over and over')}"
+    with pytest.raises(PixelsUnreadable, match="endless"):
+        bad.stack(uid, color=True)[0]
 
 
 def test_bad_series_take_nothing_from_the_others(bad: warehouse.Warehouse) -> None:

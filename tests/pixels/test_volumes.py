@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -349,6 +350,16 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Wareh
             ]
             path = folder / "in" / f"{number}.dcm"
             write_frames(path, voxels(6)[order], frames, SeriesInstanceUID=f"1.4.{number}")
+        echo = dataset(EffectiveEchoTime=math.nan)
+        triggers = [dataset(NominalCardiacTriggerDelayTime=delay) for delay in (math.inf, math.nan)]
+        frames = [
+            with_groups(
+                frame([0, 0, 2.0 * (n % 3)]),
+                MREchoSequence=echo, CardiacSynchronizationSequence=triggers[n // 3],
+            )
+            for n in range(6)
+        ]  # fmt: skip
+        write_frames(folder / "in" / "99.dcm", voxels(6), frames, SeriesInstanceUID="1.4.99")
         warehouse.open(folder / "w", create=True).ingest(folder / "in", workers=1)
 
     wh = warehouse.open(made_once(tmp_path_factory, "functional groups", make) / "w")
@@ -365,6 +376,13 @@ def test_functional_groups_tell_frames_apart_without_dimension_indices(
     assert np.array_equal(volume[:], voxels(6).reshape(2, 3, 4, 6))
     _, _, values, label = GROUPS[number]
     assert volume.labels == {label: values}
+
+
+def test_a_time_that_is_no_number_orders_nothing(groups: warehouse.Warehouse) -> None:
+    """NaN and infinity, which VR FD can hold, are as if missing: frame numbers count."""
+    volume = groups.volume("1.4.99")
+    assert np.array_equal(volume[:], voxels(6).reshape(2, 3, 4, 6))
+    assert volume.labels == {}
 
 
 def test_axes_have_the_values_that_indices_stand_for(tmp_path: Path, ingest: Any) -> None:

@@ -93,7 +93,8 @@ def sidecar(
         del content["ParallelReductionFactorInPlane"]
     content["ConversionSoftware"] = "dicom-warehouse"
     content["ConversionSoftwareVersion"] = package_version()
-    return {name: rounded(value) for name, value in content.items()}, notes
+    numbers = {name: rounded(value) for name, value in content.items()}
+    return {name: value for name, value in numbers.items() if value is not None}, notes
 
 
 def _set_repetition_time(content: dict[str, Any], times: Sequence[float] | None) -> list[str]:

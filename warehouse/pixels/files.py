@@ -61,7 +61,7 @@ def nifti(volume: LazyVolume) -> Any:
     if "sample" in volume.dims:
         rgb = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
         if array.dtype != np.uint8:
-            raise UsageError("NIfTI has no colors of 16 bits; write them with --npy")
+            raise UsageError("NIfTI has no colors of more than 8 bits; write them with --npy")
         array = np.ascontiguousarray(array).view(rgb)[..., 0]
     leading = volume.leading
     array = array.reshape(-1, *array.shape[leading:]).transpose(3, 2, 1, 0)

@@ -139,8 +139,10 @@ def _unpacked(stored: list[int], count: int, *, is_wide: bool) -> list[int]:
     """Expand a segmented palette (PS3.3 C.7.9.2) to at most the declared number of entries."""
     entries: list[int] = []
     waiting = [(0, len(stored))]  # position of the next segment, and number of segments left
-    repeats = 0
+    # Segments make entries; empty ones do not, and indirect segments may repeat thousands of these.
+    steps_left = 3 * count + len(stored)
     while waiting and len(entries) < count:
+        steps_left -= 1
         at, left = waiting.pop()
         if left < 1 or at + 2 > len(stored):
             continue
@@ -156,8 +158,7 @@ def _unpacked(stored: list[int], count: int, *, is_wide: bool) -> list[int]:
         elif kind == _INDIRECT and entries and at + (2 if is_wide else 4) <= len(stored):
             words = stored[at : at + (2 if is_wide else 4)]
             target = sum(part << ((16 if is_wide else 8) * n) for n, part in enumerate(words))
-            repeats += 1
-            if repeats > count or target >= len(stored):
+            if steps_left < 0 or target >= len(stored):
                 raise Damaged("a segmented palette with an endless or invalid indirect segment")
             waiting += [(at + len(words), left - 1), (target, length)]
             continue

@@ -119,7 +119,7 @@ def three_planes(volume: VolumeLike, *, window: Window | None = None) -> np.ndar
     steps = [(down, right), (deep, right), (deep, down)]
     drawn = [
         _stretched(
-            look.bytes_of(plane) if look else _to_bytes(plane),
+            look.bytes_of(plane) if look else _to_bytes(plane, image),
             y * tall / plane.shape[0], x * wide / plane.shape[1], unit,
         )
         for plane, (y, x), (tall, wide) in zip(planes, steps, shapes, strict=True)
@@ -182,7 +182,7 @@ class _Slices:
         size = _pixel_size(first, headers) if self._spacing is None else self._spacing[1:]
         if not all(image.is_grayscale for _, image, _ in found):
             return [
-                _to_bytes(_COLOR.apply(frame, image, index, headers))
+                _to_bytes(_COLOR.apply(frame, image, index, headers), image)
                 for frame, image, index in found
             ], size
         look = _Rendering(headers, first, index, window, self._asked)
@@ -252,8 +252,12 @@ def _thinned(frame: np.ndarray) -> np.ndarray:
     return frame[:: min(step, frame.shape[0]), :: min(step, frame.shape[1])]
 
 
-def _to_bytes(colors: np.ndarray) -> np.ndarray:
-    return (colors >> 8 if colors.dtype == np.uint16 else colors).astype(np.uint8)
+def _to_bytes(colors: np.ndarray, image: Image) -> np.ndarray:
+    """Return the eight highest bits of colors: of entries of palettes, else of Bits Stored."""
+    bits = 8 * colors.dtype.itemsize
+    if image.PhotometricInterpretation != "PALETTE COLOR":
+        bits = image.BitsStored or bits
+    return (colors >> max(0, bits - 8)).astype(np.uint8)
 
 
 def _stretched(

@@ -2,7 +2,8 @@
 
 In: a ``nibabel.Nifti1Image`` with a sheared affine, as from a tilted gantry. Out: an image with
 orthogonal axes. Each slice keeps its position along the normal, and is shifted within its plane by
-linear interpolation of stored values. Voxels outside of the original slice get the lowest value.
+linear interpolation of stored values. Voxels outside of the original slice get the lowest value,
+which with a negative slope is the largest stored one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def straightened(image: Any) -> Any:
     steps = image.affine[:3, :3]
     lengths = np.linalg.norm(steps, axis=0)
     normal = np.cross(steps[:, 0], steps[:, 1]) / (lengths[0] * lengths[1])
-    fill = values.min()
+    slope, _ = image.header.get_slope_inter()
+    fill = values.max() if (slope or 1) < 0 else values.min()
     lowest = np.zeros(2)
     for axis in (0, 1):
         shift = steps[:, 2] @ steps[:, axis] / lengths[axis] ** 2

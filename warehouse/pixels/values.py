@@ -56,7 +56,8 @@ class Values:
     invert
         With a window: MONOCHROME1 is inverted, so that large values are bright in every image.
     color
-        Palettes and YBR become RGB, uint8 or uint16; grayscale stays as it is.
+        Palettes and YBR become RGB: entries of palettes uint8 or uint16 over its whole range, RGB
+        as stored. Grayscale stays as it is.
     overlay
         Return an overlay instead of the pixels: its number, from 0 for group 6000 to 15. The result
         is a mask of 0 and 1, uint8, one value per pixel.
@@ -126,7 +127,9 @@ class Values:
         if self.overlay is not None:
             return np.dtype("u1")
         if self.color and not image.is_grayscale:
-            return np.dtype("u2") if (image.BitsAllocated or 0) > 8 else np.dtype("u1")
+            if image.PhotometricInterpretation == "PALETTE COLOR":
+                return np.dtype("u2") if (image.BitsAllocated or 0) > 8 else np.dtype("u1")
+            return np.dtype(f"u{image.dtype.itemsize}")
         if self.window is not None:
             return np.dtype("u1")
         return np.dtype("f8") if self.rescale else stored

@@ -11,6 +11,7 @@ that satisfies these rules.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -332,7 +333,10 @@ def _array(values: Sequence[Any]) -> np.ndarray:
 
 
 def _fixed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    """Return a list as a tuple, and NaN, which equals nothing, and infinity as None."""
+    if isinstance(value, list):
+        return tuple(_fixed(part) for part in value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _order(value: Any) -> tuple[Any, ...]:
