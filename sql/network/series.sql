@@ -1,4 +1,18 @@
 -- What a query at series level can ask (PS3.4 C.6.1.1.4): of a series, its study and its patient.
+--
+-- The patient is as the headers of the study state it, as at study level.
+with patient as (
+    select
+        study_key,
+        patient_key,
+        arg_min(IssuerOfPatientID, instance_key) as IssuerOfPatientID,
+        arg_min(PatientName, instance_key) as PatientName,
+        arg_min(PatientBirthDate, instance_key) as PatientBirthDate,
+        arg_min(PatientSex, instance_key) as PatientSex
+    from instances
+    group by study_key, patient_key
+)
+
 select
     series.SeriesInstanceUID,
     series.SeriesNumber,
@@ -26,11 +40,11 @@ select
     studies.ReferringPhysicianName,
     studies.modalities as ModalitiesInStudy,
     series.PatientID,
-    patients.IssuerOfPatientID,
-    patients.PatientName,
-    patients.PatientBirthDate,
-    patients.PatientSex
+    patient.IssuerOfPatientID,
+    patient.PatientName,
+    patient.PatientBirthDate,
+    patient.PatientSex
 from series
 left join studies using (study_key)
-left join patients on series.patient_key = patients.patient_key
+left join patient on series.study_key = patient.study_key and series.patient_key = patient.patient_key
 where series.SeriesInstanceUID is not null

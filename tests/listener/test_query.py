@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import random
 import subprocess
@@ -248,6 +249,30 @@ def test_answers_equal_those_of_qido(asked: Listener, count: int) -> None:
             assert by_find == by_qido, query
             counts.add(len(by_find))
         assert len(counts) > 2
+
+
+def test_a_study_has_the_name_that_its_headers_state(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    """A patient who has married: each study is found, and answered, by its own headers."""
+    for study, name, born in (("1.1", "Doe^Jane", "19700101"), ("1.2", "Roe^Jane", "19700102")):
+        made = image(
+            f"{study}.1", PatientName=name, PatientBirthDate=born, StudyInstanceUID=study,
+            SeriesInstanceUID=f"{study}.0",
+        )  # fmt: skip
+        write(tmp_path / "in" / study, made)
+    wh.ingest(tmp_path / "in", workers=1)
+    version = Version(wh.catalog, 60.0)
+    columns = ("StudyInstanceUID", "PatientName", "PatientBirthDate")
+    day = dt.date(1970, 1, 2)
+    for level, table in (("STUDY", "studies"), ("SERIES", "series"), ("IMAGE", "instances")):
+        for keys in ({"PatientName": "Roe*"}, {"PatientBirthDate": "19700102"}):
+            found = [*finding.rows(wh, level, keys, columns)]
+            assert [tuple(row[name] for name in columns) for row in found] == [
+                ("1.2", "Roe^Jane", day)
+            ]
+            by_qido = search(version, parse(keys.items(), table, {}), "").keys
+            assert [key[0] for key in by_qido] == ["1.2"]
 
 
 # -- retrieve -------------------------------------------------------------------------------------

@@ -262,6 +262,13 @@ def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> st
     return ""
 
 
+# As `attribute` and `select` have it: in the clock of the dates and times of the same header.
+_LOCAL_TIMESTAMP = (
+    'local_timestamp(text, "timestamp", (select utc_offset_minutes from utc_offsets '
+    "where utc_offsets.instance_id = normal_elements.instance_id))"
+)
+
+
 def _element_test(search: Search, key: Key, binder: Binder) -> str:
     """Return a test of the rows of an attribute in the long table, as SQL."""
     if key.creator:
@@ -276,7 +283,7 @@ def _element_test(search: Search, key: Key, binder: Binder) -> str:
     if key.creator and key.value in {"", "*"}:
         return which
     value = {
-        "PN": "person_name_text(text)", "DA": '"date"', "TM": '"time"', "DT": '"timestamp"',
+        "PN": "person_name_text(text)", "DA": '"date"', "TM": '"time"', "DT": _LOCAL_TIMESTAMP,
         "DS": '"real"', "FL": '"real"', "FD": '"real"',
         **dict.fromkeys(("IS", "US", "SS", "UL", "SL", "SV", "UV"), '"integer"'),
     }.get(key.vr, "text")  # fmt: skip
