@@ -230,7 +230,8 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         write(folder / "in" / f"{number}.dcm", image(
             f"1.6.{number}", StudyInstanceUID=f"1.6.5{number}", SeriesInstanceUID="1.6.50", InstanceNumber=number,
             SliceThickness=f"{number}.5", AcquisitionNumber=number, RescaleType="HU" if number == 5 else "US",
-            TimezoneOffsetFromUTC="+0100", AcquisitionDateTime=f"2026010{number}120000{'+0100' if number == 5 else ''}",
+            DiffusionBValue=float("nan") if number == 5 else 700.0, TimezoneOffsetFromUTC="+0100",
+            AcquisitionDateTime=f"2026010{number}120000{'+0100' if number == 5 else ''}",
         ))  # fmt: skip
     for number, uid in enumerate(ALIKE, 10):
         write(folder / "in" / f"{number}.dcm", image(
@@ -328,6 +329,18 @@ def test_a_date_and_time_is_in_the_clock_of_its_header(keyed: Client) -> None:
                 f"&AcquisitionDateTime__min={from_}&AcquisitionDateTime__max={to}"
             ).json()["results"]
             assert [row["SOPInstanceUID"] for row in listed] == found
+
+
+def test_nan_is_in_no_range(keyed: Client) -> None:
+    """A comparison with NaN is false (IEEE 754), and its negation true."""
+    for condition, found in (
+        ("DiffusionBValue__min=100", ["1.6.6"]), ("DiffusionBValue__max=900", ["1.6.6"]),
+        ("-DiffusionBValue__min=100", ["1.6.5"]),
+    ):  # fmt: skip
+        rows = keyed.get(f"/api/v1/instances?columns=SOPInstanceUID&{condition}").json()["results"]
+        assert [row["SOPInstanceUID"] for row in rows] == found
+    bounds = keyed.get("/api/v1/aggregates/instances").json()["columns"]["DiffusionBValue"]
+    assert bounds == {"min": 700.0, "max": 700.0}
 
 
 def test_a_zip_has_a_name_for_each_object(keyed: Client) -> None:
