@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import http.client
 import io
 import re
 import unicodedata
@@ -23,6 +24,7 @@ from tests.dicom_files import dataset, image, write
 from tests.server.running import Client, running
 from warehouse.cohorts.names import safe_name
 from warehouse.errors import UsageError
+from warehouse.server.accept import DICOM_JSON, choose
 from warehouse.server.accept import parse as parse_accept
 from warehouse.server.qido import parse
 
@@ -252,6 +254,11 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
             f"1.6.{number}", SpecificCharacterSet="ISO_IR 192", StudyInstanceUID="1.6.77", SeriesInstanceUID="1.6.78",
             **more,
         ))  # fmt: skip
+    for patient, number in (("QA", 1), ("QB", 2)):
+        write(folder / "in" / f"{patient}.dcm", image(
+            f"1.6.95.{number}", StudyInstanceUID="1.6.95", SeriesInstanceUID=f"1.6.96.{number}", PatientID=patient,
+            PatientName=f"{patient}^A",
+        ))  # fmt: skip
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
     with running(made, audit=folder / "audit") as client:
@@ -329,6 +336,30 @@ def test_a_date_and_time_is_in_the_clock_of_its_header(keyed: Client) -> None:
                 f"&AcquisitionDateTime__min={from_}&AcquisitionDateTime__max={to}"
             ).json()["results"]
             assert [row["SOPInstanceUID"] for row in listed] == found
+
+
+@pytest.mark.parametrize("key", ["PatientID=Q", "PatientName=q"])
+def test_an_instance_is_found_by_the_patient_that_is_returned_of_it(
+    keyed: Client, key: str
+) -> None:
+    """Also in a study of two patients, whose first instance is of one of them."""
+    for patient in "AB":
+        found = keyed.get(f"/dicomweb/instances?{key}{patient}*").json()
+        assert [row["00100020"]["Value"] for row in found] == [[f"Q{patient}"]]
+
+
+def test_every_line_of_accept_counts_and_what_it_refuses_is_not_sent(client: Client) -> None:
+    """RFC 9110: lines of one name are one list (5.3), and q=0 is not acceptable (12.4.2)."""
+    connection = http.client.HTTPConnection(client.url.removeprefix("http://"), timeout=60)
+    connection.putrequest("GET", "/dicomweb/studies?limit=1")
+    connection.putheader("Accept", "text/html")
+    connection.putheader("Accept", "application/json")
+    connection.endheaders()
+    answer = connection.getresponse()
+    connection.close()
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "application/json")
+    offered = [DICOM_JSON, "application/json"]
+    assert choose(f"{DICOM_JSON};q=0, */*", offered) == "application/json"
 
 
 def test_nan_is_in_no_range(keyed: Client) -> None:

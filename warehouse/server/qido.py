@@ -239,10 +239,14 @@ def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> st
         return ""
 
     def test(alias: str, column: str, *, is_list: bool) -> str:
+        value = f"{alias}.{column}"
         if is_list:
             inner = condition("x", key.vr, key.value, binder, fuzzy=search.fuzzy)
-            return f"len(list_filter({alias}.{column}, lambda x: {inner})) > 0"
-        return condition(f"{alias}.{column}", key.vr, key.value, binder, fuzzy=search.fuzzy)
+            return f"len(list_filter({value}, lambda x: {inner})) > 0"
+        if search.level == "instances" and name in tables.instances and column[-4:] != "_key":
+            # An instance of another patient, or date, than the first one of its study or series.
+            value = f"coalesce(i.{name}, {value})"
+        return condition(value, key.vr, key.value, binder, fuzzy=search.fuzzy)
 
     if name in tables.studies:
         # A study without a UID has a key, which is returned as its UID.
