@@ -275,6 +275,21 @@ def test_a_study_has_the_name_that_its_headers_state(
             assert [key[0] for key in by_qido] == ["1.2"]
 
 
+def test_a_series_in_two_studies_is_found_in_both(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    """As QIDO-RS has it, with the instances of each: a study without its series cannot be shown."""
+    for number, study in enumerate(("1.1", "1.2", "1.2")):
+        made = image(f"1.3.{number}", StudyInstanceUID=study, SeriesInstanceUID="1.9")
+        write(tmp_path / "in" / str(number), made)
+    wh.ingest(tmp_path / "in", workers=1)
+    columns = ("StudyInstanceUID", "SeriesInstanceUID", "NumberOfSeriesRelatedInstances")
+    for study, count in (("1.1", 1), ("1.2", 2)):
+        keys = {"StudyInstanceUID": study}
+        (row,) = finding.rows(wh, "SERIES", keys, columns)
+        assert tuple(row[name] for name in columns) == (study, "1.9", count)
+        by_qido = search(Version(wh.catalog, 60.0), parse(keys.items(), "series", {}), "").keys
+        assert by_qido == [(study, "1.9")]
+
+
 # -- retrieve -------------------------------------------------------------------------------------
 
 
