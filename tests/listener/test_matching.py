@@ -120,8 +120,14 @@ def test_a_name_is_found_by_each_group(connection: duckdb.DuckDBPyConnection) ->
         "やまだ^*",
         "Yamada^Tarou=山田^太郎=やまだ^たろう",
         "yamada^tarou^^",
+        "=山田^太郎",
+        "==やまだ*",
+        "yamada*=山田^太郎",
+        "*=山田*",
     ):
         assert found(connection, "PatientName", "PN", key) == [NAMES[-1]]
+    for key in ("=yamada*", "doe*=山田*"):
+        assert found(connection, "PatientName", "PN", key) == []
     assert found(connection, "PatientName", "PN", "doe^jane") == ["Doe^Jane", "DOE^JANE^^"]
 
 

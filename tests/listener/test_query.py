@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import random
 import subprocess
@@ -271,6 +272,45 @@ def test_answers_equal_those_of_qido(asked: Listener, count: int, least: int) ->
             assert by_find == by_qido, query
             counts.add(len(by_find))
         assert len(counts) >= least
+
+
+def test_a_study_has_the_name_that_its_headers_state(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    """A patient who has married: each study is found, and answered, by its own headers."""
+    for study, name, born in (("1.1", "Doe^Jane", "19700101"), ("1.2", "Roe^Jane", "19700102")):
+        made = image(
+            f"{study}.1", PatientName=name, PatientBirthDate=born, StudyInstanceUID=study,
+            SeriesInstanceUID=f"{study}.0",
+        )  # fmt: skip
+        write(tmp_path / "in" / study, made)
+    wh.ingest(tmp_path / "in", workers=1)
+    version = Version(wh.catalog, 60.0)
+    columns = ("StudyInstanceUID", "PatientName", "PatientBirthDate")
+    day = dt.date(1970, 1, 2)
+    for level, table in (("STUDY", "studies"), ("SERIES", "series"), ("IMAGE", "instances")):
+        for keys in ({"PatientName": "Roe*"}, {"PatientBirthDate": "19700102"}):
+            found = [*finding.rows(wh, level, keys, columns)]
+            assert [tuple(row[name] for name in columns) for row in found] == [
+                ("1.2", "Roe^Jane", day)
+            ]
+            by_qido = search(version, parse(keys.items(), table, {}), "").keys
+            assert [key[0] for key in by_qido] == ["1.2"]
+
+
+def test_a_series_in_two_studies_is_found_in_both(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    """As QIDO-RS has it, with the instances of each: a study without its series cannot be shown."""
+    for number, study in enumerate(("1.1", "1.2", "1.2")):
+        made = image(f"1.3.{number}", StudyInstanceUID=study, SeriesInstanceUID="1.9")
+        write(tmp_path / "in" / str(number), made)
+    wh.ingest(tmp_path / "in", workers=1)
+    columns = ("StudyInstanceUID", "SeriesInstanceUID", "NumberOfSeriesRelatedInstances")
+    for study, count in (("1.1", 1), ("1.2", 2)):
+        keys = {"StudyInstanceUID": study}
+        (row,) = finding.rows(wh, "SERIES", keys, columns)
+        assert tuple(row[name] for name in columns) == (study, "1.9", count)
+        by_qido = search(Version(wh.catalog, 60.0), parse(keys.items(), "series", {}), "").keys
+        assert by_qido == [(study, "1.9")]
 
 
 # -- retrieve -------------------------------------------------------------------------------------

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import http.client
+import io
 import json
 import re
 import unicodedata
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,9 @@ from pydicom.dataset import Dataset
 import warehouse
 from tests.dicom_files import dataset, image, write
 from tests.server.running import Client, running
+from warehouse.cohorts.names import safe_name
 from warehouse.errors import UsageError
+from warehouse.server.accept import DICOM_JSON, choose
 from warehouse.server.accept import parse as parse_accept
 from warehouse.server.qido import parse
 
@@ -201,6 +206,10 @@ def test_a_matched_attribute_of_one_instance_is_not_returned_of_a_study(keyed: C
     assert "00180050" not in row
 
 
+ALIKE = ["1.6.9 1", "1.6.9_1", "1.6.9A", "1.6.9a"]
+"""UIDs that only characters or case distinguish which file systems do not have."""
+
+
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A server over a study, one without a UID, a series without a UID, and one in two studies."""
@@ -224,6 +233,12 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         write(folder / "in" / f"{number}.dcm", image(
             f"1.6.{number}", StudyInstanceUID=f"1.6.5{number}", SeriesInstanceUID="1.6.50", InstanceNumber=number,
             SliceThickness=f"{number}.5", AcquisitionNumber=number, RescaleType="HU" if number == 5 else "US",
+            DiffusionBValue=float("nan") if number == 5 else 700.0, TimezoneOffsetFromUTC="+0100",
+            AcquisitionDateTime=f"2026010{number}120000{'+0100' if number == 5 else ''}",
+        ))  # fmt: skip
+    for number, uid in enumerate(ALIKE, 10):
+        write(folder / "in" / f"{number}.dcm", image(
+            uid, StudyInstanceUID="1.6.90", SeriesInstanceUID="1.6.91", PatientID=None,
         ))  # fmt: skip
     item = dataset(ScheduledProcedureStepID="S")
     item.add_new((0x0031, 0x0010), "LO", "MAKER 1")
@@ -243,6 +258,11 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     for number, description in ((10, ""), (11, "Stated later")):
         write(folder / "in" / f"{number}.dcm", image(
             f"1.6.8{number}", StudyInstanceUID="", SeriesInstanceUID="1.6.89", StudyDescription=description,
+        ))  # fmt: skip
+    for patient, number in (("QA", 1), ("QB", 2)):
+        write(folder / "in" / f"{patient}.dcm", image(
+            f"1.6.95.{number}", StudyInstanceUID="1.6.95", SeriesInstanceUID=f"1.6.96.{number}", PatientID=patient,
+            PatientName=f"{patient}^A",
         ))  # fmt: skip
     made = warehouse.open(folder / "w", create=True)
     made.ingest(folder / "in", workers=1)
@@ -312,6 +332,75 @@ def test_what_the_first_instance_does_not_state_is_that_of_the_first_that_does(
     assert item["00311010"]["BulkDataURI"].startswith(row["00081190"]["Value"][0])
     (table,) = keyed.get("/api/v1/studies?study_key=1.6.77").json()["results"]
     assert table["StudyDescription"] == "Kopf ä"
+
+
+def test_a_date_and_time_is_in_the_clock_of_its_header(keyed: Client) -> None:
+    """12:00+0100 where the offset is +0100 is 12 o'clock, as `select` has it (PS3.3 C.12.1.1.8)."""
+    for number in (5, 6):
+        for hour, found in (("11", []), ("12", [f"1.6.{number}"])):
+            rows = keyed.get(
+                f"/dicomweb/instances?AcquisitionDateTime=2026010{number}{hour}"
+            ).json()
+            assert [row["00080018"]["Value"][0] for row in rows] == found
+            day = f"2026-01-0{number}"
+            (from_, to) = f"{day} {hour}:00:00", f"{day} {hour}:59:59"
+            listed = keyed.get(
+                "/api/v1/instances?columns=SOPInstanceUID"
+                f"&AcquisitionDateTime__min={from_}&AcquisitionDateTime__max={to}"
+            ).json()["results"]
+            assert [row["SOPInstanceUID"] for row in listed] == found
+
+
+@pytest.mark.parametrize("key", ["PatientID=Q", "PatientName=q"])
+def test_an_instance_is_found_by_the_patient_that_is_returned_of_it(
+    keyed: Client, key: str
+) -> None:
+    """Also in a study of two patients, whose first instance is of one of them."""
+    for patient in "AB":
+        found = keyed.get(f"/dicomweb/instances?{key}{patient}*").json()
+        assert [row["00100020"]["Value"] for row in found] == [[f"Q{patient}"]]
+
+
+def test_every_line_of_accept_counts_and_what_it_refuses_is_not_sent(client: Client) -> None:
+    """RFC 9110: lines of one name are one list (5.3), and q=0 is not acceptable (12.4.2)."""
+    connection = http.client.HTTPConnection(client.url.removeprefix("http://"), timeout=60)
+    connection.putrequest("GET", "/dicomweb/studies?limit=1")
+    connection.putheader("Accept", "text/html")
+    connection.putheader("Accept", "application/json")
+    connection.endheaders()
+    answer = connection.getresponse()
+    connection.close()
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "application/json")
+    offered = [DICOM_JSON, "application/json"]
+    assert choose(f"{DICOM_JSON};q=0, */*", offered) == "application/json"
+
+
+def test_nan_is_in_no_range(keyed: Client) -> None:
+    """A comparison with NaN is false (IEEE 754), and its negation true."""
+    for condition, found in (
+        ("DiffusionBValue__min=100", ["1.6.6"]), ("DiffusionBValue__max=900", ["1.6.6"]),
+        ("-DiffusionBValue__min=100", ["1.6.5"]),
+    ):  # fmt: skip
+        rows = keyed.get(f"/api/v1/instances?columns=SOPInstanceUID&{condition}").json()["results"]
+        assert [row["SOPInstanceUID"] for row in rows] == found
+    bounds = keyed.get("/api/v1/aggregates/instances").json()["columns"]["DiffusionBValue"]
+    assert bounds == {"min": 700.0, "max": 700.0}
+
+
+def test_a_zip_has_a_name_for_each_object(keyed: Client) -> None:
+    """Also where names without capitals are the same, and `dicom-warehouse cohort export` has it."""
+    archives = [
+        zipfile.ZipFile(io.BytesIO(keyed.get(path, accept="application/zip").content))
+        for path in ("/dicomweb/studies/1.6.90", "/api/v1/studies/1.6.90/files.zip")
+    ]
+    for archive in archives:
+        names = {name.lower() for name in archive.namelist()}
+        assert len(names) == len(archive.namelist()) == len(ALIKE)
+        stored = [pydicom.dcmread(archive.open(name)).SOPInstanceUID for name in archive.namelist()]
+        assert sorted(stored) == sorted(ALIKE)
+    # A patient without an ID is named by the key, as in an export.
+    (patient,) = {name.partition("/")[0] for name in archives[1].namelist()}
+    assert patient == safe_name("missing:1.6.90")
 
 
 @pytest.mark.parametrize("study", ["*", "1.6.1,1.6.44", "1.6.1%5C1.6.44", "%3F.6.1", "%20"])

@@ -137,12 +137,20 @@ def _text(c: str, value: str, binder: Binder, *, folded: bool) -> str:
 
 
 def _name(c: str, value: str, binder: Binder, *, fuzzy: bool) -> str:
-    # Match the whole name or one of its component groups. Trailing delimiters are insignificant
-    # (PS3.5, 6.2.1.1), and so are spaces around components; names are stored without these spaces.
+    # Match the whole name or one of its component groups, or each group that a key of several
+    # states. Trailing delimiters are insignificant (PS3.5, 6.2.1.1), and so are spaces around
+    # components; names are stored without these spaces.
     asked = AROUND_COMPONENTS.sub(r"\1", value).rstrip("^=")
-    test = _text("rtrim(g, '^= ')", asked, binder, folded=True)
-    groups = f"list_append(string_split({_folded(c)}, '='), {_folded(c)})"
-    found = f"len(list_filter({groups}, lambda g: {test})) > 0"
+    groups = f"string_split({_folded(c)}, '=')"
+    if "=" in asked:
+        found = " and ".join(
+            _text(f"rtrim({groups}[{number}], '^ ')", group.rstrip("^"), binder, folded=True)
+            for number, group in enumerate(asked.split("="), 1) if group.strip("*^")
+        ) or "true"  # fmt: skip
+    else:
+        test = _text("rtrim(g, '^= ')", asked, binder, folded=True)
+        whole = f"list_append({groups}, {_folded(c)})"
+        found = f"len(list_filter({whole}, lambda g: {test})) > 0"
     words = [word for word in _WORDS.split(value) if word]
     if not fuzzy or not words:
         return f"({found})"

@@ -238,7 +238,12 @@ def _test(
         forms, operator = _LIST, "one" if operator == "is" and not several else operator
     else:
         forms = _SCALAR
-    return forms[operator].format(c=found.sql, v=query.bind(bound), t=found.type)
+    test = forms[operator].format(c=found.sql, v=query.bind(bound), t=found.type)
+    if operator == "min" and found.type == "DOUBLE":
+        # DuckDB sorts NaN above all numbers.
+        values = found.sql if found.is_list else f"[{found.sql}]"
+        test += f" and not list_contains({values}, 'nan'::double)"
+    return test
 
 
 def _fits(found: Attribute, name: str, operator: str) -> None:

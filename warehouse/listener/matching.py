@@ -10,7 +10,8 @@ empty, or only ``*``  universal: no condition
 ``\`` between values  any of them (the standard has this for UIDs only)
 ``*`` and ``?``       any text, any character, in AE, CS, LO, LT, PN, SH, ST, UC, UR and UT
 ``a-b``, ``a-``, ``-b``  range of dates or times, both ends included
-PN                    in upper or lower case; the whole name or one of its component groups
+PN                    in upper or lower case; the whole name or one of its component groups; of
+                      a key with several groups (``=``) each that is not empty
 ===================  ==========================================================================
 
 A time without minutes or seconds means the whole hour or minute, also as an end of a range.

@@ -106,7 +106,9 @@ def choose(header: str | None, offered: Iterable[str]) -> str:
     ------
     NotAcceptable
     """
-    offers = list(offered)
+    ranges = [_media_range(text) for text in _split(header or "", ",")]
+    refused = {item.media for item in ranges if item.weight == 0}
+    offers = [offer for offer in offered if offer not in refused]
     for wanted in parse(header):
         for offer in offers:
             kind = offer.partition("/")[0]

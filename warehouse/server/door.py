@@ -83,7 +83,10 @@ class Door:
         scope.setdefault("state", {})
         is_head = scope["method"] == "HEAD"
         # A copy, because HEAD is passed on as GET and encoded slashes are replaced.
-        inner_scope = {**scope, "method": "GET" if is_head else scope["method"]}
+        inner_scope = {
+            **scope, "method": "GET" if is_head else scope["method"],
+            "headers": _with_one_accept(scope["headers"]),
+        }  # fmt: skip
         status, head_sent = 500, asyncio.Event()
 
         async def send_noted(message: Message) -> None:
@@ -256,6 +259,15 @@ class Door:
             os.write(descriptor, f"{json.dumps(entry)}\n".encode())
         finally:
             os.close(descriptor)
+
+
+def _with_one_accept(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return headers with the lines of ``Accept`` as one list (RFC 9110 5.3)."""
+    accepted = [value for name, value in headers if name == b"accept"]
+    if len(accepted) < 2:
+        return headers
+    others = [header for header in headers if header[0] != b"accept"]
+    return [*others, (b"accept", b", ".join(accepted))]
 
 
 def _is_local(scope: Scope) -> bool:

@@ -36,8 +36,11 @@ router = APIRouter(
 )  # fmt: skip
 
 _MOST_KEYS = 100
-_NAME_ATTRIBUTES = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-"""Attributes that the names of files in a zip consist of."""
+_NAMES = {
+    "PatientID": "patient_key", "StudyInstanceUID": "study_key",
+    "SeriesInstanceUID": "series_key", "SOPInstanceUID": "instance_key",
+}  # fmt: skip
+"""What the names of files in a zip consist of, as in an export: attribute → column."""
 _LEVELS = {"patients": "patient_key", "studies": "study_key", "series": "series_key"}
 
 
@@ -45,7 +48,7 @@ def _named_instances(
     version: Version, level: str, keys: Sequence[str]
 ) -> list[tuple[str, Instance]]:
     """Return the instances of entities, each with the name of its file in a zip."""
-    fields = ", ".join(f"instances.{name}" for name in _NAME_ATTRIBUTES)
+    fields = ", ".join(f"coalesce(instances.{column}, 'none')" for column in _NAMES.values())
     inner = statement("instances", "dicomweb").rstrip().rstrip(";")
     sql = (
         f"select found.*, {fields} from ({inner}) as found "
@@ -58,8 +61,7 @@ def _named_instances(
     named = []
     for row in rows:
         instance = Instance._make(row[:size])
-        names = dict(zip(_NAME_ATTRIBUTES, (value or "" for value in row[size:]), strict=True))
-        names["SOPInstanceUID"] = names["SOPInstanceUID"] or instance.instance_key
+        names = dict(zip(_NAMES, row[size:], strict=True))
         named.append((fill(TEMPLATE, names), instance))
     return sorted(named)
 

@@ -295,15 +295,18 @@ def aggregates(
     _refuse_paging(request, "json")
     view, catalog = VIEWS[table], version.catalog
     wanted = conditions(request, table)
-    columns = [
-        column.name for column in catalog.model(view).columns
+    # NaN, which DuckDB sorts above all numbers, is no value.
+    columns = {
+        column.name: f"nullif(\"{column.name}\", 'nan'::double)" if column.type == "DOUBLE"
+        else f'"{column.name}"'
+        for column in catalog.model(view).columns
         if column.type in {"BIGINT", "INTEGER", "DOUBLE", "DATE", "TIME", "TIMESTAMP"}
-    ]  # fmt: skip
+    }  # fmt: skip
     if not request.state.principal.may("read"):
         permitted = deidentified.allowed(catalog, view, conditions=wanted, search=search)
-        columns = [name for name in columns if name in permitted]
+        columns = {name: sql for name, sql in columns.items() if name in permitted}
     query = filters.narrowed(catalog, view, wanted, search=search)
-    extremes = ", ".join(f'min("{name}"), max("{name}")' for name in columns)
+    extremes = ", ".join(f"min({sql}), max({sql})" for sql in columns.values())
     sql = f"select count(*){', ' if extremes else ''}{extremes} from ({query.sql((), ())})"
     count, *bounds = fetched(catalog, sql, query.values)[0]
     values = [plain(value) for value in bounds]

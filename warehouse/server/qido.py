@@ -239,10 +239,14 @@ def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> st
         return ""
 
     def test(alias: str, column: str, *, is_list: bool) -> str:
+        value = f"{alias}.{column}"
         if is_list:
             inner = condition("x", key.vr, key.value, binder, fuzzy=search.fuzzy)
-            return f"len(list_filter({alias}.{column}, lambda x: {inner})) > 0"
-        return condition(f"{alias}.{column}", key.vr, key.value, binder, fuzzy=search.fuzzy)
+            return f"len(list_filter({value}, lambda x: {inner})) > 0"
+        if search.level == "instances" and name in tables.instances and column[-4:] != "_key":
+            # An instance of another patient, or date, than the first one of its study or series.
+            value = f"coalesce(i.{name}, {value})"
+        return condition(value, key.vr, key.value, binder, fuzzy=search.fuzzy)
 
     if name in tables.studies:
         # A study without a UID has a key, which is returned as its UID.
@@ -262,6 +266,13 @@ def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> st
     return ""
 
 
+# As `attribute` and `select` have it: in the clock of the dates and times of the same header.
+_LOCAL_TIMESTAMP = (
+    'local_timestamp(text, "timestamp", (select utc_offset_minutes from utc_offsets '
+    "where utc_offsets.instance_id = normal_elements.instance_id))"
+)
+
+
 def _element_test(search: Search, key: Key, binder: Binder) -> str:
     """Return a test of the rows of an attribute in the long table, as SQL."""
     if key.creator:
@@ -276,7 +287,7 @@ def _element_test(search: Search, key: Key, binder: Binder) -> str:
     if key.creator and key.value in {"", "*"}:
         return which
     value = {
-        "PN": "person_name_text(text)", "DA": '"date"', "TM": '"time"', "DT": '"timestamp"',
+        "PN": "person_name_text(text)", "DA": '"date"', "TM": '"time"', "DT": _LOCAL_TIMESTAMP,
         "DS": '"real"', "FL": '"real"', "FD": '"real"',
         **dict.fromkeys(("IS", "US", "SS", "UL", "SL", "SV", "UV"), '"integer"'),
     }.get(key.vr, "text")  # fmt: skip

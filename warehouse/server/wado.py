@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from warehouse.catalog.few import session_about
 from warehouse.catalog.long_values import open_value
+from warehouse.cohorts.names import fill
 from warehouse.errors import PixelsUnreadable, UsageError
 from warehouse.server import rendered
 from warehouse.server.accept import DICOM, OCTETS, RELATED, choose, frame_form, object_form
@@ -63,11 +64,7 @@ def _objects_response(instances: Sequence[Instance], accept: str | None) -> Resp
     form = object_form(accept, [instance.transfer_syntax for instance in instances])
     require_source(instances[0])
     if form == "application/zip":
-        names = (
-            (f"{instance.series_key}/{instance.instance_key}.dcm", instance)
-            for instance in instances
-        )
-        return StreamingResponse(zipped(_safe_names(names)), media_type=form)
+        return StreamingResponse(zipped(_named(instances)), media_type=form)
     if form == DICOM:
         if len(instances) > 1:
             raise NotAcceptable(f"{len(instances)} objects are available only as multipart/related")
@@ -81,10 +78,13 @@ def _objects_response(instances: Sequence[Instance], accept: str | None) -> Resp
     return related(parts, DICOM)
 
 
-def _safe_names(named: Iterator[tuple[str, Instance]]) -> Iterator[tuple[str, Instance]]:
-    """Yield file names that are safe to unpack."""
-    for name, instance in named:
-        yield "/".join(re.sub(r"[^\w.-]|^\.+", "_", part) for part in name.split("/")), instance
+def _named(instances: Sequence[Instance]) -> Iterator[tuple[str, Instance]]:
+    """Yield each instance with a file name that is safe to unpack and that no other one has."""
+    for instance in instances:
+        uids = {
+            "SeriesInstanceUID": instance.series_key, "SOPInstanceUID": instance.instance_key,
+        }  # fmt: skip
+        yield fill("{SeriesInstanceUID}/{SOPInstanceUID}.dcm", uids), instance
 
 
 @router.get("/studies/{study}", responses=answers(RELATED, "application/zip"))
