@@ -236,8 +236,8 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
             DiffusionBValue=float("nan") if number == 5 else 700.0, TimezoneOffsetFromUTC="+0100",
             AcquisitionDateTime=f"2026010{number}120000{'+0100' if number == 5 else ''}",
         ))  # fmt: skip
-    for number, uid in enumerate(ALIKE, 10):
-        write(folder / "in" / f"{number}.dcm", image(
+    for number, uid in enumerate(ALIKE):
+        write(folder / "in" / f"alike{number}.dcm", image(
             uid, StudyInstanceUID="1.6.90", SeriesInstanceUID="1.6.91", PatientID=None,
         ))  # fmt: skip
     item = dataset(ScheduledProcedureStepID="S")
