@@ -318,3 +318,10 @@ def test_a_zip_is_unpacked_without_what_leads_out(tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(ValueRefused, match="damaged"):
         unzip(tmp_path / "bad.zip", tmp_path / "bad")
+    with zipfile.ZipFile(tmp_path / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a", bytes(range(256)))
+    content = bytearray((tmp_path / "lzma.zip").read_bytes())
+    content[60:120] = bytes(60)
+    (tmp_path / "lzma.zip").write_bytes(content)
+    with pytest.raises(ValueRefused, match="damaged"):
+        unzip(tmp_path / "lzma.zip", tmp_path / "lzma")

@@ -110,6 +110,14 @@ def test_a_value_whose_vr_is_not_that_of_the_dictionary_goes(tmp_path) -> None:
     assert len([change for change in result.changes if change.action == "X"]) == 5
 
 
+def test_encrypted_attributes_go(tmp_path) -> None:
+    """PS3.15 E.1: they hold the original identity, and name in clear who can decrypt it."""
+    envelope = item(EncryptedContent=b"CN=Sankt Qvintus ", EncryptedContentTransferSyntaxUID="1.2")
+    made, result = changed(content_of(tmp_path, EncryptedAttributesSequence=[envelope]))
+    assert "EncryptedAttributesSequence" not in made
+    assert [change.action for change in result.changes if change.tag == 0x04000500] == ["X"]
+
+
 def test_a_name_is_removed_wherever_it_stands(tmp_path) -> None:
     content = content_of(
         tmp_path, PatientName="Zubrowski^Kim", Manufacturer="for zubrowski", SequenceName="KIM 7",

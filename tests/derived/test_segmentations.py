@@ -113,6 +113,13 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
         "1.66.12": segmentation(
             "1.66.12", masks() * 255, frames(), [segment(1), segment(2)], "FRACTIONAL", SegmentationType="BINARY",
         ),
+        "1.66.13": segmentation(
+            "1.66.13", fractions, frames(), [segment(1), segment(2)], "FRACTIONAL", MaximumFractionalValue=100,
+        ),
+        # Named by frames alone: the third, then the eleventh of two series.
+        "1.66.14": segmentation("1.66.14", np.zeros((11, ROWS, COLUMNS), "u1"), [
+            segment_frame(1, 2 * n, {2: "1.1.0", 10: "1.66.1"}.get(n, "1.1.99")) for n in range(11)
+        ], [segment(1)]),
         "1.66.7": segmentation("1.66.7", masks(), frames(), [segment(1)], FrameOfReferenceUID="1.4"),
         "1.66.8": segmentation("1.66.8", masks(), [
             segment_frame(1, z) for z in (0, 2, 2)
@@ -284,6 +291,19 @@ def test_fractions_need_a_threshold_to_be_a_mask(opened: Callable[[str], Segment
         found.mask(1)
     with pytest.raises(UsageError, match="no labels"):
         found.label_map()
+
+
+def test_fractions_beyond_the_maximum_are_refused(wh: warehouse.Warehouse) -> None:
+    """PS3.3 C.8.20.2.3.1: Maximum Fractional Value is 100 % of the probability or occupancy."""
+    found = wh.segmentation("1.66.13.0")
+    for read in (lambda: found.fractions(1), lambda: found.mask(1, threshold=0.5), found.volumes):
+        with pytest.raises(WrongObject, match="exceed its Maximum Fractional Value"):
+            read()
+
+
+def test_the_segmented_series_is_that_of_the_first_frame(wh: warehouse.Warehouse) -> None:
+    query = "select segmented_SeriesInstanceUID from segmentations where SOPInstanceUID = '1.66.14'"
+    assert answer_of(wh, query) == [("1.2.1.1",)]
 
 
 def test_a_label_map_is_one(opened: Callable[[str], Segmentation]) -> None:
