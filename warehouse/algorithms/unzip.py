@@ -60,8 +60,8 @@ def unzip(source: Path, target: Path) -> list[str]:
     except ValueRefused:
         raise
     except (
-        zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, ValueError,
-        EOFError, OSError,
+        zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError,
+        ValueError, EOFError, OSError,
     ):  # fmt: skip
         raise ValueRefused("the ZIP file cannot be unpacked: it is damaged") from None
 
