@@ -320,7 +320,7 @@ def hidden(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     said = {
         "SpecificCharacterSet": "ISO_IR 192", "PatientName": "MÜLLER^Zebulonia", "StudyDate": "20210823",
         "SequenceName": "23.08.2021", "ManufacturerModelName": "Zébulonia", "Manufacturer": "for Müller",
-        "ConvolutionKernel": "B30f",
+        "ConvolutionKernel": "B30f", "PulseSequenceName": "20210823101112",
     }  # fmt: skip
     write(folder / "in" / "a.dcm", image("1.9.1", **said))
     write(folder / "in" / "b.dcm", image("1.9.2", BurnedInAnnotation="YES"))
@@ -336,7 +336,7 @@ def test_rows_hold_no_name_in_other_letters_and_no_day(hidden, tmp_path) -> None
     hidden.export("all_of_it", target, "parquet", rows="instances", deidentify=how)
     rows = {row["instance_key"]: row for row in pl.read_parquet(target).to_dicts()}
     row = rows[KEY.uid("1.9.1")]
-    assert row["SequenceName"] is None
+    assert row["SequenceName"] is row["PulseSequenceName"] is None
     assert row["ManufacturerModelName"] is None
     assert row["Manufacturer"] is None
     assert row["SOPClassUID"] == "1.2.840.10008.5.1.4.1.1.2"

@@ -130,6 +130,14 @@ def test_a_name_is_removed_wherever_it_stands(tmp_path) -> None:
     assert made.BodyPartExamined == "CHEST"
 
 
+@pytest.mark.parametrize("stamp", ["CT_20240131104500", "202401311045", "2024:01:31 10:45:00"])
+def test_a_removed_day_with_its_time_goes(tmp_path, stamp) -> None:
+    """As device software names what it makes, and as Exif writes a date and time."""
+    made, _ = changed(content_of(tmp_path, StudyDate="20240131", SequenceName=stamp, FilterType="x"))
+    assert "SequenceName" not in made
+    assert made.FilterType == "x"
+
+
 def test_an_id_that_stands_in_a_number_goes(tmp_path) -> None:
     made, _ = changed(
         content_of(tmp_path, PatientID="4711882", SeriesNumber=4711882, TriggerTime="4711882.5")
