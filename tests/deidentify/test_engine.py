@@ -133,7 +133,9 @@ def test_a_name_is_removed_wherever_it_stands(tmp_path) -> None:
 @pytest.mark.parametrize("stamp", ["CT_20240131104500", "202401311045", "2024:01:31 10:45:00"])
 def test_a_removed_day_with_its_time_goes(tmp_path, stamp) -> None:
     """As device software names what it makes, and as Exif writes a date and time."""
-    made, _ = changed(content_of(tmp_path, StudyDate="20240131", SequenceName=stamp, FilterType="x"))
+    made, _ = changed(
+        content_of(tmp_path, StudyDate="20240131", SequenceName=stamp, FilterType="x")
+    )
     assert "SequenceName" not in made
     assert made.FilterType == "x"
 
