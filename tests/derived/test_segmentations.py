@@ -116,6 +116,9 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
         "1.66.13": segmentation(
             "1.66.13", fractions, frames(), [segment(1), segment(2)], "FRACTIONAL", MaximumFractionalValue=100,
         ),
+        "1.66.15": segmentation("1.66.15", labels[:1], [
+            segment_frame(None, 4, "1.1.2")
+        ], [segment(1), segment(1)], "LABELMAP"),
         # Named by frames alone: the third, then the eleventh of two series.
         "1.66.14": segmentation("1.66.14", np.zeros((11, ROWS, COLUMNS), "u1"), [
             segment_frame(1, 2 * n, {2: "1.1.0", 10: "1.66.1"}.get(n, "1.1.99")) for n in range(11)
@@ -268,6 +271,11 @@ def test_pixel_padding_of_a_label_map_is_no_segment(wh: warehouse.Warehouse) -> 
     found = wh.segmentation("1.66.11.0")
     assert np.unique(found.label_map()).tolist() == [0, 2, 9]
     assert found.volumes().select("SegmentNumber", "voxel_count").rows() == [(1, 0), (2, 2), (9, 1)]
+
+
+def test_a_label_of_two_segments_says_so(wh: warehouse.Warehouse) -> None:
+    rows = wh.segmentation("1.66.15.0").volumes().select("SegmentNumber", "why_not").rows()
+    assert rows == [(1, "another segment has its number")]
 
 
 def test_voxels_of_a_binary_segmentation_count_once(wh: warehouse.Warehouse) -> None:
@@ -504,7 +512,10 @@ def test_frames_side_by_side_are_resampled_together(tmp_path: Path) -> None:
     masks[1, 0, 3] = masks[2, 3, 0] = 0
     tiles = [tile(x + 0.3, z) for z in (0, 2) for x in (0, 4)]
     twice = [tile(x, 0) for x in (0.3, 0.3)]
-    for uid, stored, frames in (("1.66.1", masks, tiles), ("1.66.2", masks[:2], twice)):
+    overlapping = [tile(x, 0) for x in (0, 3)]
+    for uid, stored, frames in (
+        ("1.66.1", masks, tiles), ("1.66.2", masks[:2], twice), ("1.66.3", masks[:2], overlapping),
+    ):  # fmt: skip
         made = segmentation(uid, stored, frames, [segment(1)], ReferencedSeriesSequence=named)
         write(tmp_path / "in" / uid, made)
     wh = warehouse.open(tmp_path / "w", create=True)
@@ -513,3 +524,5 @@ def test_frames_side_by_side_are_resampled_together(tmp_path: Path) -> None:
     assert np.array_equal(found, masks.reshape(2, 2, 4, 4).transpose(0, 2, 1, 3).reshape(2, 4, 8))
     with pytest.raises(WrongObject, match="several frames of one segment have the same position"):
         wh.segmentation("1.66.2.0", resample=True)
+    with pytest.raises(WrongObject, match="or overlap"):  # a mask and a count would differ
+        wh.segmentation("1.66.3.0")

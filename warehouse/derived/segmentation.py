@@ -243,13 +243,15 @@ class Segmentation:
             for row, total in zip(rows, sums.tolist(), strict=True):
                 counts[self._rows[row][1]] += total / self._max_value
         voxel_ml, reason = self._place.voxel_ml()
-        label_of = dict(self.segments.select("SegmentNumber", "SegmentLabel").iter_rows())
+        columns = ["SegmentNumber", "SegmentLabel", "segment_why_not"]
+        described_as = {number: rest for number, *rest in self.segments.select(columns).iter_rows()}
+        undescribed = [None, "no segment describes this value"]
         return pl.DataFrame(
             [
                 (
-                    number, label_of.get(number), float(count),
+                    number, described_as.get(number, undescribed)[0], float(count),
                     None if voxel_ml is None else count * voxel_ml,
-                    reason or (None if number in label_of else "no segment describes this value"),
+                    reason or described_as.get(number, undescribed)[1],
                 )
                 for number, count in counts.items()
             ],
