@@ -46,11 +46,19 @@ said as (
         and path between 'FractionGroupSequence[' and 'FractionGroupSequence]'
         and regexp_full_match(path, 'FractionGroupSequence\[\d+\](\.ReferencedBeamSequence\[\d+\])?')
     group by instance_id, path
+),
+
+-- A group may state nothing but its beams.
+numbered as (
+    select distinct
+        instance_id,
+        item
+    from said
 )
 
 select
     plans.instance_id,
-    said.item,
+    numbered.item,
     beams.beam_item,
     plans.series_key,
     plans.study_key,
@@ -66,7 +74,9 @@ select
     unread.not_read
 from plans
 left join unread on plans.instance_id = unread.instance_id and unread.is_without_elements
-left join said on plans.instance_id = said.instance_id and said.beam_item is null
+left join numbered on plans.instance_id = numbered.instance_id
+left join said
+    on numbered.instance_id = said.instance_id and numbered.item = said.item and said.beam_item is null
 left join said as beams
-    on said.instance_id = beams.instance_id and said.item = beams.item and beams.beam_item is not null
-where said.item is not null or unread.not_read is not null;
+    on numbered.instance_id = beams.instance_id and numbered.item = beams.item and beams.beam_item is not null
+where numbered.item is not null or unread.not_read is not null;

@@ -66,7 +66,7 @@ rois as (
 observed as (
     select
         instance_id,
-        path,
+        try_cast(regexp_extract(path, '\[(\d+)\]', 1) as bigint) as item,
         any_value("integer") filter (where tag = '30060084') as roi_number,
         any_value(text) filter (where tag = '300600A4') as RTROIInterpretedType,
         any_value(text) filter (where tag = '30060085') as ROIObservationLabel
@@ -83,8 +83,8 @@ observations as (
     select
         instance_id,
         roi_number,
-        arg_min(RTROIInterpretedType, path) as RTROIInterpretedType,
-        arg_min(ROIObservationLabel, path) as ROIObservationLabel
+        arg_min(RTROIInterpretedType, item) as RTROIInterpretedType,
+        arg_min(ROIObservationLabel, item) as ROIObservationLabel
     from observed
     where roi_number is not null
     group by instance_id, roi_number

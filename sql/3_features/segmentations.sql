@@ -141,7 +141,12 @@ named as (
 sources as (
     select
         elements.instance_id,
-        arg_min(images.SeriesInstanceUID, elements.path) as series_uid
+        arg_min(
+            images.SeriesInstanceUID, (
+                starts_with(elements.path, 'Shared'),
+                list_transform(regexp_extract_all(elements.path, '\[(\d+)\]', 1), lambda n: try_cast(n as bigint))
+            )
+        ) as series_uid
     from normal_elements as elements
     join instances as images on elements.text = images.SOPInstanceUID
     where

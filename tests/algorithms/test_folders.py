@@ -20,7 +20,7 @@ from warehouse.algorithms import jobs, output_folder
 from warehouse.algorithms.cases import require_complete
 from warehouse.algorithms.input_folder import InputRefused, invocation, write_inputs
 from warehouse.algorithms.jobs import Case, Input, spec_of
-from warehouse.algorithms.mha import write_array
+from warehouse.algorithms.mha import read_geometry, write_array
 from warehouse.algorithms.output_folder import collected
 from warehouse.algorithms.registry import find_algorithm, known_algorithms
 from warehouse.algorithms.tasks import Done, Task, tasks_of
@@ -286,6 +286,29 @@ def test_an_image_that_lies_elsewhere_is_kept_and_told(
             assert set(output_folder.misplaced(made, wh.catalog, found)) == set(expected)
 
 
+@pytest.mark.parametrize("names", [
+    ("ElementSpacing", "Offset", "TransformMatrix"), ("ElementSize", "Position", "Orientation"),
+    ("ElementSpacing", "Origin", "Rotation"),
+])  # fmt: skip
+def test_the_geometry_of_an_mha_is_that_of_simpleitk(
+    tmp_path: Path, names: tuple[str, str, str]
+) -> None:
+    SimpleITK = pytest.importorskip("SimpleITK")
+    lines = [
+        "ObjectType = Image", "NDims = 3", "BinaryData = True", "DimSize = 4 3 2",
+        *(f"{name} = {text}" for name, text in zip(names, ("4 5 6", "1 2 3", "0 1 0 0 0 1 1 0 0"), strict=True)),
+        "ElementType = MET_SHORT", "ElementDataFile = LOCAL", "",
+    ]  # fmt: skip
+    path = tmp_path / "a.mha"
+    path.write_bytes("\n".join(lines).encode() + bytes(48))
+    read, ours = SimpleITK.ReadImage(path), read_geometry(path)
+    assert ours is not None
+    assert (ours.spacing, ours.origin) == (read.GetSpacing(), read.GetOrigin())
+    assert ours.direction == tuple(np.reshape(read.GetDirection(), (3, 3)).T.ravel())
+    path.write_bytes("\n".join(lines[:4] + lines[5:]).encode() + bytes(48))
+    assert read_geometry(path) is None
+
+
 @pytest.mark.acceptance("G50")
 def test_a_zip_is_unpacked_without_what_leads_out(tmp_path: Path) -> None:
     def packed(*names: str, content: bytes = b"x") -> Path:
@@ -318,3 +341,10 @@ def test_a_zip_is_unpacked_without_what_leads_out(tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(ValueRefused, match="damaged"):
         unzip(tmp_path / "bad.zip", tmp_path / "bad")
+    with zipfile.ZipFile(tmp_path / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a", bytes(range(256)))
+    content = bytearray((tmp_path / "lzma.zip").read_bytes())
+    content[60:120] = bytes(60)
+    (tmp_path / "lzma.zip").write_bytes(content)
+    with pytest.raises(ValueRefused, match="damaged"):
+        unzip(tmp_path / "lzma.zip", tmp_path / "lzma")

@@ -22,6 +22,7 @@ from warehouse.errors import (
     JobRefused,
     OutputRefused,
     TransitionRefused,
+    UsageError,
 )
 
 
@@ -451,3 +452,7 @@ def test_metrics_equal_what_is_computed_otherwise() -> None:
         [0, 1, 2], [[cells[row, column] for column in range(3)] for row in range(3)],
     )  # fmt: skip
     assert metrics.confusion_matrix([1, 0, 1, 1], [1, 0, 0, 1]) == ([0, 1], [[1, 1], [0, 2]])
+    with pytest.raises(UsageError, match="is no class"):
+        metrics.confusion_matrix([["a"]], [["a"]])
+    with pytest.raises(UsageError, match="is no number"):
+        metrics.auc(["high", {}], [True, False])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 import struct
 from typing import TYPE_CHECKING
 
@@ -292,6 +294,42 @@ def test_what_follows_the_end_of_a_frame_is_blanked(name) -> None:
     assert (dataset.pixel_array == before).all()
 
 
+def test_comments_in_frames_of_several_fragments_are_blanked() -> None:
+    dataset = pydicom.dcmread(get_testdata_file("JPEG-lossy.dcm"))
+    before = dataset.pixel_array
+    (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
+    frame = frame[: frame.rindex(b"\xff\xd9") + 2]
+    comment = b"\xff\xfe\0\x16" + bytes(4) + b"MRNQX774411 MRNQ"
+    frame = frame[:2] + comment + frame[2:] + b"\xff\xd9 Quxhausen "
+    # The second fragment begins within the comment, the third after the end of the image.
+    frame += bytes(len(frame) % 2)
+    places = [0, 16, len(frame) - 10, len(frame)]
+    fragments = [frame[first:last] for first, last in itertools.pairwise(places)]
+    packed = b"".join(raw_item(each) for each in (b"", *fragments))
+    blanked = without_comments(packed)
+    assert not re.search(rb"Quxhausen|MRNQ|774411", blanked)
+    dataset.PixelData = blanked
+    assert (dataset.pixel_array == before).all()
+
+
+@pytest.mark.parametrize(("marker", "kept"), [
+    (0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0"), (0xE8, b"mrfx\1"), (0xEE, b"Adobe\0\x64\0\0\0\0\1"), (0xE0, b""),
+])  # fmt: skip
+def test_application_segments_hold_colors_only(marker, kept) -> None:
+    """ITU T.871 (JFIF), T.872 (Adobe) and HP's LOCO-I (mrfx) state how many bytes they need."""
+    payload = kept + b"Quxhausen"
+    segment = bytes([0xFF, marker, 0, len(payload) + 2]) + payload
+    blanked = without_comments(encapsulate([b"\xff\xd8" + segment + b"\xff\xd9"]))
+    assert b"Quxhausen" not in blanked
+    assert kept in blanked
+
+
+def test_a_spiff_header_stays() -> None:
+    dataset = pydicom.dcmread(get_testdata_file("SC_rgb_jls_lossy_sample.dcm"))
+    assert b"SPIFF" in dataset.PixelData
+    assert without_comments(dataset.PixelData) is None
+
+
 def test_a_comment_between_scans_is_blanked() -> None:
     # Two scans with a comment between them, as progressive JPEG may have (ITU T.81 B.2).
     frame = (
@@ -320,7 +358,7 @@ def hidden(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     said = {
         "SpecificCharacterSet": "ISO_IR 192", "PatientName": "MÜLLER^Zebulonia", "StudyDate": "20210823",
         "SequenceName": "23.08.2021", "ManufacturerModelName": "Zébulonia", "Manufacturer": "for Müller",
-        "ConvolutionKernel": "B30f",
+        "ConvolutionKernel": "B30f", "PulseSequenceName": "20210823101112",
     }  # fmt: skip
     write(folder / "in" / "a.dcm", image("1.9.1", **said))
     write(folder / "in" / "b.dcm", image("1.9.2", BurnedInAnnotation="YES"))
@@ -336,7 +374,7 @@ def test_rows_hold_no_name_in_other_letters_and_no_day(hidden, tmp_path) -> None
     hidden.export("all_of_it", target, "parquet", rows="instances", deidentify=how)
     rows = {row["instance_key"]: row for row in pl.read_parquet(target).to_dicts()}
     row = rows[KEY.uid("1.9.1")]
-    assert row["SequenceName"] is None
+    assert row["SequenceName"] is row["PulseSequenceName"] is None
     assert row["ManufacturerModelName"] is None
     assert row["Manufacturer"] is None
     assert row["SOPClassUID"] == "1.2.840.10008.5.1.4.1.1.2"

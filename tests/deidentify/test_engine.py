@@ -110,6 +110,14 @@ def test_a_value_whose_vr_is_not_that_of_the_dictionary_goes(tmp_path) -> None:
     assert len([change for change in result.changes if change.action == "X"]) == 5
 
 
+def test_encrypted_attributes_go(tmp_path) -> None:
+    """PS3.15 E.1: they hold the original identity, and name in clear who can decrypt it."""
+    envelope = item(EncryptedContent=b"CN=Sankt Qvintus ", EncryptedContentTransferSyntaxUID="1.2")
+    made, result = changed(content_of(tmp_path, EncryptedAttributesSequence=[envelope]))
+    assert "EncryptedAttributesSequence" not in made
+    assert [change.action for change in result.changes if change.tag == 0x04000500] == ["X"]
+
+
 def test_a_name_is_removed_wherever_it_stands(tmp_path) -> None:
     content = content_of(
         tmp_path, PatientName="Zubrowski^Kim", Manufacturer="for zubrowski", SequenceName="KIM 7",
@@ -120,6 +128,16 @@ def test_a_name_is_removed_wherever_it_stands(tmp_path) -> None:
     assert "SequenceName" not in made  # a short name, alone
     assert made.ManufacturerModelName == "Kimono"  # which is another word
     assert made.BodyPartExamined == "CHEST"
+
+
+@pytest.mark.parametrize("stamp", ["CT_20240131104500", "202401311045", "2024:01:31 10:45:00"])
+def test_a_removed_day_with_its_time_goes(tmp_path, stamp) -> None:
+    """As device software names what it makes, and as Exif writes a date and time."""
+    made, _ = changed(
+        content_of(tmp_path, StudyDate="20240131", SequenceName=stamp, FilterType="x")
+    )
+    assert "SequenceName" not in made
+    assert made.FilterType == "x"
 
 
 def test_an_id_that_stands_in_a_number_goes(tmp_path) -> None:

@@ -228,6 +228,18 @@ def test_regions_say_whether_they_enclose_a_volume(wh: warehouse.Warehouse) -> N
     }
 
 
+def test_the_first_observation_of_a_region_counts(tmp_path: Path) -> None:
+    made = structure_set("1.7.1", {"one": None})
+    made.RTROIObservationsSequence = [
+        dataset(ReferencedROINumber={2: 1, 10: 1}.get(n, 9), RTROIInterpretedType=f"TYPE_{n}")
+        for n in range(11)
+    ]
+    write(tmp_path / "in" / "a", made)
+    wh = warehouse.open(tmp_path / "w", create=True)
+    wh.ingest(tmp_path / "in", workers=1)
+    assert answer_of(wh, "select RTROIInterpretedType from rt_rois") == [("TYPE_2",)]
+
+
 def test_beams_and_fractions_are_those_that_pydicom_finds(sample: warehouse.Warehouse) -> None:
     read = pydicom.dcmread(str(get_testdata_file("rtplan.dcm")))
     (beam,), (group,) = read.BeamSequence, read.FractionGroupSequence
@@ -259,7 +271,10 @@ def test_ion_beams_and_groups_without_a_beam(tmp_path: Path) -> None:
         IonBeamSequence=[dataset(
             BeamNumber=4, RadiationType="PROTON",
             IonControlPointSequence=[dataset(NominalBeamEnergy="150.5", GantryAngle="90")],
-        )], FractionGroupSequence=[dataset(FractionGroupNumber=1, NumberOfFractionsPlanned=5)],
+        )], FractionGroupSequence=[
+            dataset(FractionGroupNumber=1, NumberOfFractionsPlanned=5),
+            dataset(ReferencedBeamSequence=[dataset(ReferencedBeamNumber=4, BeamDose=2)]),
+        ],
     )  # fmt: skip
     write(tmp_path / "in" / "a", plan)
     made = warehouse.open(tmp_path / "w", create=True)
@@ -269,8 +284,9 @@ def test_ion_beams_and_groups_without_a_beam(tmp_path: Path) -> None:
     ]
     assert answer_of(
         made,
-        "select item, beam_item, NumberOfFractionsPlanned, planned_dose_gy from rt_fraction_groups",
-    ) == [(0, None, 5, None)]
+        "select item, beam_item, NumberOfFractionsPlanned, BeamDose, planned_dose_gy "
+        "from rt_fraction_groups order by item",
+    ) == [(0, None, 5, None, None), (1, 0, None, 2, None)]
 
 
 def test_doses_say_whether_they_are_in_gy(wh: warehouse.Warehouse) -> None:

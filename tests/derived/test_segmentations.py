@@ -75,7 +75,7 @@ def side_by_side() -> np.ndarray:
 
 
 def put_tiles(folder: Path) -> None:
-    """Write two slices, masks in tiles beside each other, and two tiles at one position."""
+    """Write two slices, masks in tiles beside each other, two tiles at one position, and two that overlap."""
     for n in range(2):
         write(folder / f"tiled{n}", image(
             f"1.5.{n}", SeriesInstanceUID="1.2.5", Rows=4, Columns=8, FrameOfReferenceUID="1.5",
@@ -85,7 +85,10 @@ def put_tiles(folder: Path) -> None:
     masks = side_by_side()
     tiles = [tile(x + 0.3, z) for z in (0, 2) for x in (0, 4)]
     twice = [tile(x, 0) for x in (0.3, 0.3)]
-    for uid, stored, frames in (("1.66.13", masks, tiles), ("1.66.14", masks[:2], twice)):
+    overlapping = [tile(x, 0) for x in (0, 3)]
+    for uid, stored, frames in (
+        ("1.66.31", masks, tiles), ("1.66.32", masks[:2], twice), ("1.66.33", masks[:2], overlapping),
+    ):  # fmt: skip
         write(folder / uid, segmentation(
             uid, stored, frames, [segment(1)], FrameOfReferenceUID="1.5",
             ReferencedSeriesSequence=[dataset(SeriesInstanceUID="1.2.5")],
@@ -144,6 +147,16 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
         "1.66.12": segmentation(
             "1.66.12", masks() * 255, frames(), [segment(1), segment(2)], "FRACTIONAL", SegmentationType="BINARY",
         ),
+        "1.66.13": segmentation(
+            "1.66.13", fractions, frames(), [segment(1), segment(2)], "FRACTIONAL", MaximumFractionalValue=100,
+        ),
+        "1.66.15": segmentation("1.66.15", labels[:1], [
+            segment_frame(None, 4, "1.1.2")
+        ], [segment(1), segment(1)], "LABELMAP"),
+        # Named by frames alone: the third, then the eleventh of two series.
+        "1.66.14": segmentation("1.66.14", np.zeros((11, ROWS, COLUMNS), "u1"), [
+            segment_frame(1, 2 * n, {2: "1.1.0", 10: "1.66.1"}.get(n, "1.1.99")) for n in range(11)
+        ], [segment(1)]),
         "1.66.7": segmentation("1.66.7", masks(), frames(), [segment(1)], FrameOfReferenceUID="1.4"),
         "1.66.8": segmentation("1.66.8", masks(), [
             segment_frame(1, z) for z in (0, 2, 2)
@@ -295,6 +308,11 @@ def test_pixel_padding_of_a_label_map_is_no_segment(wh: warehouse.Warehouse) -> 
     assert found.volumes().select("SegmentNumber", "voxel_count").rows() == [(1, 0), (2, 2), (9, 1)]
 
 
+def test_a_label_of_two_segments_says_so(wh: warehouse.Warehouse) -> None:
+    rows = wh.segmentation("1.66.15.0").volumes().select("SegmentNumber", "why_not").rows()
+    assert rows == [(1, "another segment has its number")]
+
+
 def test_voxels_of_a_binary_segmentation_count_once(wh: warehouse.Warehouse) -> None:
     found = wh.segmentation("1.66.12.0")
     assert found.volumes()["voxel_count"].to_list() == [4, 6]
@@ -316,6 +334,19 @@ def test_fractions_need_a_threshold_to_be_a_mask(opened: Callable[[str], Segment
         found.mask(1)
     with pytest.raises(UsageError, match="no labels"):
         found.label_map()
+
+
+def test_fractions_beyond_the_maximum_are_refused(wh: warehouse.Warehouse) -> None:
+    """PS3.3 C.8.20.2.3.1: Maximum Fractional Value is 100 % of the probability or occupancy."""
+    found = wh.segmentation("1.66.13.0")
+    for read in (lambda: found.fractions(1), lambda: found.mask(1, threshold=0.5), found.volumes):
+        with pytest.raises(WrongObject, match="exceed its Maximum Fractional Value"):
+            read()
+
+
+def test_the_segmented_series_is_that_of_the_first_frame(wh: warehouse.Warehouse) -> None:
+    query = "select segmented_SeriesInstanceUID from segmentations where SOPInstanceUID = '1.66.14'"
+    assert answer_of(wh, query) == [("1.2.1.1",)]
 
 
 def test_a_label_map_is_one(opened: Callable[[str], Segmentation]) -> None:
@@ -525,8 +556,10 @@ def compare_with_readings(wh: warehouse.Warehouse, paths: list[Path]) -> None:
 
 def test_frames_side_by_side_are_resampled_together(wh: warehouse.Warehouse) -> None:
     """PS3.3 C.7.6.17.3: frames of TILED_SPARSE may have one slice in several tiles."""
-    found = wh.segmentation("1.66.13.0", resample=True).mask(1)
+    found = wh.segmentation("1.66.31.0", resample=True).mask(1)
     masks = side_by_side()
     assert np.array_equal(found, masks.reshape(2, 2, 4, 4).transpose(0, 2, 1, 3).reshape(2, 4, 8))
     with pytest.raises(WrongObject, match="several frames of one segment have the same position"):
-        wh.segmentation("1.66.14.0", resample=True)
+        wh.segmentation("1.66.32.0", resample=True)
+    with pytest.raises(WrongObject, match="or overlap"):  # a mask and a count would differ
+        wh.segmentation("1.66.33.0")

@@ -96,6 +96,8 @@ def confusion_matrix(
         raise UsageError(
             f"{len(predictions)} predictions and {len(truths)} truths: pass one truth each"
         )
+    if any(isinstance(each, list | dict) for each in (*predictions, *truths)):
+        raise UsageError("a list or an object is no class; compare texts, numbers or booleans")
     classes = sorted({*predictions, *truths}, key=lambda each: (str(type(each)), each))
     index = {each: number for number, each in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)), np.int64)
@@ -112,7 +114,10 @@ def auc(scores: Sequence[float], truths: Sequence[bool]) -> float | None:
     """
     if len(scores) != len(truths):
         raise UsageError(f"{len(scores)} scores and {len(truths)} truths: pass one truth each")
-    values, is_true = np.asarray(scores, float), np.asarray(truths, bool)
+    try:
+        values, is_true = np.asarray(scores, float), np.asarray(truths, bool)
+    except (TypeError, ValueError):
+        raise UsageError("a score is no number") from None
     if np.isnan(values).any():
         raise UsageError("a score is NaN")
     positive, negative = values[is_true], values[~is_true]

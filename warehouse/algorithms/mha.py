@@ -29,6 +29,12 @@ _TYPES = {
     "f8": "MET_DOUBLE",
 }  # fmt: skip
 
+_SYNONYMS = (
+    ("ElementSpacing", "ElementSize"), ("Offset", "Position", "Origin"),
+    ("TransformMatrix", "Rotation", "Orientation"),
+)  # fmt: skip
+"""Names that MetaIO has for spacing, origin and direction."""
+
 MAX_HEADER = 1 << 16
 """Maximum size in bytes of the header of a file."""
 
@@ -179,11 +185,15 @@ def read_geometry(path: Path) -> Geometry | None:
     try:
         size = tuple(int(word) for word in fields["DimSize"].split())
         spacing, origin, direction = (
-            tuple(float(word) for word in fields[name].split())
-            for name in ("ElementSpacing", "Offset", "TransformMatrix")
+            tuple(float(word) for word in _first(fields, names).split()) for names in _SYNONYMS
         )
     except (KeyError, ValueError):
         return None
     if (len(size), len(spacing), len(origin), len(direction)) != (3, 3, 3, 9):
         return None
     return Geometry(size, spacing, origin, direction)
+
+
+def _first(fields: dict[str, str], names: tuple[str, ...]) -> str:
+    """Return the value of the first of several fields that a header has; empty if it has none."""
+    return next((fields[name] for name in names if name in fields), "")

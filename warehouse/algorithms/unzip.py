@@ -7,6 +7,7 @@ size is limited.
 
 from __future__ import annotations
 
+import lzma
 import posixpath
 import shutil
 import zipfile
@@ -58,7 +59,10 @@ def unzip(source: Path, target: Path) -> list[str]:
             return written
     except ValueRefused:
         raise
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError):
+    except (
+        zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError,
+        ValueError, EOFError, OSError,
+    ):  # fmt: skip
         raise ValueRefused("the ZIP file cannot be unpacked: it is damaged") from None
 
 

@@ -148,7 +148,8 @@ def _read_meta_image(path: Path, head: bytes) -> Image:
         raise ImageRefused("it must have two to four dimensions, each of at least one voxel")
     if channels not in range(1, 17) or skipped != 0:
         raise ImageRefused("its header has an unsupported number of channels or header size")
-    if _is_true(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB"):
+    is_stated = "BinaryDataByteOrderMSB" in fields
+    if _is_true(fields, "BinaryDataByteOrderMSB" if is_stated else "ElementByteOrderMSB"):
         dtype = dtype.newbyteorder(">")
     if "BinaryData" in fields and not _is_true(fields, "BinaryData"):
         raise ImageRefused("its voxels are stored as text, which is not supported")
@@ -156,8 +157,9 @@ def _read_meta_image(path: Path, head: bytes) -> Image:
     return Image(path, "mha", tuple(sizes[::-1]), channels, dtype, offset, is_compressed)
 
 
-def _is_true(fields: dict[str, str], *names: str) -> bool:
-    return any(fields.get(name, "").lower() == "true" for name in names)
+def _is_true(fields: dict[str, str], name: str) -> bool:
+    """Return whether a field is true, by its first character as in ITK: ``True``, ``T`` or 1."""
+    return fields.get(name, "")[:1] in {"T", "t", "1"}
 
 
 def _nifti_order(head: bytes) -> str:
@@ -191,8 +193,12 @@ def _read_nifti(path: Path, head: bytes, *, is_compressed: bool) -> Image:
     if code not in _NIFTI_TYPES or not 2 <= dims[0] <= 5:
         raise ImageRefused("its header has an unsupported type or number of dimensions")
     sizes = dims[1 : dims[0] + 1]
-    if min(sizes) < 1 or not math.isfinite(offset) or not 0 <= offset < 1 << 20:
+    if min(sizes) < 1:
         raise ImageRefused("it must have two to four dimensions, each of at least one voxel")
+    # Four bytes follow the header; other readers disagree where the voxels begin if they overlap.
+    least = struct.unpack_from(f"{order}i", head)[0] + 4
+    if not math.isfinite(offset) or not least <= offset < 1 << 20:
+        raise ImageRefused("its header states an invalid offset of the voxels")
     # A slope of 0 states no scaling (NIfTI-1), and so does one that is not finite, as in nibabel.
     slope, intercept = scaling
     if slope != 0 and math.isfinite(slope) and (slope != 1 or intercept != 0):
@@ -223,8 +229,9 @@ def _read_tiff(path: Path) -> Image:
     except Exception:  # noqa: BLE001 - tifffile and its codecs raise any error
         raise ImageRefused("its TIFF structure is damaged") from None
     channels = 1
-    if axes.endswith("S"):
-        shape, channels = shape[:-1], int(shape[-1])
+    if "S" in axes:  # last, or before rows if each color has its own plane
+        at = axes.index("S")
+        shape, channels = shape[:at] + shape[at + 1 :], int(shape[at])
     if dtype is None or not 2 <= len(shape) <= 4 or min(shape) < 1:
         raise ImageRefused("it must have two to four dimensions, each of at least one voxel")
     if not ends or max(ends) > size:

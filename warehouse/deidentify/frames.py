@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
     from warehouse.deidentify.facts import Chunk
 
-_JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f"
+_START = re.compile(rb"\xff+(\xd8|\x4f\xff\x51)")
+"""Start of a JPEG image, or of a JPEG 2000 codestream with its SIZ, after fill bytes."""
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """Not in entropy-coded data, where 00 or RSTn (JPEG) or less than 80 (JPEG-LS) follows FF."""
 _COMMENT, _END = 0xFE, 0xD9
+_APPLICATIONS = {
+    0xE0: {b"JFIF\0": 14},
+    0xE8: {b"mrfx": 5, b"SPIFF\0": 30, b"\0\0\0\1": 6},
+    0xEE: {b"Adobe": 12},
+}
+"""Application segments that state colors, or end those of SPIFF: signature → bytes to keep."""
 _TILE, _DATA, _COMMENT_2000 = 0x90, 0x93, 0x64
 
 
@@ -35,26 +42,60 @@ def without_comments(content: Chunk) -> bytes | None:
         None if there is nothing to blank.
     """
     blanked: bytearray | None = None
+    for fragments in _images(content):
+        for first, last in _ranges_to_blank(content, fragments):
+            blanked = blanked or bytearray(content)
+            blanked[first:last] = bytes(last - first)
+    return bytes(blanked) if blanked is not None else None
+
+
+def _images(content: Chunk) -> Iterator[list[tuple[int, int]]]:
+    """Yield the ranges of bytes of the fragments of each image.
+
+    A fragment that does not begin with the start of an image continues the one before.
+    """
+    fragments: list[tuple[int, int]] = []
     pos, limit = 0, len(content)
     while pos + 8 <= limit:
         length = int.from_bytes(content[pos + 4 : pos + 8], "little")
         start, end = pos + 8, min(pos + 8 + length, limit)
-        for first, last in _ranges_to_blank(content, start, end):
-            blanked = blanked or bytearray(content)
-            blanked[first:last] = bytes(last - first)
+        if _START.match(content, start, end) and fragments:
+            yield fragments
+            fragments = []
+        if end > start:
+            fragments.append((start, end))
         pos = end
-    return bytes(blanked) if blanked is not None else None
+    if fragments:
+        yield fragments
 
 
-def _ranges_to_blank(content: Chunk, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of bytes in a fragment that are not part of its image."""
-    kind = bytes(content[start : start + 2])
-    find_ranges = {_JPEG: _jpeg_ranges, _JPEG_2000: _jpeg_2000_ranges}.get(kind)
-    if find_ranges is not None:
-        for first, last in find_ranges(content, start + 2, end):
-            # Fragments are padded with 00 or FF.
-            if bytes(content[first:last]).strip(b"\0\xff"):
-                yield first, last
+def _ranges_to_blank(
+    content: Chunk, fragments: list[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:  # fmt: skip
+    """Yield the ranges of bytes in the fragments of an image that are not part of it."""
+    begin, end = fragments[0]
+    start = _START.match(content, begin, end)
+    if start is None:
+        return
+    find_ranges = _jpeg_ranges if start[1] == b"\xd8" else _jpeg_2000_ranges
+    pieces = [content[first:last] for first, last in fragments]
+    image = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    for first, last in find_ranges(image, start.start(1) + 1 - begin, len(image)):
+        # Fragments are padded with 00 or FF.
+        if bytes(image[first:last]).strip(b"\0\xff"):
+            yield from _in_content(fragments, first, last)
+
+
+def _in_content(
+    fragments: list[tuple[int, int]], first: int, last: int
+) -> Iterator[tuple[int, int]]:  # fmt: skip
+    """Yield the ranges of bytes in the content that a range of an image has."""
+    offset = 0
+    for begin, end in fragments:
+        low, high = max(first - offset, 0), min(last - offset, end - begin)
+        if low < high:
+            yield begin + low, begin + high
+        offset += end - begin
 
 
 def _jpeg_ranges(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]]:
@@ -66,9 +107,11 @@ def _jpeg_ranges(content: Chunk, pos: int, end: int) -> Iterator[tuple[int, int]
         length = int.from_bytes(content[pos : pos + 2], "big")
         if length < 2:
             return
-        # APP0 and APP14 define the color space, APP8 the color transform of JPEG-LS.
-        if marker == _COMMENT or (0xE1 <= marker <= 0xEF and marker not in {0xE8, 0xEE}):
-            yield pos + 2, min(pos + length, end)
+        if marker == _COMMENT or 0xE0 <= marker <= 0xEF:
+            payload = bytes(content[pos + 2 : pos + 8])
+            known = _APPLICATIONS.get(marker, {})
+            needed = next((size for name, size in known.items() if payload.startswith(name)), 0)
+            yield min(pos + 2 + needed, pos + length, end), min(pos + length, end)
         pos += length
 
 

@@ -54,13 +54,14 @@ _MONTHS = (
 _MONTH = f"(?<![a-z])(?:{'|'.join(_MONTHS)})(?![a-z])"
 _GAP = "[-./_ ,]{0,3}"
 DATE_LIKE = re.compile(
-    r"(?<!\d)(?:\d{8}(?!\d)|\d{1,4}\s?([-./_ ])\s?\d{1,2}\s?\1\s?\d{1,4}(?!\d)"
+    r"(?<!\d)(?:\d{8}(?:\d{4}|\d{6})?(?!\d)|\d{4}:\d\d:\d\d(?!\d)"
+    r"|\d{1,4}\s?([-./_ ])\s?\d{1,2}\s?\1\s?\d{1,4}(?!\d)"
     rf"|\d{{1,2}}(?:st|nd|rd|th)?{_GAP}{_MONTH}(?:{_GAP}\d{{2,4}}(?!\d))?)"
     rf"|{_MONTH}{_GAP}\d{{1,2}}(?!\d)(?:st|nd|rd|th)?(?:[-./_ ,]{{1,3}}\d{{2,4}}(?!\d))?"
     r"|(?<!\d)\d{1,2}/\d{1,2}(?!\d)",
     re.IGNORECASE,
 )
-"""Text that may be a date, or a day without its year."""
+"""Text that may be a date, also one with its time as 14 digits, or a day without its year."""
 _PARTS = re.compile(r"\d+|[a-zä]{3,}", re.IGNORECASE)
 
 
@@ -184,7 +185,7 @@ def _dates_of(text: str) -> set[str]:
     """Return the dates that a date-like text may mean, as YYYYMMDD."""
     parts = [number for part in _PARTS.findall(text) if (number := _number_or_month(part))]
     if len(parts) == 1:
-        digits = parts[0]
+        digits = parts[0][:8]
         days = {digits, digits[4:] + digits[2:4] + digits[:2], digits[4:] + digits[:4]}
     else:
         days = set(_dates_of_numbers(*parts)) if len(parts) == 3 else set()

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _NOT_IN_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004})
+_ENCRYPTED = 0x04000500
 _UNKNOWN = "not in the dictionary"
+_ENCRYPTED_ATTRIBUTES = "encrypted attributes, such as the identity, cannot be checked"
 _SCHEME, _CODE_MEANING = 0x00080102, 0x00080104
 _SCHEMES = frozenset(
     b"BI C4 DCM DCMUID FMA I10 I9 I9C I9CDX ICD10 IBSI LN MDC NCIT NCIt NEU RADLEX RFC3066 RFC5646 "
@@ -93,9 +95,8 @@ class Walk:
             reason = self._removal_reason(path, tag)
             if reason:
                 pos = self._end_offset(value, end, limit, vr, implicit=implicit)
-                self._record(
-                    path, tag, vr, "X", "beyond" if reason == _UNKNOWN else "basic", reason
-                )
+                option = "beyond" if reason in {_UNKNOWN, _ENCRYPTED_ATTRIBUTES} else "basic"
+                self._record(path, tag, vr, "X", option, reason)
                 continue
             if tag in _PIXELS:
                 pos = self._pixels(entries, tag, vr, start, value, end, limit, implicit=implicit)
@@ -141,6 +142,8 @@ class Walk:
             return "belongs to a message, file meta information or a DICOMDIR"
         if path and tag in _PIXELS:
             return "pixel data in an item are not checked"
+        if tag == _ENCRYPTED:
+            return _ENCRYPTED_ATTRIBUTES
         is_in_dictionary = tag in _PIXELS or tag & 0xFFFF == 0 or self.profile.keywords.get(tag)
         return "" if is_in_dictionary else _UNKNOWN
 

@@ -7,6 +7,7 @@ positions of frames take precedence over slice distances stated in the header.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,7 +88,7 @@ def place_frames(
     ------
     NotInGeometry
     WrongObject
-        Several frames of one segment have the same position.
+        Several frames of one segment have the same position, or overlap.
     """
     planes = _planes(frames, rows, shape)
     own, warnings = _own_grid(planes, frames)
@@ -153,13 +154,25 @@ def _corners_on(
         corners = [corner_on(grid, plane) for plane in planes]
     except OffGrid as error:
         return [], str(error)
-    seen: set[tuple[int, Corner]] = set()
-    for (_, segment), corner in zip(rows, corners, strict=True):
-        if (segment, corner) in seen:
-            why = "several frames of one segment have the same position"
-            raise WrongObject(series_uid, "segmentation", why)
-        seen.add((segment, corner))
+    if planes and _overlap([(row[1], *c) for row, c in zip(rows, corners, strict=True)], planes[0]):
+        why = "several frames of one segment have the same position, or overlap"
+        raise WrongObject(series_uid, "segmentation", why)
     return corners, None
+
+
+def _overlap(places: list[tuple[int, int, int, int]], plane: Plane) -> bool:
+    """Return whether frames of one segment share pixels: segment, and corner of each."""
+    height, width = plane.shape
+    in_cell: dict[tuple[int, int, int, int], tuple[int, int]] = {}
+    for segment, level, top, left in places:
+        # A cell has the size of a frame, so that frames in the same or adjacent cells may overlap.
+        for cell in product((top // height - 1, top // height, top // height + 1),
+                            (left // width - 1, left // width, left // width + 1)):  # fmt: skip
+            other = in_cell.get((segment, level, *cell))
+            if other and abs(other[0] - top) < height and abs(other[1] - left) < width:
+                return True
+        in_cell[segment, level, top // height, left // width] = top, left
+    return False
 
 
 def _source_grid(catalog: Catalog, series_uid: str, segments: pl.DataFrame) -> Grid | str:

@@ -163,6 +163,8 @@ class Segmentation:
         Raises
         ------
         UnknownPart, UsageError, NotInGeometry, SourceChanged, PixelsUnreadable
+        WrongObject
+            Stored fractions exceed Maximum Fractional Value.
         """
         if (self.kind == "FRACTIONAL") != (threshold is not None):
             raise UsageError(
@@ -181,6 +183,8 @@ class Segmentation:
         Raises
         ------
         UnknownPart, NotInGeometry, SourceChanged, PixelsUnreadable
+        WrongObject
+            Stored fractions exceed Maximum Fractional Value.
         """
         stored = self._segment_array(number, None).astype(np.float64)
         return stored / self._max_value
@@ -223,6 +227,8 @@ class Segmentation:
         Raises
         ------
         SourceChanged, PixelsUnreadable
+        WrongObject
+            Stored fractions exceed Maximum Fractional Value.
         """
         counts: dict[int, float] = dict.fromkeys(self.numbers, 0)
         for rows, frames in self._blocks(list(range(len(self._rows)))):
@@ -237,13 +243,15 @@ class Segmentation:
             for row, total in zip(rows, sums.tolist(), strict=True):
                 counts[self._rows[row][1]] += total / self._max_value
         voxel_ml, reason = self._place.voxel_ml()
-        label_of = dict(self.segments.select("SegmentNumber", "SegmentLabel").iter_rows())
+        columns = ["SegmentNumber", "SegmentLabel", "segment_why_not"]
+        described_as = {number: rest for number, *rest in self.segments.select(columns).iter_rows()}
+        undescribed = [None, "no segment describes this value"]
         return pl.DataFrame(
             [
                 (
-                    number, label_of.get(number), float(count),
+                    number, described_as.get(number, undescribed)[0], float(count),
                     None if voxel_ml is None else count * voxel_ml,
-                    reason or (None if number in label_of else "no segment describes this value"),
+                    reason or described_as.get(number, undescribed)[1],
                 )
                 for number, count in counts.items()
             ],
@@ -288,7 +296,11 @@ class Segmentation:
             last = min(len(rows), start + _FRAMES_AT_ONCE)
             while end < last and self._rows[rows[end]][0] == first + end - start:
                 end += 1
-            yield rows[start:end], self._stack[first : first + end - start]
+            frames = self._stack[first : first + end - start]
+            if self.kind == "FRACTIONAL" and frames.max(initial=0) > self._max_value:
+                why = "stored fractions exceed its Maximum Fractional Value"
+                raise WrongObject(self.series_uid, "segmentation", why)
+            yield rows[start:end], frames
             start = end
 
     def _segment_array(self, number: int, threshold: float | None) -> np.ndarray:
