@@ -162,6 +162,30 @@ def test_members_that_an_archive_has_lost(root: Path, source: Path, tmp_path: Pa
     assert remove(root, [source], SETTINGS, delete=True).removed == 2
 
 
+def test_a_path_that_is_listed_as_others_now(root: Path, source: Path, tmp_path: Path) -> None:
+    """An archive that was copied completely since, and a folder in the place of a file."""
+    packed = Path(shutil.make_archive(str(tmp_path / "a"), "zip", source))
+    (source / "a.zip").write_bytes(packed.read_bytes()[:100])
+    ingest(root, [source], SETTINGS)
+    (source / "1").rename(tmp_path / "1")
+    (source / "1").mkdir()
+    (tmp_path / "1").rename(source / "1" / "x")
+    shutil.copy(packed, source / "a.zip")
+    ingest(root, [source], SETTINGS)
+    assert remove(root, [source], SETTINGS, delete=True).removed == 2
+    ingest(tmp_path / "clean", [source], SETTINGS)
+    assert without_removed(content(root)) == content(tmp_path / "clean")
+    assert remove(root, [source], SETTINGS).vanished == 0
+
+
+def test_a_folder_is_not_the_archive_that_its_name_begins_with(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(write(tmp_path / "1.dcm", uid="1.1"), "1.dcm")
+    write(tmp_path / "a.zip!" / "2.dcm", uid="1.2")
+    ingest(tmp_path / "w", [tmp_path], SETTINGS)
+    assert remove(tmp_path / "w", [tmp_path], SETTINGS).vanished == 0
+
+
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     folder = tmp_path / "Gr\udcfcn"
     write(folder / "a\udcff", uid="1.1")

@@ -187,7 +187,11 @@ def _is_beneath(path: str, place: str) -> bool:
 
 
 def _is_there(path: str, members: dict[str, frozenset[str] | None]) -> bool:
-    """Return whether a file or archive member exists; True if that cannot be determined."""
+    """Return whether a file or archive member exists; True if that cannot be determined.
+
+    The row of a folder or archive that could not be listed, and can be now, has vanished, and so
+    has a file in whose place there is a folder.
+    """
     holding = holding_file(path)
     if holding == path:
         try:
@@ -196,13 +200,27 @@ def _is_there(path: str, members: dict[str, frozenset[str] | None]) -> bool:
             return _is_in_unread_archive(path)
         except OSError:
             return True
-        return True
+        if os.path.isdir(local_path(path)):
+            return not _is_listed(path)
+        # The row of an archive itself states why none of its members could be listed.
+        if not path.lower().endswith(".zip"):
+            return True
     if holding not in members:
         # Rows are sorted by path, so the members of an archive are consecutive.
         members.clear()
         members[holding] = _members(holding)
     found = members[holding]
     return found is None or path in found
+
+
+def _is_listed(folder: str) -> bool:
+    """Return whether an ingest lists the files of a folder, and so has no row of the folder."""
+    place = local_path(folder)
+    try:
+        with os.scandir(place):
+            return not os.path.islink(place)
+    except OSError:
+        return False
 
 
 def _is_in_unread_archive(path: str) -> bool:
