@@ -150,11 +150,9 @@ def remove(
 
 def _known_files(connection: duckdb.DuckDBPyConnection, root: Path) -> Iterator[pa.Table]:
     view_files(connection, delta.newest_files(root)[1])
-    reader = connection.execute(statement("known_files"))
-    while rows := reader.fetchmany(_ROWS):
-        columns = zip(*rows, strict=True)
-        arrays = [pa.array(cells, kind) for cells, kind in zip(columns, _KNOWN.types, strict=True)]
-        yield pa.Table.from_arrays(arrays, schema=_KNOWN)
+    # In Arrow, as Python has no dates before year 1 and after 9999, which a file may have.
+    for rows in connection.sql(statement("known_files")).to_arrow_reader(_ROWS):
+        yield pa.Table.from_batches([rows]).cast(_KNOWN)
 
 
 def _missed(
