@@ -81,7 +81,8 @@ def remove(
     Their rows stay in ``files`` with the status ``removed``. The rows of their instances in all
     other tables are deleted, unless a duplicate of the instance exists; the duplicate is then read
     again and becomes the holder. A file that reappears is ingested like a new one. A file that
-    cannot be checked, because of permissions or a failing disk, counts as existing.
+    cannot be checked, because of permissions or a failing disk, counts as existing. A rejected
+    archive or folder that can be listed now counts as vanished, as its files have rows instead.
 
     Parameters
     ----------
