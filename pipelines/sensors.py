@@ -73,5 +73,8 @@ def source_state(intake: Intake) -> tuple[str | None, bool]:
         return None, False
     state = folder_state(intake.looked_into(), exclude=intake.root)
     settled = state.newest_us < (time.time() - SETTLED_SECONDS) * 1_000_000
-    read_settings = (intake.settings.mode.value, *intake.settings.patterns)
+    settings = intake.settings
+    # Files that were rejected for a limit are read again with a higher one.
+    limits = map(str, settings.limits.by_unit().values())
+    read_settings = (settings.mode.value, *settings.patterns, *limits)
     return "/".join([identity(intake.root), state.digest, *read_settings]), settled

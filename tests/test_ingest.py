@@ -28,6 +28,7 @@ from warehouse.elements.fast import BatchRead
 from warehouse.errors import LayoutMismatch, NotAWarehouse, SourceNotFound, UnknownMode, UsageError
 from warehouse.ingest import IngestReport, ingest, plan, planned_batches, run_batch
 from warehouse.settings import IngestSettings, Mode
+from warehouse.store import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -397,6 +398,22 @@ def test_a_reject_that_another_writer_stored_first_has_no_rows_to_keep(
     assert run(root, source).rejected == 1
     report = run_batch(root, batch, ALONE)
     assert (report.rejected, report.unreachable, report.rejects) == (1, 0, [])
+
+
+def test_a_plan_that_was_not_emptied_gives_no_id_twice(tmp_path: Path) -> None:
+    """The run was killed after its commit; then a file was moved, and another one put there."""
+    root, source = tmp_path / "w", tmp_path / "in"
+    write(source / "a" / "0", uid="1.0")
+    (batch,) = plan(root, [source], ALONE)
+    kept = (layout.claims_folder(root) / batch).read_bytes()
+    run_batch(root, batch, ALONE)
+    (layout.claims_folder(root) / batch).write_bytes(kept)
+    (source / "a").rename(source / "b")
+    assert ingest(root, [source], ALONE).moved == 1
+    write(source / "a" / "0", uid="1.1")
+    assert run_batch(root, batch, ALONE).created == 1
+    ids = "select count(*), count(distinct instance_id) from instances"
+    assert warehouse.open(root).sql(ids).fetchall() == [(2, 2)]
 
 
 @pytest.mark.long("test_a_batch_run_anew_keeps_the_rows_of_files_that_are_gone")

@@ -17,12 +17,16 @@ from tests.content import content
 from tests.dicom_files import image, write
 from tests.place import Place
 from tests.vendor_payloads import CSA, add_private, csa
+from warehouse.dicom import scan
+from warehouse.dicom.scan import Unreadable
 from warehouse.errors import NotAWarehouse, SourceNotFound, SourcesVanished, WriteFailed
 from warehouse.ingest import ingest
 from warehouse.removal import RemovalReport, remove
+from warehouse.repair import repair
 from warehouse.settings import IngestSettings, Mode
 from warehouse.store import commit, delta
 from warehouse.store.compact import compact
+from warehouse.store.verify import verify
 
 SETTINGS = IngestSettings(mode=Mode.FULL, workers=1, batch_files=3)
 
@@ -162,6 +166,52 @@ def test_members_that_an_archive_has_lost(root: Path, source: Path, tmp_path: Pa
     assert remove(root, [source], SETTINGS).vanished == 0, "an archive that cannot be read"
     (source / "a.zip").unlink()
     assert remove(root, [source], SETTINGS, delete=True).removed == 2
+
+
+def test_a_path_that_is_listed_as_others_now(root: Path, source: Path, tmp_path: Path) -> None:
+    """An archive that was copied completely since, and a folder in the place of a file."""
+    packed = Path(shutil.make_archive(str(tmp_path / "a"), "zip", source))
+    (source / "a.zip").write_bytes(packed.read_bytes()[:100])
+    ingest(root, [source], SETTINGS)
+    (source / "1").rename(tmp_path / "1")
+    (source / "1").mkdir()
+    (tmp_path / "1").rename(source / "1" / "x")
+    shutil.copy(packed, source / "a.zip")
+    ingest(root, [source], SETTINGS)
+    assert remove(root, [source], SETTINGS, delete=True).removed == 2
+    ingest(tmp_path / "clean", [source], SETTINGS)
+    assert without_removed(content(root)) == content(tmp_path / "clean")
+    assert remove(root, [source], SETTINGS).vanished == 0
+
+
+def test_a_folder_is_not_the_archive_that_its_name_begins_with(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(write(tmp_path / "1.dcm", uid="1.1"), "1.dcm")
+    write(tmp_path / "a.zip!" / "2.dcm", uid="1.2")
+    ingest(tmp_path / "w", [tmp_path], SETTINGS)
+    assert remove(tmp_path / "w", [tmp_path], SETTINGS).vanished == 0
+
+
+def test_times_that_are_no_dates_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file server with a wrong clock: `datetime` ends with the year 9999."""
+    real = scan._list_file
+
+    def later(path: str, patterns: list[str]) -> list[Any]:
+        return [
+            item if isinstance(item, Unreadable) else item._replace(modified_us=4 * 10**17)
+            for item in real(path, patterns)
+        ]
+
+    monkeypatch.setattr(scan, "_list_file", later)
+    for number in range(2):
+        write(tmp_path / "in" / f"{number}", uid=f"1.{number}")
+    root = tmp_path / "w"
+    ingest(root, [tmp_path / "in"], SETTINGS)
+    (part,) = delta.snapshot(root).parts["elements"]
+    (root / "elements" / part).unlink()
+    assert repair(root, verify(root)).files == 2
+    (tmp_path / "in" / "0").unlink()
+    assert remove(root, [tmp_path / "in"], SETTINGS, delete=True).removed == 1
 
 
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:

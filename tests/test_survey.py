@@ -41,6 +41,7 @@ def both(tmp_path: Path, *sources: Path) -> tuple[int, ...]:
         portions = ingest(tmp_path / "portions", sources, SETTINGS, executor=pool)
     whole = ingest(tmp_path / "whole", sources, SETTINGS)
     assert content(tmp_path / "portions") == content(tmp_path / "whole")
+    assert portions.rejects == whole.rejects
     found, expected = ([getattr(one, name) for name in OUTCOMES] for one in (portions, whole))
     assert found == expected
     return tuple(expected)

@@ -22,6 +22,7 @@ from warehouse.moved import find_and_commit_moves, put_off_moved
 from warehouse.parallel_listing import ListingWorkers
 from warehouse.planned import (
     files_of_batch,
+    following_id,
     forget_planned,
     name_to_read,
     read_plan,
@@ -245,7 +246,7 @@ def run_batch(
     is_planned = batch in planned_batches(root)
     if is_planned:
         items = read_plan(root, batch, settings)
-        first = layout.first_id(batch)
+        first = following_id(root, batch)
     else:
         items, first = files_of_batch(root, batch, settings)
     if not items and not claim.exists():

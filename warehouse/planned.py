@@ -77,10 +77,7 @@ def files_of_batch(
     files, all ids are new, so that two runs of a cohort can be compared by them. A file that cannot
     be read keeps its rows, so no other file may get its id.
     """
-    with lent() as connection:
-        view_ledger(connection, delta.newest_files(root)[1])
-        connection.execute("set variable batch = $1", [batch])
-        rows = connection.execute(statement("files_of_batch")).fetchall()
+    rows = _rows_of_batch(root, batch)
     items = listed_again([path for path, *_ in rows], settings)
     there = [item for item in items if not (isinstance(item, Unreadable) and item.reason == GONE)]
     first = layout.first_id(batch)
@@ -101,6 +98,24 @@ def files_of_batch(
     is_full = following + len(sources) > first + (1 << layout.ID_BITS)
     is_free = min(ids.values()) >= first + len(sources)
     return there, first if is_full and is_free else following
+
+
+def following_id(root: Path, batch: str) -> int:
+    """Return the id after those of the stored instances of a batch, or the first id of the batch.
+
+    A run that was killed after its commit leaves the plan, and files may be moved before the batch
+    is run again: another file at such a path must not get the id of the moved one.
+    """
+    ids = [row[1] for row in _rows_of_batch(root, batch) if row[1] is not None]
+    return max(ids) + 1 if ids else layout.first_id(batch)
+
+
+def _rows_of_batch(root: Path, batch: str) -> list[tuple[str, int | None, int, int]]:
+    """Return path, instance id, size and time of the stored files of a batch."""
+    with lent() as connection:
+        view_ledger(connection, delta.newest_files(root)[1])
+        connection.execute("set variable batch = $1", [batch])
+        return connection.execute(statement("files_of_batch")).fetchall()
 
 
 def listed_again(paths: list[str], settings: IngestSettings) -> list[SourceFile | Unreadable]:

@@ -81,7 +81,8 @@ def remove(
     Their rows stay in ``files`` with the status ``removed``. The rows of their instances in all
     other tables are deleted, unless a duplicate of the instance exists; the duplicate is then read
     again and becomes the holder. A file that reappears is ingested like a new one. A file that
-    cannot be checked, because of permissions or a failing disk, counts as existing.
+    cannot be checked, because of permissions or a failing disk, counts as existing. A rejected
+    archive or folder that can be listed now counts as vanished, as its files have rows instead.
 
     Parameters
     ----------
@@ -150,11 +151,9 @@ def remove(
 
 def _known_files(connection: duckdb.DuckDBPyConnection, root: Path) -> Iterator[pa.Table]:
     view_files(connection, delta.newest_files(root)[1])
-    reader = connection.execute(statement("known_files"))
-    while rows := reader.fetchmany(_ROWS):
-        columns = zip(*rows, strict=True)
-        arrays = [pa.array(cells, kind) for cells, kind in zip(columns, _KNOWN.types, strict=True)]
-        yield pa.Table.from_arrays(arrays, schema=_KNOWN)
+    # In Arrow, as Python has no dates before year 1 and after 9999, which a file may have.
+    for rows in connection.sql(statement("known_files")).to_arrow_reader(_ROWS):
+        yield pa.Table.from_batches([rows]).cast(_KNOWN)
 
 
 def _missed(
@@ -187,7 +186,11 @@ def _is_beneath(path: str, place: str) -> bool:
 
 
 def _is_there(path: str, members: dict[str, frozenset[str] | None]) -> bool:
-    """Return whether a file or archive member exists; True if that cannot be determined."""
+    """Return whether a file or archive member exists; True if that cannot be determined.
+
+    The row of a folder or archive that could not be listed, and can be now, has vanished, and so
+    has a file in whose place there is a folder.
+    """
     holding = holding_file(path)
     if holding == path:
         try:
@@ -196,13 +199,27 @@ def _is_there(path: str, members: dict[str, frozenset[str] | None]) -> bool:
             return _is_in_unread_archive(path)
         except OSError:
             return True
-        return True
+        if os.path.isdir(local_path(path)):
+            return not _is_listed(path)
+        # The row of an archive itself states why none of its members could be listed.
+        if not path.lower().endswith(".zip"):
+            return True
     if holding not in members:
         # Rows are sorted by path, so the members of an archive are consecutive.
         members.clear()
         members[holding] = _members(holding)
     found = members[holding]
     return found is None or path in found
+
+
+def _is_listed(folder: str) -> bool:
+    """Return whether an ingest lists the files of a folder, and so has no row of the folder."""
+    place = local_path(folder)
+    try:
+        with os.scandir(place):
+            return not os.path.islink(place)
+    except OSError:
+        return False
 
 
 def _is_in_unread_archive(path: str) -> bool:

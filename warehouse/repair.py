@@ -104,5 +104,6 @@ def repair(root: Path, found: Verified, settings: IngestSettings | None = None) 
 
 def _rejected(staged: list[Staged]) -> list[tuple[str, str]]:
     """Return path and reason of the rejected files; each had rows before."""
-    rows = [row for portion in staged for row in portion.files.to_pylist()]
+    columns = ["path", "reason", "status"]
+    rows = [row for portion in staged for row in portion.files.select(columns).to_pylist()]
     return [(row["path"], row["reason"]) for row in rows if row["status"] == "rejected"]

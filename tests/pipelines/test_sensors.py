@@ -132,9 +132,10 @@ def test_a_file_that_was_listed_half_written_is_found_again(tick, store, archive
     assert len(tick().run_requests) == 1
 
 
-def test_another_way_to_read_is_no_rest(tick, archive, intake):
+@pytest.mark.parametrize("less", [{"mode": "minimal"}, {"limits": ["elements=3"]}])
+def test_another_way_to_read_is_no_rest(tick, archive, intake, less):
     rest(archive)
-    lower = configured(intake, mode="minimal")
+    lower = configured(intake, **less)
     value = lower.create_resource(None)
     ingest(value.root, value.sources, value.settings)
     assert tick(lower).run_requests == []

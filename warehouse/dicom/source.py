@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 def holding_file(path: str) -> str:
     """Return the archive of a member, or the path itself of a file."""
-    end = -1
+    end = path.find(ARCHIVE_SEPARATOR) - 1
+    # A folder may be named like an archive with this separator: `a.zip!/1.dcm` is a file then.
+    if end >= 0 and os.path.lexists(local_path(path)):
+        return path
     while (end := path.find(ARCHIVE_SEPARATOR, end + 1)) > 0:
         if os.path.isfile(local_path(path[:end])):
             return path[:end]
@@ -54,7 +57,7 @@ def known_source(
             raise NotAsIngested("there is no such object any more", is_gone=True)
         require_unchanged(found.size_bytes, found.modified_us, size_bytes, modified_us)
         return SourceFile(path, size_bytes, modified_us, access=s3)
-    holding = path if os.path.lexists(local_path(path)) else holding_file(path)
+    holding = holding_file(path)
     try:
         status = os.stat(local_path(holding))
     except (FileNotFoundError, NotADirectoryError):

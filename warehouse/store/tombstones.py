@@ -296,12 +296,15 @@ def _note_files(root: Path, key: bytes, files: pa.Table, gone: Mapping[int, set[
 
 
 def drop_forgotten(listing: duckdb.DuckDBPyConnection, root: Path) -> None:
-    """Move forgotten files from ``unseen`` to the table ``forgotten``."""
+    """Move forgotten files from ``unseen`` to the table ``forgotten``.
+
+    A file whose path has a row, of other content, is read like a new one, so that the row goes.
+    """
     listing.execute("create or replace table forgotten (path varchar)")
     stones = tombstones(root)
     if stones is None or not stones.files:
         return
-    reader = listing.execute("select path, size_bytes, modified_us from unseen")
+    reader = listing.execute("select path, size_bytes, modified_us from unseen where not is_known")
     found = list[str]()
     while rows := reader.fetchmany(50_000):
         found += [path for path, size, time in rows if stones.has_file(path, size, time)]
