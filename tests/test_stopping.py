@@ -22,6 +22,7 @@ from tests.command_line import run
 from tests.content import content
 from tests.dicom_files import image, write
 from tests.forms import some
+from warehouse.cli import stopping
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
 from warehouse.store import layout
@@ -257,6 +258,25 @@ def test_a_library_that_does_not_come_back_is_not_waited_for(tmp_path: Path) -> 
     assert (stuck.returncode, err) == (
         143, "stopped; what was committed is kept, run the same command again to continue\n",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["ingest", "in"], "what was committed is kept"),
+        (["sql", "from series"], "stopped\n"),
+        (["ingest", "--help"], "stopped\n"),
+        ([], "stopped\n"),
+    ],
+)
+def test_only_a_command_that_commits_says_what_is_kept(
+    words: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("_command", "_printed"):
+        monkeypatch.setattr(stopping, name, [])
+    stopping.speak_for(words)
+    assert stopping.say(KeyboardInterrupt()) == 130
+    assert says in capsys.readouterr().err
 
 
 DESTROYED = """
