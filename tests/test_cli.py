@@ -11,7 +11,9 @@ import polars as pl
 import pydicom.data
 import pytest
 
+import warehouse
 from tests.command_line import COMMAND, ROOT, run
+from warehouse.catalog.header_lines import lines
 from warehouse.cli.app import app
 from warehouse.dicom import scan
 
@@ -213,6 +215,19 @@ def test_header_shows_sequences_indented_and_a_private_section(tmp_path):
     assert "SOMEONE" in private
     assert "secret" in private
     assert "SOMEONE" not in public
+
+
+def test_long_names_leave_room_for_values_on_a_narrow_terminal():
+    from pydicom.data import get_testdata_file
+
+    header = warehouse.header(get_testdata_file("CT_small.dcm"))
+    printed = [line for _, line in lines(header, 80)]
+    assert max(map(len, printed)) <= 80
+    (line,) = [line for line in printed if line.startswith("(0008,0070)")]
+    assert line.endswith("GE MEDICAL SYSTEMS")
+    # A name longer than its column is not cut: its value begins further to the right.
+    wide = [line for _, line in lines(header, 72)]
+    assert any("MediaStorageSOPInstanceUID  UI" in line for line in wide)
 
 
 def test_header_of_a_file_that_is_no_dicom(tmp_path):

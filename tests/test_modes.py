@@ -256,6 +256,19 @@ def test_info_counts_the_instances_of_each_mode(tmp_path: Path) -> None:
     assert wh.info()["modes"] == counted
 
 
+def test_a_tag_is_answered_from_the_column_of_its_keyword(
+    modes: dict[str, warehouse.Warehouse],
+) -> None:
+    """In every mode, and where functional groups state the attribute."""
+    for mode, wh in modes.items():
+        for tag, keyword in (("(0018,0081)", "EchoTime"), ("00180095", "PixelBandwidth")):
+            for table in ("series", "instances"):
+                wanted = wh.select(table, {f"{keyword}__null": False}, columns=keyword).fetchall()
+                found = wh.select(table, {f"{tag}__null": False}, columns=tag).fetchall()
+                assert (found, bool(found)) == (wanted, True), (mode, tag, table)
+            assert wh.values("series", tag) == wh.values("series", keyword)
+
+
 def test_commands_say_that_elements_were_not_stored(tmp_path: Path) -> None:
     file = write(tmp_path / "1", uid="1.1", ReconstructionDiameter=100)
     warehouse.open(tmp_path / "w", create=True).ingest(file, mode="minimal", workers=1)

@@ -280,6 +280,25 @@ def test_a_library_that_does_not_come_back_is_not_waited_for(tmp_path: Path) -> 
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["ingest", "in"], "what was committed is kept"),
+        (["sql", "from series"], "stopped\n"),
+        (["ingest", "--help"], "stopped\n"),
+        ([], "stopped\n"),
+    ],
+)
+def test_only_a_command_that_commits_says_what_is_kept(
+    words: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("_command", "_printed"):
+        monkeypatch.setattr(stopping, name, [])
+    stopping.speak_for(words)
+    assert stopping.say(KeyboardInterrupt()) == 130
+    assert says in capsys.readouterr().err
+
+
 DESTROYED = """
 import os, signal, time
 from warehouse.cli.stopping import stoppable

@@ -369,7 +369,7 @@ class Warehouse:
 
     @names_failures
     def export(
-        self, run: Run | str, target: str | os.PathLike[str], form: str, **options: Any
+        self, run: Run | str, target: str | os.PathLike[str], form: str = "", **options: Any
     ) -> dict[str, Any]:
         """Write the members of a run to a file or folder.
 

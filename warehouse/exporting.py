@@ -48,6 +48,9 @@ def export_run(
     dict
         The provenance, which is also written beside the target.
     """
+    known = ", ".join((*ROW_FORMATS, *FILE_FORMATS, FORMAT, DOCUMENTS))
+    if not form:
+        raise UsageError(f"export() needs a format; choose one of: {known}")
     if deidentify is not None:
         return export_run_deidentified(root, run, Path(target), form, deidentify, **options)
     what = f"an export as {form}"
@@ -61,6 +64,5 @@ def export_run(
         how = options_of(what, export_files, options)
         return export_files(root, run, Path(target), form, **s3 | how)
     if form not in ROW_FORMATS:
-        known = ", ".join((*ROW_FORMATS, *FILE_FORMATS, FORMAT, DOCUMENTS))
         raise UsageError(f"unknown format {form!r}; choose one of: {known}")
     return export_rows(root, run, Path(target), form, **options_of(what, export_rows, options))

@@ -53,9 +53,9 @@ def checked(function: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             bound = signature.bind(*args, **kwargs)
-        except TypeError:
+        except TypeError as error:
             _refuse_unknown(f"{function.__name__}()", signature, kwargs)
-            raise
+            raise UsageError(f"{function.__name__}(): {error}") from None
         for name, value in bound.arguments.items():
             bound.arguments[name] = _checked_value(
                 function.__name__, signature.parameters[name], value

@@ -186,6 +186,8 @@ class IngestSettings:
         """Refuse numbers below 1."""
         for name in ("batch_files", "chunk_files", "chunk_rows"):
             _require_count(name, getattr(self, name))
+        if self.workers is not None:
+            _require_count("workers", self.workers)
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str], **given: Any) -> IngestSettings:
@@ -196,9 +198,7 @@ class IngestSettings:
     @property
     def worker_count(self) -> int:
         """Number of processes that read; 1 means this process."""
-        if self.workers is not None:
-            return max(1, self.workers)
-        return processors()
+        return processors() if self.workers is None else self.workers
 
 
 def processors() -> int:

@@ -12,7 +12,7 @@ create or replace macro outputs(algorithm_name) as table
     from query(
         if(
             json_extract_string(getvariable('output_columns'), concat('$."', algorithm_name, '"')) is null,
-            concat('from "there is no algorithm ', replace(algorithm_name, '"', ''), '"'),
+            error(concat('there is no algorithm ', algorithm_name, '; the view algorithms has them all')),
             concat(
                 'select job_cases.series_key, job_cases.item, job_cases.job_id, job_cases.algorithm_version, job_cases.label as status',
                 json_extract_string(getvariable('output_columns'), concat('$."', algorithm_name, '"')),

@@ -278,6 +278,8 @@ def test_an_algorithm_takes_the_desired_image(wh: warehouse.Warehouse, tmp_path:
         weights.artifact_id,
         "invoke",
     )
+    with pytest.raises(warehouse.errors.UsageError, match="images run in containers; use 1 or"):
+        wh.run_algorithm("grow", workers=0)
     with pytest.raises(AlgorithmError):
         wh.algorithms.create(
             "grow", "age -> voxel-count", image=image.artifact_id, function="os:getcwd"

@@ -72,7 +72,9 @@ def test_a_function_over_every_series(wh: warehouse.Warehouse) -> None:
     assert wh.sql("select max(attempt) from jobs").fetchall() == [(1,)]
     with pytest.raises(UnknownAlgorithm):
         wh.outputs("nothing")
-    with pytest.raises(warehouse.errors.QueryFailed, match="no algorithm nothing"):
+    with pytest.raises(
+        warehouse.errors.QueryFailed, match=r"Error: there is no algorithm nothing;"
+    ):
         wh.sql("from outputs('nothing')")
 
 
@@ -313,6 +315,26 @@ def test_code_that_changed_is_another_version(wh: warehouse.Warehouse, tmp_path)
         wh.sql("select voxel_count, algorithm_version from outputs('mine')").fetchall()
         == [(2, 2)] * 2
     )
+
+
+def test_a_function_that_its_file_does_not_have_is_refused(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    """Its code is not run, so whatever the module can bind is accepted."""
+    code = tmp_path / "mine.py"
+    code.write_text("def run(case): ...\ntry:\n    from fast import run as quick\nexcept: ...\n")
+    interface = "ct -> voxel-count"
+    with pytest.raises(AlgorithmError, match=r"has no function 'ran'; similar: run"):
+        wh.algorithms.create("mine", interface, function=f"{code}:ran")
+    with pytest.raises(AlgorithmError, match="has no function 'nosuch'"):
+        wh.algorithms.create("mine", interface, function="json:nosuch")
+    for name in ("run", "quick"):
+        wh.algorithms.create("mine", interface, function=f"{code}:{name}")
+    code.write_text("from elsewhere import *\n")
+    wh.algorithms.create("mine", interface, function=f"{code}:any")
+    code.write_text("def run(case:\n")
+    with pytest.raises(AlgorithmError, match="not Python"):
+        wh.algorithms.create("mine", interface, function=f"{code}:run")
 
 
 @pytest.mark.acceptance("G40")

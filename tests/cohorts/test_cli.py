@@ -142,6 +142,11 @@ def test_sets_differences_and_lists(command, tmp_path: Path) -> None:
     assert (code, "create or replace macro pt_ct_pairs" in out) == (0, True)
 
 
+def test_a_condition_with_two_equals_signs_gets_a_hint(command) -> None:
+    assert "one =" in command("select", "series", "Modality==CT")[2]
+    assert command("select", "series", "Modality=CT")[2] == ""
+
+
 def test_select(command, tmp_path: Path) -> None:
     arguments = ("SliceThickness__min=2", "Manufacturer!=Other", "--order", "-SliceThickness")
     code, out, _ = command("select", "series", *arguments, "--format", "csv")

@@ -178,6 +178,8 @@ def test_what_cannot_be_exported_is_refused_by_name(
     wh.cohort("pictures")
     with pytest.raises(ExportFailed, match="no member has a document"):
         wh.export("pictures", tmp_path / "x", "documents")
+    with pytest.raises(UsageError, match="needs a format; choose one of: csv"):
+        wh.export("every", tmp_path / "x")
     with pytest.raises(UsageError, match="the text of a document is not de-identified"):
         wh.export("every", tmp_path / "x", "documents", deidentify=Deidentify())
     (tmp_path / "there").mkdir()

@@ -32,7 +32,7 @@ def test_it_listens_until_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     file = write(tmp_path / "1", uid="1.1", PatientName="Secret^Name")
 
     def wait() -> None:
-        (state,) = read_states(tmp_path / "w")
+        (state,) = read_states(str(tmp_path / "w"))
         assert send(state.port, file, aet="CT1") == [0]
         raise KeyboardInterrupt
 

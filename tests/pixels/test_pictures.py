@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image as pillow
+from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_voi_lut
 
 import warehouse
@@ -87,6 +89,16 @@ def test_a_window_may_be_any_pair(slices: warehouse.Warehouse, kind: Any) -> Non
     assert np.array_equal(slices.volume(UID, window=window)[:], wanted)
     assert slices.volume(UID, window=window)[1, 2, 3] == wanted[1, 2, 3], "also of a single voxel"
     assert np.array_equal(slices.volume(UID).with_values(Values(window=window))[:], wanted)
+
+
+def test_pydicom_s_warnings_are_not_shown(ingest: Callable[..., object]) -> None:
+    """It says of this file that its VRs are implicit, after the meta information."""
+    ingest(get_testdata_file("SC_rgb_jpeg.dcm"))
+    wh: warehouse.Warehouse = ingest.warehouse  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (picture,) = wh.gallery().pictures
+    assert isinstance(picture, bytes)
 
 
 @pytest.mark.parametrize("overlay", [True, 1.0, "1"])

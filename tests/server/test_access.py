@@ -432,7 +432,17 @@ def test_a_new_version_is_shown_and_old_answers_go_on(
         assert len({version for version, *_ in seen}) == len(seen)
 
 
-def test_too_many_at_a_time(held: warehouse.Warehouse, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [{"requests": 0}, {"requests": -1}, {"body_bytes": 0}])
+def test_a_server_that_would_refuse_everything_is_refused(given: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="must be at least 1"):
+        ServerSettings(**given)  # type: ignore[arg-type]
+
+
+def test_too_many_at_a_time(
+    held: warehouse.Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if another request were always running.
+    monkeypatch.setattr(ServerSettings, "__post_init__", lambda _: None)
     with running(held, audit=tmp_path / "audit", requests=0) as client:
         answer = client.get("/api/v1/studies")
         assert answer.status_code == 503

@@ -226,6 +226,10 @@ def test_a_zip_is_every_file(client: Client, sample: warehouse.Warehouse) -> Non
         assert len({name.split("/")[2] for name in archive.namelist()}) == 2
     assert client.get("/api/v1/series/none/files.zip").status_code == 404
     assert client.get("/api/v1/files.zip?series=").status_code == 400
+    answer = client.get(f"/api/v1/files.zip?series={two[0]},none")
+    assert (answer.status_code, answer.json()["message"]) == (
+        404, "series has no such row: 1 of 2 keys",
+    )  # fmt: skip
 
 
 def test_a_series_as_nifti_and_pictures(client: Client, sample: warehouse.Warehouse) -> None:

@@ -13,6 +13,7 @@ import importlib.util
 import io
 import os
 import re
+import symtable
 from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -31,6 +32,7 @@ from warehouse.components.interfaces import (
 )
 from warehouse.components.socket_store import known_sockets
 from warehouse.errors import AlgorithmError, UnknownAlgorithm
+from warehouse.errors.root import near
 from warehouse.inputs import read_text
 from warehouse.sqlfiles import sql_folder
 from warehouse.store import delta
@@ -57,6 +59,8 @@ METHODS = ("exec", "invoke", "python", "external")
 """Values of ``api_method``: how an algorithm is executed."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+_STAR_IMPORT = re.compile(rb"^\s*from\s.*import\s*\*", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +341,29 @@ def _resolved_function(function: str) -> tuple[str, str]:
         raise AlgorithmError(f"function {function!r} is invalid; write module:name or file.py:name")
     if location.endswith(".py"):
         location = os.path.abspath(location)
-    return f"{location}:{name}", code_digest(f"{location}:{name}")
+    digest = code_digest(f"{location}:{name}")
+    _require_name(_code_file(location), location, name)
+    return f"{location}:{name}", digest
+
+
+def _require_name(path: Path, location: str, name: str) -> None:
+    """Check, without running it, that the code of a module can bind a name.
+
+    Raises
+    ------
+    AlgorithmError
+    """
+    if path.suffix != ".py":
+        return
+    code = path.read_bytes()
+    try:
+        symbols = symtable.symtable(code, str(path), "exec").get_symbols()  # type: ignore[arg-type]
+    except (SyntaxError, ValueError):
+        raise AlgorithmError(f"{location!r} is not Python code; correct it") from None
+    bound = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
+    functions = {each.get_name() for each in symbols if each.is_namespace()}
+    if not {name, "__getattr__"} & (bound | functions) and not _STAR_IMPORT.search(code):
+        raise AlgorithmError(f"{location!r} has no function {name!r}; {near(name, functions)}")
 
 
 def code_digest(function: str) -> str:
@@ -349,16 +375,20 @@ def code_digest(function: str) -> str:
         The file or module does not exist.
     """
     location = function.rpartition(":")[0]
-    path = Path(location)
-    if not location.endswith(".py"):
-        try:
-            spec = importlib.util.find_spec(location)
-        except (ImportError, ValueError):
-            spec = None
-        path = Path(spec.origin) if spec and spec.origin else path
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(_code_file(location).read_bytes()).hexdigest()
     except OSError:
         raise AlgorithmError(
             f"the module or file {location!r} of the function does not exist"
         ) from None
+
+
+def _code_file(location: str) -> Path:
+    """Return the file of a module, or of a path that ends in .py; it may not exist."""
+    if location.endswith(".py"):
+        return Path(location)
+    try:
+        spec = importlib.util.find_spec(location)
+    except (ImportError, ValueError):
+        spec = None
+    return Path(spec.origin if spec and spec.origin else location)

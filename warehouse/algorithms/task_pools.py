@@ -53,7 +53,7 @@ def pool_of(
         The algorithm is external, or the runner cannot execute it.
     EngineMissing
     UsageError
-        ``workers`` is negative.
+        ``workers`` is negative, or 0 for an image.
     """
     if algorithm.api_method == "external":
         raise AlgorithmError(
@@ -75,6 +75,10 @@ def pool_of(
         if workers == 0:
             return lambda: _in_this_process(perform)
         return lambda: _in_processes(workers or os.cpu_count() or 1, perform)
+    if workers == 0:
+        raise UsageError(
+            "workers is 0 (in this process), but images run in containers; use 1 or more"
+        )
     engine = found_engine(runner)
     in_container = partial(containers.perform, runner=engine)
     if scheduler:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from warehouse.catalog.header_element import HeaderElement
 
 
+_LONGEST_NAME = 44
+"""Maximum width of a name, with its indentation."""
+
+_BESIDE = 24
+"""Characters of a line beside name and value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One element of a header, or the head of a sequence item."""
@@ -50,7 +57,9 @@ def lines(header: Header, width: int | None) -> Iterator[tuple[str, str]]:
     """
     entries = list(_entries(header.elements, 0, inside_private=False))
     name_width = max([len(escaped(e.name)) + 2 * e.depth for e in entries], default=0)
-    name_width = min(max(name_width, len("Keyword")), 44)
+    # On a narrow terminal a long name moves its value to the right, rather than all values.
+    most = _LONGEST_NAME if width is None else min(_LONGEST_NAME, (width - _BESIDE) // 2)
+    name_width = min(max(name_width, len("Keyword")), most)
     head = f"{'Tag':<11}  {'Keyword':<{name_width}}  VR  {'VM':>3}  Value"
     for title, wanted in (("Data Elements", False), ("Private Data Elements", True)):
         section = [e for e in entries if e.is_private is wanted]
@@ -64,7 +73,7 @@ def lines(header: Header, width: int | None) -> Iterator[tuple[str, str]]:
             if found is None:
                 yield "item", f"{'':<11}  {indent}{entry.name}"
                 continue
-            name = (indent + escaped(entry.name))[:name_width]
+            name = (indent + escaped(entry.name))[:_LONGEST_NAME]
             value = escaped(found.text.replace("\r", " ").replace("\n", " "))
             line = (
                 f"({found.tag[:4]},{found.tag[4:]})  {name:<{name_width}}  {escaped(found.vr):<2}  "

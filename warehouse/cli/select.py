@@ -59,6 +59,7 @@ def select(
     from warehouse.catalog.unread import why_no_elements
     from warehouse.cohorts.filters import attribute_of
     from warehouse.cohorts.filters import select as select_rows
+    from warehouse.cohorts.query import column_of
     from warehouse.cohorts.telling import telling_columns
 
     filters = _parse_conditions(conditions)
@@ -83,12 +84,18 @@ def select(
         note += f"\ntoo wide for this terminal: {', '.join(left_out)}" if left_out else ""
     send_answer(catalog, relation, chosen, output, force=force, note=note)
     with_commas = _equalities_with_commas(filters)
-    if with_commas and not relation.limit(1).fetchall():
-        name = with_commas[0]
-        say(f"{name} was compared with one text; for one of several: {name}__in=…")
+    # A name in ideographic representation only begins with = (PS3.5 6.2.1).
+    with_equals = [name for name, value in filters.items() if value.startswith("=")]
+    if (with_commas or with_equals) and not relation.limit(1).fetchall():
+        if with_commas:
+            name = with_commas[0]
+            say(f"{name} was compared with one text; for one of several: {name}__in=…")
+        if with_equals:
+            name = with_equals[0].removeprefix("-")
+            say(f"{name} was compared with a text that begins with =; a condition has one =")
     columns_known = {each.name.lower() for known in (model, catalog.model("instances"))
                      for each in known.columns}  # fmt: skip
-    if any(attribute_of(name).lower() not in columns_known for name in filters):
+    if any(column_of(attribute_of(name)).lower() not in columns_known for name in filters):
         say(why_no_elements(catalog))
     return 0
 

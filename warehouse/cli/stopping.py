@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -32,8 +32,16 @@ more."""
 
 STOPPED = "stopped; what was committed is kept, run the same command again to continue"
 
+COMMIT_NOTHING = frozenset({
+    "sql", "tables", "describe", "header", "tags", "duplicates", "select", "volume", "gradients",
+    "info", "audit", "completion", "serve", "listen", "token", "viewer",
+})  # fmt: skip
+"""Commands that commit nothing, or run until they are stopped: the message is only "stopped"."""
+
 _received: list[int] = []
 """The signal that ends this process, if one was received."""
+_command: list[str] = []
+"""The words of the command line, if they are known."""
 _printed: list[str] = []
 """The message, once it is printed."""
 _lost = threading.Event()
@@ -55,9 +63,19 @@ def say(error: BaseException) -> int:
     """Print once what is kept; return the exit code, 128 plus the number of the signal."""
     if not _printed:
         has_message = isinstance(error, KeyboardInterrupt) and str(error)
-        _printed.append(str(error) if has_message else STOPPED)
+        _printed.append(str(error) if has_message else _message())
         print(_printed[0], file=sys.stderr)
     return 128 + (received() or signal.SIGINT)
+
+
+def speak_for(words: Sequence[str]) -> None:
+    """Note the command line, so that the message says what is kept only if it commits."""
+    _command[:] = words or ["--help"]
+
+
+def _message() -> str:
+    is_help = {"--help", "-h", "--version"} & {*_command}
+    return "stopped" if is_help or COMMIT_NOTHING & {*_command[:1]} else STOPPED
 
 
 @contextlib.contextmanager
@@ -113,7 +131,7 @@ def _exit_after_grace(reader: int) -> None:
             signal.pthread_kill(threading.main_thread().ident or 0, numbers[0])
     if not _printed:
         shown = "\x1b[?25h\r\x1b[K" if sys.stderr.isatty() else ""
-        os.write(2, f"{shown}{STOPPED}\n".encode())
+        os.write(2, f"{shown}{_message()}\n".encode())
     os._exit(128 + numbers[0])
 
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse.dicom.dictionary import keyword_tags
+from warehouse.dicom.dictionary import elements, keyword_tags
 from warehouse.errors import UnknownFilter
 from warehouse.sqlfiles import statement
 
@@ -59,6 +59,7 @@ class Query:
         UnknownFilter
             There is no such attribute, or it occurs only in sequences.
         """
+        name = column_of(name)
         of_frames = self._of_frames(name)
         for column in self.model.columns:
             if column.name == name and not (of_frames and self.key == "instance_id"):
@@ -150,6 +151,17 @@ def _key(model: Model) -> str | None:
 
 def _attribute(sql: str, kind: str, source: str = "") -> Attribute:
     return Attribute(sql, kind.removesuffix("[]"), kind.endswith("[]"), source)
+
+
+def column_of(name: str) -> str:
+    """Return the keyword of a tag, as which columns are named; any other name as it is.
+
+    >>> column_of("(0018,0095)")
+    'PixelBandwidth'
+    """
+    match = _TAG.fullmatch(name)
+    known = elements().get(int(match[1] + match[2], 16)) if match else None
+    return known[4] or name if known else name
 
 
 def element_tag(name: str) -> str | None:

@@ -30,6 +30,14 @@ def quiet() -> Iterator[list[str]]:
         logger.disabled = before
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Drop pydicom's warnings, which quote values, where a file is read that was ingested."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def was_too_deep(error: BaseException) -> bool:
     """Return whether an error hides a RecursionError, as pydicom's OSError may."""
     cause: BaseException | None = error

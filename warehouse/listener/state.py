@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from warehouse.listener.spool import sync_folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILE = "state.json"
 HEARTBEAT_SECONDS = 10.0
@@ -59,7 +56,7 @@ def write_state(spool: Path, state: State) -> None:
     sync_folder(spool)
 
 
-def read_states(root: Path) -> list[State]:
+def read_states(root: str | Path) -> list[State]:
     """Return the states of listeners with a spool beside the warehouse, sorted by AE title.
 
     ``is_running`` of a killed listener stays true, but ``updated`` does not change any more.
@@ -70,7 +67,8 @@ def read_states(root: Path) -> list[State]:
         Folder of the warehouse.
     """
     states = []
-    for file in sorted((root.parent / f"{root.name}-received").glob(f"*/{FILE}")):
+    folder = Path(os.path.abspath(root))
+    for file in sorted((folder.parent / f"{folder.name}-received").glob(f"*/{FILE}")):
         try:
             states.append(State(**json.loads(file.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):

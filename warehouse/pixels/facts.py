@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pydicom
 from pydicom.uid import JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
+from warehouse.dicom.pydicom_warnings import unheard
 from warehouse.errors import NoSingleUnit, PixelsUnreadable
 from warehouse.pixels import codestream
 from warehouse.pixels.image import UNKNOWN
@@ -160,7 +161,7 @@ def facts_of(image: Image) -> Facts:
     ------
     SourceChanged, PixelsUnreadable
     """
-    with open_pixels(image) as opened:
+    with open_pixels(image) as opened, unheard():
         try:
             opened.file.seek(0)
             header = pydicom.dcmread(
@@ -197,7 +198,7 @@ def with_high_bit(image: Image) -> Image:
         return image
     if image.pixel_keyword != "PixelData" or image.BitsStored == image.BitsAllocated:
         return image._replace(high_bit=None)
-    with open_pixels(image) as opened:
+    with open_pixels(image) as opened, unheard():
         try:
             opened.file.seek(0)
             header = pydicom.dcmread(

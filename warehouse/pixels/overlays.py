@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pydicom
 
+from warehouse.dicom.pydicom_warnings import unheard
 from warehouse.errors import PixelsUnreadable
 from warehouse.pixels.decode import read_words
 from warehouse.pixels.facts import with_high_bit
@@ -52,7 +53,7 @@ def mask_of(image: Image, index: int, plane: int) -> np.ndarray:
         group << 16 | element
         for element in (_ROWS, _COLUMNS, _FRAMES, _ORIGIN, _FIRST_FRAME, _BITS, _POSITION, _DATA)
     ]
-    with open_pixels(image) as opened:
+    with open_pixels(image) as opened, unheard():
         opened.file.seek(0)
         try:
             found = pydicom.dcmread(

@@ -51,17 +51,20 @@ def _named_instances(
     fields = ", ".join(f"coalesce(instances.{column}, 'none')" for column in _NAMES.values())
     inner = statement("instances", "dicomweb").rstrip().rstrip(";")
     sql = (
-        f"select found.*, {fields} from ({inner}) as found "
+        f"select found.*, {fields}, instances.{_LEVELS[level]} from ({inner}) as found "
         f"join instances using (instance_id) where list_contains($5, instances.{_LEVELS[level]})"
     )
     rows = version.catalog.connection.execute(sql, [None, None, None, None, list(keys)]).fetchall()
-    if not rows:
-        raise NotFound(f"{level} has no such row")
+    # Fewer files than were requested would be a silent loss.
+    missing = {*keys} - {row[-1] for row in rows}
+    if missing:
+        several = f": {len(missing)} of {len({*keys})} keys" if len({*keys}) > 1 else ""
+        raise NotFound(f"{level} has no such row{several}")
     size = len(Instance._fields)
     named = []
     for row in rows:
         instance = Instance._make(row[:size])
-        names = dict(zip(_NAMES, row[size:], strict=True))
+        names = dict(zip(_NAMES, row[size:-1], strict=True))
         named.append((fill(TEMPLATE, names), instance))
     return sorted(named)
 

@@ -60,9 +60,10 @@ class ServerSettings:
         require_seconds("the timeout", self.seconds)
         if not 0 <= self.port < 65536:
             raise UsageError(f"{self.port} is not a port: 0 to 65535")
-        for name in ("requests", "body_bytes"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        limits = {"number of requests": self.requests, "size of an upload": self.body_bytes}
+        for what, limit in limits.items():
+            if limit < 1:
+                raise UsageError(f"the largest {what} is {limit}; it must be at least 1")
 
     @property
     def is_loopback(self) -> bool:
