@@ -26,6 +26,7 @@ from tests.content import content
 from tests.dicom_files import image, write
 from tests.forms import some
 from warehouse.cli import stopping
+from warehouse.cli.app import COMMANDS
 from warehouse.cli.watching import Watch
 from warehouse.ingest import ingest
 from warehouse.settings import IngestSettings
@@ -297,6 +298,11 @@ def test_only_a_command_that_commits_says_what_is_kept(
     stopping.speak_for(words)
     assert stopping.say(KeyboardInterrupt()) == 130
     assert says in capsys.readouterr().err
+
+
+def test_commands_that_commit_nothing_exist() -> None:
+    names = {name for group in COMMANDS.values() for name in group}
+    assert names >= stopping.COMMIT_NOTHING
 
 
 DESTROYED = """
