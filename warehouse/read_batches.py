@@ -6,7 +6,9 @@ In: the files of each batch, chunk by chunk, and the executor that reads them. O
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from warehouse.dicom.scan import SourceFile, Unreadable
@@ -56,14 +58,18 @@ def read_batches(
     pace = Pace(settings)
     ahead = 1 if pool is None else BATCHES_AHEAD
 
+    def begin(chunks: Iterable[Sequence[SourceFile | Unreadable]]) -> _Running:
+        before = running[-1].ready if running else None
+        return _begin(root, locks.claim_batch(root), chunks, settings, pool, before=before)
+
     def finish() -> tuple[str, Counts]:
-        counts = _finish(listing, root, running[0], settings, progress)
+        counts = _finish(listing, root, running[0], progress)
         pace.read(counts.outcomes.total())
         return running.popleft().batch, counts
 
     try:
         for chunks in unseen_batches(listing, settings, pace, queued):
-            running.append(_begin(root, locks.claim_batch(root), chunks, settings, pool))
+            running.append(begin(chunks))
             if len(running) > ahead:
                 yield finish()
         while running:
@@ -78,10 +84,12 @@ class _Running:
     """A batch whose files are read in the pool, or in this process by iterating ``portions``."""
 
     batch: str
-    unreadable: list[Unreadable]
+    rejected: list[Staged]
+    """Files that could not be listed."""
     portions: Iterator[list[Staged]]
     futures: list[Future[list[Staged]]]
-    pool: Executor | None
+    ready: Future[Ready | None] | None
+    """The parts of the batch, written as soon as its files are read; None without local workers."""
 
     def cancel(self) -> None:
         _cancel(self.futures)
@@ -100,15 +108,19 @@ def read_batch(
     """Read one batch chunk by chunk and commit it in one transaction."""
     size = settings.chunk_files
     chunks = (items[start : start + size] for start in range(0, len(items), size))
-    running = _begin(root, batch, chunks, settings, pool, first)
-    return _finish(connection, root, running, settings, progress, read_anew=read_anew)
+    running = _begin(root, batch, chunks, settings, pool, first, read_anew=read_anew)
+    return _finish(connection, root, running, progress, read_anew=read_anew)
 
 
 def _begin(
     root: Path, batch: str, chunks: Iterable[Sequence[SourceFile | Unreadable]],
     settings: IngestSettings, pool: Executor | None, first: int | None = None,
+    before: Future[Ready | None] | None = None, *, read_anew: bool = False,
 ) -> _Running:  # fmt: skip
-    """Submit all chunks to the pool; without a pool, iterating ``portions`` reads them."""
+    """Submit all chunks to the pool; without a pool, iterating ``portions`` reads them.
+
+    ``before`` are the parts of the batch that is committed before this one.
+    """
     following = layout.first_id(batch) if first is None else first
     warehouse_id = identity(root)
     unreadable: list[Unreadable] = []
@@ -124,31 +136,33 @@ def _begin(
             if pool is not None:
                 futures.append(pool.submit(stage_chunk, given[-1]))
             following += len(sources)
+        rejected = [_stage_unreadable(root, batch, unreadable, settings)] if unreadable else []
     except BaseException:
         _cancel(futures)
         raise
     if pool is None:
-        return _Running(batch, unreadable, map(stage_chunk, given), [], None)
-    return _Running(batch, unreadable, results(pool, given, futures), futures, pool)
+        return _Running(batch, rejected, map(stage_chunk, given), [], None)
+    ready = None
+    if isinstance(pool, WorkerPool) and not read_anew:
+        ready = pool.submit_waiting(_ready, root, batch, rejected, futures, pool, before)
+    return _Running(batch, rejected, results(pool, given, futures), futures, ready)
 
 
 def _finish(
     connection: duckdb.DuckDBPyConnection, root: Path, running: _Running,
-    settings: IngestSettings, progress: Progress | None, *, read_anew: bool = False,
+    progress: Progress | None, *, read_anew: bool = False,
 ) -> Counts:  # fmt: skip
     """Wait for the chunks of a batch, then commit it."""
-    staged: list[Staged] = []
+    staged = list(running.rejected)
     try:
-        if running.unreadable:
-            staged.append(_stage_unreadable(root, running.batch, running.unreadable, settings))
-            if progress:
-                progress.read(len(running.unreadable), len(running.unreadable))
+        if progress and staged:
+            progress.read(staged[0].count, staged[0].rejected)
         for done in running.portions:
             staged += done
             if progress:
                 files = sum(portion.count for portion in done)
                 progress.read(files, sum(portion.rejected for portion in done))
-        ready = None if read_anew else _ready(root, running, staged)
+        ready = running.ready.result() if running.ready else None
     except losses() as error:
         running.cancel()
         discard(root, staged)
@@ -160,21 +174,28 @@ def _finish(
     return commit_batch(connection, root, running.batch, staged, ready=ready, read_anew=read_anew)
 
 
-def _ready(root: Path, running: _Running, staged: list[Staged]) -> Ready | None:
-    """Have a worker write the parts of a batch without known files; None if that is impossible.
+def _ready(
+    root: Path, batch: str, rejected: list[Staged], futures: list[Future[list[Staged]]],
+    pool: WorkerPool, before: Future[Ready | None] | None,
+) -> Ready | None:  # fmt: skip
+    """Have a worker write the parts of a batch once its files are read; None if it cannot.
 
     Only local workers are used: they can run this call before the calls of the next batch.
     """
-    pool = running.pool
-    if not isinstance(pool, WorkerPool) or tombstones(root) is not None:
-        return None
     try:
+        staged = [*rejected, *chain.from_iterable(future.result() for future in futures)]
+        if tombstones(root) is not None:
+            return None
         # Resolved in this process: in the worker, deltalake would start a thread per processor.
         held = delta.newest_parts(root, "blobs")
-        return pool.submit_first(make_ready, root, running.batch, staged, held).result()
-    except WorkerLost:
-        if pool.is_killed:
-            raise
+        previous = before.result() if before else None
+        if previous and previous.values:
+            # Batches that are committed before this one; if one is not, the commit compares again.
+            earlier = (part.path for part in previous.values.parts)
+            held = list({*held, *previous.values.compared_parts, *earlier})
+        return pool.submit_first(make_ready, root, batch, staged, held).result()
+    except (WorkerLost, CancelledError):
+        # Lost chunks are read again, and then the commit writes the parts.
         return None
 
 

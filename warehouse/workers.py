@@ -71,6 +71,8 @@ class WorkerPool(Executor):
         self._begin = begin
         # Each thread has one worker and waits for its answers.
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="dicom-warehouse")
+        # Runs what only waits for workers, in the order in which it is submitted.
+        self._waiter = ThreadPoolExecutor(1, thread_name_prefix="dicom-warehouse-waiter")
         self._own = threading.local()
         self._first: deque[tuple[Future[Any], _Call]] = deque()
         self._lock = threading.Lock()
@@ -103,6 +105,12 @@ class WorkerPool(Executor):
         self._threads.submit(self._run_first)
         return future
 
+    def submit_waiting(
+        self, call: Callable[..., _Answer], /, *arguments: Any, **options: Any
+    ) -> Future[_Answer]:
+        """Run a call in a thread of this process that waits for workers, one call at a time."""
+        return self._waiter.submit(call, *arguments, **options)
+
     def _run_first(self) -> None:
         """Run the calls of ``submit_first`` that no other thread has taken."""
         while True:
@@ -119,6 +127,8 @@ class WorkerPool(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers after the submitted calls have run."""
+        # First, because its calls submit calls to the others.
+        self._waiter.shutdown(wait=wait, cancel_futures=cancel_futures)
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
         if wait:
             self._end_workers()
@@ -127,6 +137,7 @@ class WorkerPool(Executor):
         """Kill the workers; the calls that they run raise ``WorkerLost``."""
         with self._lock:
             self._is_killed = True
+        self._waiter.shutdown(wait=False, cancel_futures=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
         with suppress(IndexError):
             while True:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING
+from concurrent.futures import CancelledError, wait
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +27,7 @@ from warehouse.store.stage import Staged, stage
 from warehouse.workers import WorkerLost, WorkerPool
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from pathlib import Path
 
 ALONE = IngestSettings(workers=1)
@@ -154,6 +155,57 @@ def test_a_worker_writes_it_and_the_commit_takes_it_over(
     monkeypatch.setattr(commit, "_prepare", None)
     done = ingest(tmp_path / "w", [source], IngestSettings(workers=2, chunk_files=2))
     assert (done.created, done.rejected) == (6, 1)
+
+
+PAIRS = IngestSettings(workers=2, chunk_files=1, batch_files=2)
+
+
+@pytest.fixture
+def all_before_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every batch prepared as if none before it were committed yet."""
+    monkeypatch.setattr(read_batches, "BATCHES_AHEAD", 9)
+    submit_waiting, waiting = WorkerPool.submit_waiting, []
+
+    def remembered(pool: WorkerPool, *arguments: Any) -> Future[Any]:
+        waiting.append(submit_waiting(pool, *arguments))
+        return waiting[-1]
+
+    def later(*arguments: Any, **options: Any) -> commit.Counts:
+        wait(waiting)
+        return commit.commit_batch(*arguments, **options)
+
+    monkeypatch.setattr(WorkerPool, "submit_waiting", remembered)
+    monkeypatch.setattr(read_batches, "commit_batch", later)
+
+
+@pytest.mark.usefixtures("all_before_any")
+def test_a_batch_is_made_ready_before_the_ones_before_it_are_committed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing is left to the commit, though all batches have a long value in common.
+    for name in ("make_ready", "new_values", "_prepare"):
+        monkeypatch.setattr(commit, name, None)
+    done = ingest(tmp_path / "w", [source], PAIRS)
+    assert (done.created, done.rejected, len(done.batches)) == (6, 1, 4)
+    monkeypatch.undo()
+    ingest(tmp_path / "other", [source], ALONE)
+    assert content(tmp_path / "w") == content(tmp_path / "other")
+    assert not unnamed(tmp_path / "w")
+
+
+@pytest.mark.usefixtures("all_before_any")
+def test_where_a_batch_before_is_judged_its_values_are_not_lost(
+    source: Path, tmp_path: Path
+) -> None:
+    # The first batch repeats a known instance, so its parts, which were compared, are gone.
+    write(tmp_path / "before" / "a.dcm", uid="1.0", PixelData=None)
+    for root in (tmp_path / "w", tmp_path / "other"):
+        ingest(root, [tmp_path / "before"], ALONE)
+    done = ingest(tmp_path / "w", [source], PAIRS)
+    assert (done.created, done.duplicate, done.rejected) == (5, 1, 1)
+    ingest(tmp_path / "other", [source], ALONE)
+    assert content(tmp_path / "w") == content(tmp_path / "other")
+    assert not unnamed(tmp_path / "w")
 
 
 def test_what_goes_first_goes_before_what_waits(tmp_path: Path) -> None:
