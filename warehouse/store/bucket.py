@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from warehouse.dicom.objects import SCHEME, bucket_store
+from warehouse.dicom.objects import bucket_store, parts_of
 from warehouse.errors import BucketUnreachable, Outrun, WriteFailed
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Bucket:
 
     def __init__(self, url: str, access: S3Access) -> None:
         self.url = url.rstrip("/")
-        bucket, _, prefix = self.url.removeprefix(SCHEME).partition("/")
+        bucket, prefix = parts_of(self.url)
         self._prefix = f"{prefix}/" if prefix else ""
         self._store: S3Store = bucket_store(bucket, access)
 
