@@ -158,7 +158,8 @@ class Bucket:
                     "e_tag"
                 ]
             except (
-                obstore.exceptions.PreconditionError, obstore.exceptions.AlreadyExistsError,
+                obstore.exceptions.PreconditionError,
+                obstore.exceptions.AlreadyExistsError,
             ) as error:
                 tag = self._tag_of_ours(key, data, error)
             except obstore.exceptions.BaseError:
