@@ -314,6 +314,21 @@ def test_milliseconds_of_a_listing_are_no_other_time_than_whole_seconds_of_a_hea
     assert ingest(tmp_path / "w", ["s3://exact"], settings(line)).existing == 1
 
 
+@pytest.mark.parametrize("tag", [[], [("etag", '"page"')]])
+def test_a_web_page_is_no_empty_bucket(
+    line: Line, tag: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address of a console or of a proxy was an ingest of no files, without an error."""
+    page = b"<html>please log in</html>"
+    headers = [
+        ("content-length", str(len(page))),
+        ("last-modified", "Sat, 28 Nov 2026 12:00:00 GMT"),
+    ]
+    monkeypatch.setattr(line, "answer", lambda *_: (200, headers + tag, page))
+    with pytest.raises(BucketUnreachable, match="Check AWS_ENDPOINT_URL"):
+        list(list_objects("s3://pages/", line.access))
+
+
 @pytest.mark.parametrize(
     "url",
     ["s3://", "s3:///a", "s3://a b/c", "s3://b//c", "s3://b/a/../c", "s3://b/.", "s3://b/a\nb"],

@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import re
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -95,9 +96,14 @@ def list_objects(url: str, access: S3Access) -> Iterator[Listed]:
         alone = _head(store, key) if key and not key.endswith("/") else None
         if alone is not None:
             yield _listed(bucket, alone)
+        is_empty = alone is None
         for some in obstore.list(store, prefix=key.rstrip("/") or None, chunk_size=1000):
             for meta in some:
+                is_empty = False
                 yield _listed(bucket, meta)
+        # A web page, as of a login or of the console of a server, is read as a listing of nothing.
+        if is_empty and _has_any_key(store):
+            raise BucketUnreachable(url, "the server has every key, so it is none of S3")
     except (obstore.exceptions.BaseError, OSError) as error:
         if "NoSuchBucket" in str(error):
             raise SourceNotFound(f"{SCHEME}{bucket}") from error
@@ -253,6 +259,15 @@ def _head(store: S3Store, key: str) -> Any:
         return _obstore().head(store, key)
     except FileNotFoundError:
         return None
+
+
+def _has_any_key(store: S3Store) -> bool:
+    """Return whether a server answers that it has an object of a random name."""
+    obstore = _obstore()
+    try:
+        return _head(store, uuid.uuid4().hex) is not None
+    except obstore.exceptions.PermissionDeniedError:
+        return False
 
 
 def _listed(bucket: str, meta: Any) -> Listed:
