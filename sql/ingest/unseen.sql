@@ -5,7 +5,15 @@
 -- variables: first_path, last_path, limits, mode
 with around as (
     -- Of a large ledger most row groups hold no path between the first that is listed and the last.
-    select path, status, size_bytes, modified_at, mode, reason
+    -- Objects have whole seconds; earlier versions stored the milliseconds that some servers list.
+    select
+        path,
+        status,
+        size_bytes,
+        if(starts_with(path, 's3://'), date_trunc('second', modified_at), modified_at)
+            as modified_at,
+        mode,
+        reason
     from files
     where path between getvariable('first_path') and getvariable('last_path')
 )

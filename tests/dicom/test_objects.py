@@ -17,23 +17,27 @@ from tests.content import content
 from tests.dicom_files import image, write
 from tests.object_server import SECRET, Line, MotoServer, bytes_under, put
 from tests.pixels.conftest import UID, voxels, write_slice
-from warehouse.dicom import objects
-from warehouse.dicom.objects import ObjectFile, list_objects, read_range
+from warehouse.dicom import objects, scan
+from warehouse.dicom.objects import Listed, ObjectFile, list_objects, read_range
 from warehouse.dicom.open import open_source
 from warehouse.dicom.scan import SourceFile, Unreadable, discover, list_again
+from warehouse.dicom.source import known_source
 from warehouse.dicom.sources import day_folders
 from warehouse.errors import (
     BucketUnreachable,
     ExportFailed,
+    NotAsIngested,
     NotReferable,
     SourceChanged,
     SourceNotFound,
     SourcesVanished,
     Unreachable,
+    UsageError,
 )
 from warehouse.ingest import ingest, plan, run_batch
 from warehouse.removal import remove
 from warehouse.settings import IngestSettings, Mode, S3Access
+from warehouse.store.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -281,6 +285,60 @@ def test_planned_batches_are_read_and_read_anew(line: Line, tmp_path: Path) -> N
     assert list_again(["s3://planned/p/none"], line.access) == [None]
     assert SECRET.encode() not in bytes_under(root)
     assert SECRET not in repr(settings(line))
+
+
+def test_milliseconds_of_a_listing_are_no_other_time_than_whole_seconds_of_a_head(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MinIO and Ceph list milliseconds; Last-Modified has whole seconds (RFC 9110 5.6.7)."""
+    put(line.access, "exact", {"a.dcm": (SAMPLES / "CT_small.dcm").read_bytes()})
+    answer = line.answer
+
+    def with_milliseconds(*asked: Any) -> Any:
+        status, headers, data = answer(*asked)
+        return status, headers, data.replace(b".000Z</LastModified>", b".123Z</LastModified>")
+
+    monkeypatch.setattr(line, "answer", with_milliseconds)
+    (found,) = discover(["s3://exact"], s3=line.access)
+    assert isinstance(found, SourceFile)
+    assert list_again([found.path], line.access) == [found]
+    assert known_source(*found[:3], line.access).path == found.path
+    # As earlier versions stored it.
+    stored = found._replace(modified_us=(found.modified_us or 0) + 123_000)
+    assert known_source(*stored[:3], line.access).path == found.path
+    with pytest.raises(NotAsIngested):
+        known_source(found.path, found.size_bytes, (found.modified_us or 0) - 1, line.access)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(scan, "list_objects", lambda *_: [Listed(*stored[:3])])
+        assert ingest(tmp_path / "w", ["s3://exact"], settings(line)).created == 1
+    assert ingest(tmp_path / "w", ["s3://exact"], settings(line)).existing == 1
+
+
+@pytest.mark.parametrize("tag", [[], [("etag", '"page"')]])
+def test_a_web_page_is_no_empty_bucket(
+    line: Line, tag: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address of a console or of a proxy was an ingest of no files, without an error."""
+    page = b"<html>please log in</html>"
+    headers = [
+        ("content-length", str(len(page))),
+        ("last-modified", "Sat, 28 Nov 2026 12:00:00 GMT"),
+    ]
+    monkeypatch.setattr(line, "answer", lambda *_: (200, headers + tag, page))
+    with pytest.raises(BucketUnreachable, match="Check AWS_ENDPOINT_URL"):
+        list(list_objects("s3://pages/", line.access))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://", "s3:///a", "s3://a b/c", "s3://b//c", "s3://b/a/../c", "s3://b/.", "s3://b/a\nb"],
+)
+def test_what_no_client_can_ask_for_is_refused(url: str) -> None:
+    access = S3Access(endpoint="http://127.0.0.1:9")
+    with pytest.raises(UsageError, match="cannot be asked for"):
+        list(list_objects(url, access))
+    with pytest.raises(UsageError, match="cannot be asked for"):
+        Bucket(url, access)
 
 
 def test_an_object_that_changes_while_it_is_read_is_no_mixture(line: Line) -> None:

@@ -255,6 +255,22 @@ def test_a_member_stored_twice_is_one_file_the_last(tmp_path: Path) -> None:
         assert file.read() == b"newer"
 
 
+def test_an_archive_beside_a_folder_of_the_name_of_its_members_is_a_row(tmp_path: Path) -> None:
+    """Two files had the path ``y.zip!/a``, and one of them was lost."""
+    touch(tmp_path / "in/y.zip!", "a")
+    archive(tmp_path / "in/y.zip", a=b"of the archive")
+    archive(tmp_path / "in/z.zip", a=b"of the archive")
+    (tmp_path / "in/z.zip!").touch()
+    found = list(discover([tmp_path / "in"]))
+    assert [item.path.removeprefix(f"{tmp_path}/in/") for item in found] == [
+        "y.zip", "y.zip!/a", "z.zip!", "z.zip!/a",
+    ]  # fmt: skip
+    assert isinstance(found[0], Unreadable)
+    assert "rename the folder" in found[0].reason
+    assert isinstance(found[1], SourceFile)
+    assert found[1].archive is None
+
+
 def test_an_archive_in_an_archive_is_a_row(tmp_path: Path) -> None:
     archive(tmp_path / "a.zip", **{"b.zip": b"PK"})
     assert paths(tmp_path) == [

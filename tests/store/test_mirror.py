@@ -32,6 +32,7 @@ from warehouse.ingest import ingest, plan, planned_batches, run_batch
 from warehouse.store import delta
 from warehouse.store.append import append_rows
 from warehouse.store.compact import compact
+from warehouse.store.dictionary import add_dictionary, read_dictionary
 from warehouse.store.mirror import Mirror, open_mirror
 
 if TYPE_CHECKING:
@@ -338,6 +339,53 @@ def test_each_process_has_a_folder_of_its_own(line: Line, url: str, tmp_path: Pa
     assert third.root == first.root
     second.close()
     third.close()
+
+
+def test_of_two_changes_of_a_small_file_none_is_lost(line: Line, url: str, tmp_path: Path) -> None:
+    """No entry of a log tells of them, and the last one replaced the file of the first."""
+    ours, theirs = (open_mirror(url, line.access, tmp_path / name) for name in ("ours", "theirs"))
+
+    def add(mirror: Mirror, creator: str) -> None:
+        given = tmp_path / f"{creator}.csv"
+        given.write_text(f"creator,tag,vr,name\n{creator},0019xx9c,LO,a name\n")
+        add_dictionary(mirror.root, given)
+
+    ours.work(lambda: (delta.create(ours.root), add(ours, "FIRST")))
+    theirs.pull()
+    add(ours, "OURS")
+    theirs.work(lambda: add(theirs, "THEIRS"))
+    with pytest.raises(Outrun):
+        ours.push()
+    ours.pull()
+    ours.work(lambda: add(ours, "OURS"))
+    theirs.pull()
+    assert {creator for creator, _ in read_dictionary(theirs.root)} == {"FIRST", "OURS", "THEIRS"}
+    # The answer to the first attempt was lost, and the object is ours already.
+    add(ours, "LAST")
+    name = f"{url.removeprefix('s3://archive/')}/dictionary.json"
+    put(line.access, "archive", {name: (ours.root / "dictionary.json").read_bytes()})
+    ours.push()
+    ours.close()
+    theirs.close()
+
+
+def test_a_server_that_ignores_conditions_is_refused(
+    line: Line, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writers would have replaced each other's entries of the log."""
+    answer = line.answer
+
+    def without_condition(method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
+        kept = {name: value for name, value in headers.items() if name.lower() != "if-none-match"}
+        return answer(method, path, kept, body)
+
+    monkeypatch.setattr(line, "answer", without_condition)
+    mirror = open_mirror(url, line.access, tmp_path)
+    with pytest.raises(WriteFailed, match="ignores the condition If-None-Match"):
+        mirror.work(lambda: delta.create(mirror.root))
+    mirror.pull()
+    assert not mirror._published
+    mirror.close()
 
 
 def test_a_prefix_that_holds_something_else_is_left_alone(

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import re
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -35,6 +37,10 @@ CONNECTIONS = 64
 READ_BYTES = 256 << 10
 """Minimum size of further ranges of an object; smaller ones are not faster."""
 
+_BUCKET = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+_IMPOSSIBLE = re.compile(r"[\0-\x1f\x7f]|(?:^|/)\.{0,2}/|/\.{1,2}$|^\.{1,2}$")
+"""What the client refuses, some of it by a panic."""
+
 _CLIENT: dict[str, Any] = {"timeout": "30s", "connect_timeout": "5s"}
 _RETRY: dict[str, Any] = {
     "max_retries": 8,
@@ -53,6 +59,7 @@ class Listed(NamedTuple):
     path: str
     size_bytes: int
     modified_us: int
+    """In whole seconds, as some servers list milliseconds, which a HEAD request never gives."""
 
 
 class Range(NamedTuple):
@@ -77,19 +84,26 @@ def list_objects(url: str, access: S3Access) -> Iterator[Listed]:
     ------
     SourceNotFound
         There is no such bucket.
+    UsageError
+        There can be no such bucket or key.
     BucketUnreachable
         The server rejects the request or does not answer, or a key is invalid.
     """
     obstore = _obstore()
-    bucket, key = _parts(url)
+    bucket, key = parts_of(url)
     store = bucket_store(bucket, access)
     try:
         alone = _head(store, key) if key and not key.endswith("/") else None
         if alone is not None:
             yield _listed(bucket, alone)
+        is_empty = alone is None
         for some in obstore.list(store, prefix=key.rstrip("/") or None, chunk_size=1000):
             for meta in some:
+                is_empty = False
                 yield _listed(bucket, meta)
+        # A web page, as of a login or of the console of a server, is read as a listing of nothing.
+        if is_empty and _has_any_key(store):
+            raise BucketUnreachable(url, "the server has every key, so it is none of S3")
     except (obstore.exceptions.BaseError, OSError) as error:
         if "NoSuchBucket" in str(error):
             raise SourceNotFound(f"{SCHEME}{bucket}") from error
@@ -107,7 +121,7 @@ def find_objects(urls: Sequence[str], access: S3Access) -> list[Listed | None]:
     obstore = _obstore()
 
     def find(url: str) -> Listed | None:
-        bucket, key = _parts(url)
+        bucket, key = parts_of(url)
         try:
             meta = _head(bucket_store(bucket, access), key)
         except (obstore.exceptions.BaseError, OSError) as error:
@@ -147,7 +161,7 @@ def read_range(
         The range could not be read, or the object has changed.
     """
     obstore = _obstore()
-    bucket, key = _parts(url)
+    bucket, key = parts_of(url)
     options: dict[str, Any] = {"range": (offset, offset + length)}
     if state is not None:
         options["if_match"] = state
@@ -218,8 +232,25 @@ def _many(work: Callable[[_Asked], _Answer], items: Iterable[_Asked]) -> Iterato
         yield from threads.map(work, items)
 
 
-def _parts(url: str) -> tuple[str, str]:
+def parts_of(url: str) -> tuple[str, str]:
+    """Return bucket and key of a URL.
+
+    Raises
+    ------
+    UsageError
+        There is no bucket of this name, or the client cannot ask for this key.
+
+    Examples
+    --------
+    >>> parts_of("s3://bucket/day 1/")
+    ('bucket', 'day 1/')
+    """
     bucket, _, key = url.removeprefix(SCHEME).partition("/")
+    if not _BUCKET.fullmatch(bucket) or _IMPOSSIBLE.search(key.rstrip("/")):
+        raise UsageError(
+            f"{url!r} cannot be asked for: a bucket has a name of letters, digits, '.', '_' and "
+            "'-'; a key has no empty, '.' or '..' segment and no control characters"
+        )
     return bucket, key
 
 
@@ -230,10 +261,28 @@ def _head(store: S3Store, key: str) -> Any:
         return None
 
 
+def _has_any_key(store: S3Store) -> bool:
+    """Return whether a server answers that it has an object of a random name."""
+    obstore = _obstore()
+    try:
+        return _head(store, uuid.uuid4().hex) is not None
+    except obstore.exceptions.PermissionDeniedError:
+        return False
+
+
 def _listed(bucket: str, meta: Any) -> Listed:
-    modified = meta["last_modified"]
-    microseconds = (modified - dt.datetime.fromtimestamp(0, dt.UTC)) // dt.timedelta(microseconds=1)
+    age = meta["last_modified"] - dt.datetime.fromtimestamp(0, dt.UTC)
+    microseconds = whole_seconds(age // dt.timedelta(microseconds=1))
     return Listed(f"{SCHEME}{bucket}/{meta['path']}", meta["size"], microseconds)
+
+
+def whole_seconds(microseconds: int) -> int:
+    """Return a time in microseconds without the fraction of its second.
+
+    >>> whole_seconds(1_700_000_000_123_000)
+    1700000000000000
+    """
+    return microseconds - microseconds % 1_000_000
 
 
 @lru_cache(maxsize=64)

@@ -228,6 +228,13 @@ def _list_file(path: str, patterns: Sequence[str]) -> Iterable[SourceFile | Unre
 
 def _list_archive(path: str, patterns: Sequence[str]) -> Iterator[SourceFile | Unreadable]:
     text = path_text(path)
+    if os.path.isdir(path + ARCHIVE_SEPARATOR):
+        yield Unreadable(
+            text,
+            "beside this zip archive is a folder of its name and '!', so that members and files "
+            "would have the same paths: not opened; rename the folder",
+        )
+        return
     try:
         found = directory(path)
     except OSError as error:

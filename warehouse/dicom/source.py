@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from warehouse.dicom.objects import find_objects, is_object
+from warehouse.dicom.objects import find_objects, is_object, whole_seconds
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import ARCHIVE_SEPARATOR, SourceFile
 from warehouse.errors import NotAsIngested, Unreachable
@@ -55,7 +55,9 @@ def known_source(
         (found,) = find_objects([path], s3)
         if found is None:
             raise NotAsIngested("there is no such object any more", is_gone=True)
-        require_unchanged(found.size_bytes, found.modified_us, size_bytes, modified_us)
+        # Earlier versions of this software stored the milliseconds that some servers list.
+        known_us = None if modified_us is None else whole_seconds(modified_us)
+        require_unchanged(found.size_bytes, found.modified_us, size_bytes, known_us)
         return SourceFile(path, size_bytes, modified_us, access=s3)
     holding = holding_file(path)
     try:

@@ -6,11 +6,12 @@ the warehouse.
 
 from __future__ import annotations
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from warehouse.dicom.objects import SCHEME, bucket_store
+from warehouse.dicom.objects import bucket_store, parts_of
 from warehouse.errors import BucketUnreachable, Outrun, WriteFailed
 
 if TYPE_CHECKING:
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
 CONNECTIONS = 16
 """Objects copied at a time."""
 
+_UNCONDITIONAL = (
+    "the server ignores the condition If-None-Match of a put, so that writers would overwrite each "
+    "other; use a folder or another server"
+)
+
 
 class Bucket:
     """Operations on a bucket; ``done`` is called with key and entity tag of each copied object."""
 
     def __init__(self, url: str, access: S3Access) -> None:
         self.url = url.rstrip("/")
-        bucket, _, prefix = self.url.removeprefix(SCHEME).partition("/")
+        bucket, prefix = parts_of(self.url)
         self._prefix = f"{prefix}/" if prefix else ""
         self._store: S3Store = bucket_store(bucket, access)
 
@@ -127,12 +133,75 @@ class Bucket:
             try:
                 tag = obstore.put(self._store, self._prefix + key, data, mode="create")["e_tag"]
             except obstore.exceptions.AlreadyExistsError as error:
-                # The existing object may be ours: the response was lost and the request retried.
-                answer = obstore.get(self._store, self._prefix + key)
-                tag = answer.meta["e_tag"]
-                if bytes(answer.bytes()) != data:
-                    raise Outrun(self.url) from error
+                tag = self._tag_of_ours(key, data, error)
         done(key, tag)
+
+    def replace(
+        self, states: Mapping[str, str], folder: Path, done: Callable[[str, str | None], None]
+    ) -> None:
+        """Copy files to objects that exist, if these still have the given entity tags.
+
+        A server without conditional replacement replaces them in any case.
+
+        Raises
+        ------
+        Outrun
+            Another writer has replaced one, with other content.
+        WriteFailed
+        """
+        import obstore  # noqa: PLC0415
+
+        def send(key: str) -> None:
+            data, known = (folder / key).read_bytes(), f'"{states[key]}"'
+            try:
+                tag = obstore.put(self._store, self._prefix + key, data, mode={"e_tag": known})[
+                    "e_tag"
+                ]
+            except (
+                obstore.exceptions.PreconditionError,
+                obstore.exceptions.AlreadyExistsError,
+            ) as error:
+                tag = self._tag_of_ours(key, data, error)
+            except obstore.exceptions.BaseError:
+                tag = obstore.put(self._store, self._prefix + key, data)["e_tag"]
+            done(key, tag)
+
+        with self._writing():
+            _each(send, states)
+
+    def require_conditional_put(self) -> None:
+        """Raise if the server replaces an object that a writer asked to create.
+
+        Two writers would then overwrite each other's versions.
+
+        Raises
+        ------
+        WriteFailed
+        """
+        import obstore  # noqa: PLC0415
+
+        # Below a name that belongs to one machine, so that nobody takes it for a file.
+        key = f"{self._prefix}_lock/{uuid.uuid4().hex}"
+        with self._writing():
+            obstore.put(self._store, key, b"1", mode="create")
+            try:
+                obstore.put(self._store, key, b"2", mode="create")
+            except obstore.exceptions.AlreadyExistsError:
+                return
+            finally:
+                # Without the permission to delete, this object remains and is never read.
+                with suppress(obstore.exceptions.BaseError, OSError):
+                    obstore.delete(self._store, key)
+            raise OSError(_UNCONDITIONAL)
+
+    def _tag_of_ours(self, key: str, data: bytes, error: Exception) -> str | None:
+        """Return the tag of an object if it is ours, as after a lost response and a retry."""
+        import obstore  # noqa: PLC0415
+
+        answer = obstore.get(self._store, self._prefix + key)
+        if bytes(answer.bytes()) != data:
+            raise Outrun(self.url) from error
+        return answer.meta["e_tag"]
 
     def delete(self, keys: Collection[str]) -> None:
         """Delete objects.

@@ -154,12 +154,15 @@ class Mirror:
             if not is_part(key) and not is_log(key) and key != layout.MARKER
             and self._published.get(key) != state
         ]  # fmt: skip
+        if layout.MARKER in local.keys() - self._published.keys():
+            self._bucket.require_conditional_put()
         # Only one writer may claim the number of a batch or cohort run.
         for key in sorted(others):
             if key not in self._published:
                 self._bucket.put_if_absent(key, self.root, self._agree)
         self._upload(sorted(named & local.keys() - self._published.keys()))
-        self._upload(key for key in others if self._published[key] != local[key])
+        # What another writer has put in the meantime would be lost by replacing it.
+        self._replace([key for key in others if self._published[key] != local[key]])
         # The marker is written before the first version, so without a marker there are no rows.
         made = [key for key in logs if key.endswith(f"/{0:020d}.json")]
         made += [layout.MARKER] if layout.MARKER in local.keys() - self._published.keys() else []
@@ -303,6 +306,10 @@ class Mirror:
 
     def _download(self, keys: Iterable[str]) -> None:
         self._bucket.download(keys, self.root, self._agree)
+
+    def _replace(self, keys: Iterable[str]) -> None:
+        states = {key: self._published[key] for key in keys}
+        self._bucket.replace(states, self.root, self._agree)
 
     def _upload(self, keys: Iterable[str]) -> None:
         self._bucket.upload(keys, self.root, self._agree)
