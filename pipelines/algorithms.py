@@ -7,7 +7,7 @@ a table, which ``algorithm_outputs`` reports as materialized.
 
 import dagster as dg
 
-from pipelines.partitions import algorithm_runs
+from pipelines.partitions import algorithm_runs, partition_of
 from pipelines.resources import Intake
 
 GROUP = "6_algorithms"
@@ -27,7 +27,7 @@ def algorithm_jobs(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> dg.MaterializeResult[None]:
     """Jobs of an algorithm for the members of a run, with their inputs; queued, not executed."""
-    algorithm, run = parted(context.partition_key)
+    algorithm, run = parted(partition_of(context, "ALGORITHM@RUN"))
     queued = intake.warehouse().algorithms.queue(algorithm, run)
     return dg.MaterializeResult(
         metadata={"cases": queued.cases, "new": queued.new, "no_interface": len(queued.unmatched)}
@@ -42,7 +42,7 @@ def algorithm_outputs(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> dg.MaterializeResult[None]:
     """Execute the jobs that are not done, on a Dask scheduler if one is set; store outputs."""
-    algorithm, run = parted(context.partition_key)
+    algorithm, run = parted(partition_of(context, "ALGORITHM@RUN"))
     wh = intake.warehouse()
     done = wh.algorithms.run(algorithm, run, scheduler=intake.settings.scheduler)
     counts = {
@@ -62,6 +62,6 @@ def algorithm_annotations(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> dg.MaterializeResult[None]:
     """Count the shapes in the outputs of a run, by socket."""
-    algorithm, run = parted(context.partition_key)
+    algorithm, run = parted(partition_of(context, "ALGORITHM@RUN"))
     counts = intake.warehouse().algorithms.shape_counts(algorithm, run)
     return dg.MaterializeResult(metadata={"shapes": sum(counts.values()), "by_socket": counts})

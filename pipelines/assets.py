@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from pipelines.partitions import batches
+from pipelines.partitions import batches, partition_of
 from pipelines.resources import Intake
 from pipelines.show import batch_metadata, listing_metadata, removal_metadata, rerun_metadata
 from warehouse.catalog.batch_report import describe_batch
@@ -113,9 +113,10 @@ def stored_tables(
     context: dg.AssetExecutionContext, intake: dg.ResourceParam[Intake]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Read the files of one batch, and replace its rows in every stored table in one commit."""
+    key_of_batch = partition_of(context, "the key of a batch")
     wh = intake.warehouse()
-    report = wh.batches.run(context.partition_key, settings=intake.settings)
-    batch = describe_batch(intake.root, context.partition_key)
+    report = wh.batches.run(key_of_batch, settings=intake.settings)
+    batch = describe_batch(intake.root, key_of_batch)
     for key in sorted(context.selected_asset_keys):
         metadata = batch_metadata(report, batch, key.to_user_string())
         yield dg.MaterializeResult(asset_key=key, metadata=metadata)

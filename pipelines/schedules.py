@@ -1,5 +1,8 @@
 """Define schedules, which are stopped until a user starts them."""
 
+import os
+import zoneinfo
+
 import dagster as dg
 
 from pipelines.jobs import nightly, run_algorithm
@@ -7,12 +10,25 @@ from pipelines.maintenance import maintain
 from pipelines.partitions import algorithm_runs
 from pipelines.resources import Intake
 
+
+def time_zone() -> str:
+    """Return the IANA name of the time zone of this machine, by ``$TZ`` or ``/etc/localtime``.
+
+    UTC if neither names one. Dagster itself takes UTC for a schedule without a time zone.
+    """
+    stated = os.environ.get("TZ", "").removeprefix(":")
+    if not stated and os.path.islink("/etc/localtime"):
+        stated = os.readlink("/etc/localtime")
+    name = stated.rpartition("zoneinfo/")[2]
+    return name if name in zoneinfo.available_timezones() else "UTC"
+
+
 every_night = dg.ScheduleDefinition(
     name="every_night",
     job=nightly,
     cron_schedule="0 2 * * *",
-    # The time zone of the machine: scanners nearby are idle at night.
-    execution_timezone=None,
+    # Scanners nearby are idle at night.
+    execution_timezone=time_zone(),
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 
@@ -20,7 +36,7 @@ every_morning = dg.ScheduleDefinition(
     name="every_morning",
     job=maintain,
     cron_schedule="0 4 * * *",
-    execution_timezone=None,
+    execution_timezone=time_zone(),
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 
@@ -29,7 +45,7 @@ every_morning = dg.ScheduleDefinition(
     name="new_members",
     job=run_algorithm,
     cron_schedule="0 3 * * *",
-    execution_timezone=None,
+    execution_timezone=time_zone(),
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 def new_members(

@@ -48,3 +48,15 @@ def test_a_key_of_nobody(tmp_path: Path) -> None:
     done = run("batch", "run", "7", "-w", tmp_path / "w")
     assert done.returncode == 2
     assert "no batch '000007'; planned: 000001" in done.stderr
+
+
+def test_the_variable_is_the_mode_of_both_commands(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.dcm", uid="1.1")
+    root, mode = ("-w", tmp_path / "w"), {"DICOM_WAREHOUSE_MODE": "normal"}
+    run("batch", "plan", tmp_path / "in", *root, **mode)
+    run("batch", "run", "1", "--workers", "1", "--quiet", *root, **mode)
+    modes = "select distinct mode from files"
+    assert warehouse.open(tmp_path / "w").sql(modes).fetchall() == [("normal",)]
+    # A stored batch keeps its mode.
+    run("batch", "run", "1", "--workers", "1", "--quiet", *root, DICOM_WAREHOUSE_MODE="minimal")
+    assert warehouse.open(tmp_path / "w").sql(modes).fetchall() == [("normal",)]

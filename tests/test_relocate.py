@@ -309,3 +309,36 @@ def test_a_moved_file_is_known_whatever_its_uid_is_padded_with(
     (tmp_path / "old").rename(tmp_path / "new")
     assert wh.ingest(tmp_path / "new", workers=1).moved == 1
     assert wh.sql("select instance_key from instances").fetchall() == [("1.9",)]
+
+
+def test_planned_batches_follow(wh: warehouse.Warehouse, tmp_path: Path) -> None:
+    write(tmp_path / "old" / "later", uid="4.1")
+    for folder in ("old", "new"):
+        write(tmp_path / folder / "both", uid="4.2")
+    with zipfile.ZipFile(tmp_path / "old" / "d.zip", "w") as archive:
+        archive.write(write(tmp_path / "member", uid="4.3"), "in/side")
+    (batch,) = wh.batches.plan(tmp_path / "old", tmp_path / "new")
+    (tmp_path / "old" / "both").unlink()
+    shutil.copytree(tmp_path / "old", tmp_path / "new", dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "old")
+    done = json.loads(
+        run("relocate", tmp_path / "old", tmp_path / "new", "--json", "-w", wh.root).stdout
+    )
+    assert (done["moved"], done["planned"]) == (7, 2)
+    assert wh.batches.plan(tmp_path / "new") == []
+    report = wh.batches.run(batch)
+    assert (report.created, report.rejected, report.files) == (3, 0, 3)
+    assert wh.sql("from files where file_path like '%/old/%'").fetchall() == []
+
+
+def test_planned_batches_are_enough(tmp_path: Path) -> None:
+    """A name that is not UTF-8 is a file URL in a plan, too."""
+    old, new = tmp_path / "old", tmp_path / os.fsdecode(b"new\xff")
+    write(old / "a", uid="1.1")
+    made = warehouse.open(tmp_path / "w", create=True)
+    made.batches.plan(old)
+    old.rename(new)
+    with pytest.raises(UsageError, match="no known file"):
+        made.upkeep.relocate(tmp_path / "ol", new)
+    assert made.upkeep.relocate(old, new).planned == 1
+    assert made.batches.run("000001").created == 1

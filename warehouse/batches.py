@@ -50,9 +50,13 @@ class Batches:
         return ingest.stored_batches(self._place.root)
 
     def settings(self, key: str) -> IngestSettings:
-        """Return the default settings for a batch: the mode it was read in before, else full."""
+        """Return the default settings for a batch.
+
+        The mode is that in which it was read before, else ``$DICOM_WAREHOUSE_MODE``, else full.
+        """
+        stated = os.environ.get("DICOM_WAREHOUSE_MODE") or Mode.FULL
         return IngestSettings(
-            mode=mode_of_batch(self._place.root, key) or Mode.FULL,
+            mode=mode_of_batch(self._place.root, key) or Mode.parse(stated),
             s3=S3Access.from_variables(os.environ), limits=Limits.from_variables(os.environ),
         )  # fmt: skip
 

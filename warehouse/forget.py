@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from warehouse.cohorts.erased import erase_in_runs
 from warehouse.errors import NothingToForget, UsageError, WriteFailed, WritersRunning
 from warehouse.ingest import planned_batches
-from warehouse.planned import read_plan, write_plan
+from warehouse.listing import listing_row, listing_table
+from warehouse.planned import read_plan, replace_plan
 from warehouse.settings import IngestSettings
 from warehouse.store import delta, layout, locks
 from warehouse.store.duck import lent
@@ -209,10 +210,7 @@ def _clean_plans(root: Path, stones: Tombstones | None) -> None:
             )
         ]  # fmt: skip
         if len(kept) < len(items):
-            plan = layout.claims_folder(root) / batch
-            draft = plan.with_name(f".{batch}")
-            draft.write_bytes(write_plan(kept) if kept else b"")
-            draft.replace(plan)
+            replace_plan(root, batch, listing_table([listing_row(item) for item in kept]))
 
 
 def allow(root: str | os.PathLike[str], level: str, name: str) -> Receipt:

@@ -16,6 +16,7 @@ from warehouse.dicom.objects import is_object
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import SourceFile, Unreadable, discover, list_again
 from warehouse.dicom.source import holding_file
+from warehouse.errors import WriteFailed
 from warehouse.listing import listing_row, listing_table, source
 from warehouse.sqlfiles import statement
 from warehouse.store import delta, layout
@@ -35,23 +36,39 @@ GONE = "no longer there"
 
 def write_plan(items: list[SourceFile | Unreadable]) -> bytes:
     """Return the files of a batch as Parquet, for ``read_plan``, without credentials."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(listing_table([listing_row(item) for item in items]), sink, compression="zstd")
-    return bytes(sink.getvalue())
+    return _as_parquet(listing_table([listing_row(item) for item in items]))
 
 
 def read_plan(root: Path, batch: str, settings: IngestSettings) -> list[SourceFile | Unreadable]:
     """Return the files of a planned batch."""
-    return [source(*row.values(), s3=settings.s3) for row in _plan(root, batch).to_pylist()]
+    return [source(*row.values(), s3=settings.s3) for row in plan_table(root, batch).to_pylist()]
+
+
+def replace_plan(root: Path, batch: str, rows: pa.Table) -> None:
+    """Replace the files of a planned batch, ``LISTING``; a batch without files is not planned."""
+    plan = layout.claims_folder(root) / batch
+    draft = plan.with_name(f".{batch}")
+    try:
+        draft.write_bytes(_as_parquet(rows) if rows.num_rows else b"")
+        draft.replace(plan)
+    except OSError as error:
+        raise WriteFailed("a planned batch", error) from error
+
+
+def _as_parquet(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    return bytes(sink.getvalue())
 
 
 def forget_planned(listing: duckdb.DuckDBPyConnection, root: Path, batch: str) -> None:
     """Delete the files of a planned batch from ``unseen`` if they have not changed since."""
-    listing.register("planned", _plan(root, batch))
+    listing.register("planned", plan_table(root, batch))
     listing.execute(statement("forget_planned"))
 
 
-def _plan(root: Path, batch: str) -> pa.Table:
+def plan_table(root: Path, batch: str) -> pa.Table:
+    """Return the files of a planned batch, ``LISTING``."""
     return pq.read_table(pa.BufferReader((layout.claims_folder(root) / batch).read_bytes()))
 
 

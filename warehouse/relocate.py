@@ -21,6 +21,9 @@ from warehouse.dicom.objects import is_object
 from warehouse.dicom.open import local_path
 from warehouse.dicom.scan import path_text
 from warehouse.errors import UsageError
+from warehouse.ingest import planned_batches
+from warehouse.listing import listing_table
+from warehouse.planned import plan_table, replace_plan
 from warehouse.read_batches import promote_duplicates
 from warehouse.settings import IngestSettings
 from warehouse.sqlfiles import statement
@@ -44,6 +47,8 @@ class Relocated:
     kept: int = 0
     """Known files below the old path that keep their path, because another file, with a different
     instance or size, is known at their new path, or one that keeps its path, too."""
+    planned: int = 0
+    """Files of planned batches whose path has changed."""
     version: int = 0
     """Version of the warehouse afterwards."""
     seconds: float = 0.0
@@ -68,13 +73,13 @@ def relocate(
     Returns
     -------
     Relocated
-        How many files have a new path, and how many kept the old one.
+        How many known and planned files have a new path, and how many kept the old one.
 
     Raises
     ------
     UsageError
-        No known file is below the old path, both paths are equal, or one is in a bucket and the
-        other is not UTF-8.
+        No known or planned file is below the old path, both paths are equal, or one is in a bucket
+        and the other is not UTF-8.
     NotAWarehouse, LayoutMismatch, WriteFailed
     """
     root = Path(os.path.abspath(root))
@@ -92,13 +97,14 @@ def relocate(
         connection.execute("set variable prefixes = $1", [prefixes])
         connection.execute(f"create temp table beneath as {statement('moves_by_prefix')}")
         moving = _with_prefix(connection) if are_text else _renamed(connection, before, after)
-        if not moving.num_rows:
+        planned = _move_plans(root, before, after)
+        if not moving.num_rows and not planned:
             raise UsageError(f"no known file is in {path_text(before) or '/'}")
         moved = commit_moves(connection, root, moving, "relocate")
     promote_duplicates(root, settings or IngestSettings(workers=1))
     return Relocated(
-        moved=moved, kept=moving.num_rows - moved, version=delta.newest_files(root)[0],
-        seconds=round(time.monotonic() - started, 3),
+        moved=moved, kept=moving.num_rows - moved, planned=planned,
+        version=delta.newest_files(root)[0], seconds=round(time.monotonic() - started, 3),
     )  # fmt: skip
 
 
@@ -133,16 +139,43 @@ def _with_prefix(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def _renamed(connection: duckdb.DuckDBPyConnection, before: str, after: str) -> pa.Table:
-    """Return the same if a path is not UTF-8: paths may become file URLs, or stop being ones.
+    """Return the same if a path is not UTF-8: paths may become file URLs, or stop being ones."""
+    paths = [path for (path,) in connection.execute("select old from beneath").fetchall()]
+    renamed = [_new_path(path, before, after) for path in paths]
+    times = pa.nulls(len(paths), MOVING.field("modified_at").type)
+    return pa.table([paths, renamed, times], schema=MOVING)
+
+
+def _new_path(path: str, before: str, after: str) -> str:
+    """Return the path of a file after the move; the same if it is not beneath the old place.
 
     In the path of an archive member, the part after ``.zip`` is not part of a file name.
     """
-    paths = [path for (path,) in connection.execute("select old from beneath").fetchall()]
-    renamed = []
-    for path in paths:
-        archive = re.search(r"\.zip(?=!/)", path, re.IGNORECASE)
-        end = archive.end() if archive else len(path)
-        found = os.fsdecode(local_path(path[:end]))
-        renamed.append(path_text(after + found[len(before) :]) + path[end:])
-    times = pa.nulls(len(paths), MOVING.field("modified_at").type)
-    return pa.table([paths, renamed, times], schema=MOVING)
+    archive = re.search(r"\.zip(?=!/)", path, re.IGNORECASE)
+    end = archive.end() if archive else len(path)
+    found = os.fsdecode(local_path(path[:end]))
+    if found != before and not found.startswith((f"{before}/", f"{before}!/")):
+        return path
+    return path_text(after + found[len(before) :]) + path[end:]
+
+
+def _move_plans(root: Path, before: str, after: str) -> int:
+    """Give files of planned batches their new paths; return how many have one."""
+    count = 0
+    for batch in planned_batches(root):
+        rows = plan_table(root, batch).to_pylist()
+        moved = {row["path"]: _new_path(row["path"], before, after) for row in rows}
+        changed = {old for old, new in moved.items() if new != old}
+        if not changed:
+            continue
+        # A file that is planned at its new path, too, is read once.
+        changed = {old for old in changed if moved[old] not in moved.keys() - changed}
+        kept = []
+        for row in rows:
+            if moved[row["path"]] != row["path"] and row["path"] not in changed:
+                continue
+            archive = row["archive"] and _new_path(row["archive"], before, after)
+            kept.append((*(row | {"path": moved[row["path"]], "archive": archive}).values(),))
+        replace_plan(root, batch, listing_table(sorted(kept)))
+        count += len(changed)
+    return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -310,7 +311,12 @@ def test_the_geometry_of_an_mha_is_that_of_simpleitk(
 
 
 @pytest.mark.acceptance("G50")
-def test_a_zip_is_unpacked_without_what_leads_out(tmp_path: Path) -> None:
+def test_a_zip_is_unpacked_without_what_leads_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def packed(*names: str, content: bytes = b"x") -> Path:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -336,6 +342,11 @@ def test_a_zip_is_unpacked_without_what_leads_out(tmp_path: Path) -> None:
         "b.json",
     ]
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["out"]
+    # A full disk is not the fault of the file.
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfileobj", full)
+        with pytest.raises(OSError, match="No space left"):
+            unzip(packed("a"), tmp_path / "full")
     with pytest.raises(ValueRefused, match="too many files or bytes"):
         unzip(packed("bomb", content=bytes(8 << 20)), tmp_path / "bomb")
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 nothing")

@@ -295,3 +295,26 @@ def test_a_job_that_is_cancelled_brings_nothing(wh: warehouse.Warehouse, tmp_pat
     code.write_text("def run(case):\n    return {'voxel-count': 1}\n")
     parts.create("cancels", "ct -> voxel-count", function=f"{code}:run")
     assert parts.run("cancels", [CT, CT2], workers=0).succeeded == 2
+
+
+@pytest.mark.long("test_an_evaluation_names_what_is_missing")
+def test_an_evaluation_waits_until_it_is_replaced(wh: warehouse.Warehouse) -> None:
+    """A waiting evaluation is active, so those that nobody continues would reach the limit."""
+    parts = wh.algorithms
+    parts.create("measure", "ct -> mean-value, voxel-count", function=function("measure"))
+    parts.create("right", INTERFACE, kind="evaluation", function=f"{METHODS}:classification")
+    parts.queue("measure", [CT, CT2])
+    with pytest.raises(AlgorithmError, match="2 jobs of measure must end"):
+        parts.evaluate("right", "measure", truth="reader")
+    parts.run("measure", [CT], workers=0)
+    with pytest.raises(AlgorithmError, match="1 job of measure must end"):
+        parts.evaluate("right", "measure", truth="reader")
+    labels = "select label from jobs where kind = 'evaluation' order by created_at"
+    wh.refresh()
+    assert wh.sql(labels).fetchall() == [("Cancelled",), ("Executing Algorithm",)]
+    parts.run("measure", [CT2], workers=0)
+    for series in (CT, CT2):
+        wh.add_value("voxel-count", 1, series=series, by="reader")
+    assert parts.evaluate("right", "measure", truth="reader").succeeded == 1
+    wh.refresh()
+    assert wh.sql(labels).fetchall() == [("Cancelled",), ("Cancelled",), ("Succeeded",)]

@@ -140,6 +140,18 @@ def test_a_batch_nobody_planned_fails_and_says_which_are(store, planned):
         store("000099")
 
 
+def test_a_run_without_a_partition_says_what_to_choose(instance, run, planned):
+    with pytest.raises(dg.Failure, match="choose one, the key of a batch"):
+        run("ingest")
+    bounds = {
+        "dagster/asset_partition_range_start": planned[0],
+        "dagster/asset_partition_range_end": planned[-1],
+    }
+    instance.add_dynamic_partitions("batch", planned)
+    with pytest.raises(dg.Failure, match="for several, start a backfill"):
+        run("ingest", tags=bounds)
+
+
 def test_a_launchpad_may_ask_for_another_mode(instance, intake, planned, rows, monkeypatch):
     monkeypatch.setenv("DICOM_WAREHOUSE", intake.root)
     instance.add_dynamic_partitions("batch", planned)

@@ -1,5 +1,6 @@
 """What Dagster knows is what ``sql/`` says."""
 
+import datetime as dt
 import os
 import runpy
 import subprocess
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator
 
 from pipelines.definitions import build_definitions, defs
+from pipelines.schedules import every_morning, every_night, new_members, time_zone
 from warehouse.sqlfiles import read_checks, read_models
 from warehouse.store.tables import REGISTRY
 
@@ -146,3 +149,26 @@ def test_jobs_and_sensors():
         assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
     sensor = repository.get_sensor_def("new_files")
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("stated", "zone", "hour"),
+    [
+        ("America/New_York", "America/New_York", 7),
+        (":Europe/Berlin", "Europe/Berlin", 1),
+        ("/usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo", 17),
+        ("XYZ-5", "UTC", 2),
+    ],
+)
+def test_schedules_run_at_night_where_the_machine_is(monkeypatch, stated, zone, hour):
+    """Hours in UTC: New York is 5 h behind in winter, Berlin 1 h and Tokyo 9 h ahead."""
+    monkeypatch.setenv("TZ", stated)
+    assert time_zone() == zone
+    noon = dt.datetime(2026, 1, 10, 12, tzinfo=dt.UTC).timestamp()
+    following = next(schedule_execution_time_iterator(noon, "0 2 * * *", time_zone()))
+    assert following.astimezone(dt.UTC).hour == hour
+
+
+def test_every_schedule_has_the_time_zone_of_the_machine():
+    for schedule in (every_night, every_morning, new_members):
+        assert schedule.execution_timezone == time_zone()

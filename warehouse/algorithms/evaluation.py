@@ -123,7 +123,18 @@ def prepare(
             ]
     item = f"{algorithm.algorithm}@{algorithm.version}"
     case = Case(method.interfaces[0], tuple(inputs), None, item)
-    return Prepared(spec_of(method, case).job_id, case, None)
+    job_id = spec_of(method, case).job_id
+    _end_waiting(root, method, item, job_id)
+    return Prepared(job_id, case, None)
+
+
+def _end_waiting(root: Path, method: Algorithm, item: str, job_id: str) -> None:
+    """Cancel evaluations that waited for jobs and are replaced by a newer one."""
+    rows = open_catalog(root).connection.execute(
+        statement("waiting_evaluations", "components"), [method.algorithm, item, job_id]
+    ).fetchall()  # fmt: skip
+    text = {"error_message": f"replaced by evaluation {job_id}"}
+    record(root, [Event(waiting, "cancelled", now(), "", text) for (waiting,) in rows])
 
 
 def _wait_or_fail(
@@ -142,12 +153,13 @@ def _wait_or_fail(
     spec = spec_of(method, Case(method.interfaces[0], waits_for, None, item))
     jobs.add_jobs(root, [spec])
     state = jobs.states(root, [spec.job_id])[spec.job_id]
+    _end_waiting(root, method, item, spec.job_id)
     events = [] if state.status else [Event(spec.job_id, "waiting", now())]
     if not failed:
         record(root, events)
         raise JobRefused(
-            f"{len(unfinished)} jobs of {algorithm.algorithm} have not ended; run them first: "
-            f"evaluation {spec.job_id} waits"
+            f"{counted(len(unfinished), 'job')} of {algorithm.algorithm} must end before an "
+            "evaluation; run the algorithm, then evaluate again"
         )
     reason = f"{counted(len(failed), 'job')} of {algorithm.algorithm} failed, such as {min(failed)}"
     if state.status != FAILED:

@@ -7,6 +7,7 @@ size is limited.
 
 from __future__ import annotations
 
+import errno
 import lzma
 import posixpath
 import shutil
@@ -24,6 +25,12 @@ MAX_BYTES = 16 << 30
 MAX_RATIO = 1000
 """Maximum ratio of unpacked to compressed size."""
 
+_OF_THE_DISK = {
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE,
+    errno.ENFILE, errno.EFBIG,
+}  # fmt: skip
+"""Errors that do not come from the content of a ZIP file."""
+
 _IGNORED = {".DS_Store", "desktop.ini"}
 
 
@@ -39,6 +46,8 @@ def unzip(source: Path, target: Path) -> list[str]:
     ------
     ValueRefused
         It is damaged, or exceeds the limits.
+    OSError
+        The folder has no room for its files, or cannot be written.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -59,9 +68,14 @@ def unzip(source: Path, target: Path) -> list[str]:
             return written
     except ValueRefused:
         raise
+    except OSError as error:
+        # Names of members that are too long, or that are both file and folder, are the archive's.
+        if error.errno in _OF_THE_DISK:
+            raise
+        raise ValueRefused("the ZIP file cannot be unpacked: it is damaged") from None
     except (
         zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError,
-        ValueError, EOFError, OSError,
+        ValueError, EOFError,
     ):  # fmt: skip
         raise ValueRefused("the ZIP file cannot be unpacked: it is damaged") from None
 

@@ -330,7 +330,8 @@ def _print(report: Report, *, as_json: bool) -> None:
     screen.print(f"{text}  ({report.seconds:.1f} s)", highlight=False)
     if report.unmatched:
         first = next(iter(report.unmatched.items()))
-        line = f"  {counted(len(report.unmatched), 'member')} that match no interface: {first[1]}"
+        members = counted(len(report.unmatched), "member")
+        line = f"  {members} without a matching interface: {first[1]}"
         screen.print(printed(line), highlight=False, markup=False, soft_wrap=True)
     for job_id, why in list(report.failures.items())[:5]:
         line = f"  job {job_id[:8]}: {why}"

@@ -99,7 +99,8 @@ def run(
     Parameters
     ----------
     mode
-        minimal, normal or full; by default that of the last read of the batch, else full.
+        minimal, normal or full; by default that of the last read of the batch, else
+        $DICOM_WAREHOUSE_MODE, else full.
     workers
         Processes that read in parallel; by default one per processor.
     scheduler

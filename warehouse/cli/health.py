@@ -131,6 +131,9 @@ def relocate(
         send_document(asdict(done))
         return 0
     console().print(f"{counted(done.moved, 'file')} moved, {done.seconds:.1f} s", highlight=False)
+    if done.planned:
+        text = f"{counted(done.planned, 'file')} of planned batches moved"
+        console().print(text, highlight=False)
     if done.kept:
         console().print(
             f"{counted(done.kept, 'file')} not moved: another one is known at the new path",

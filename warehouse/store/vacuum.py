@@ -12,6 +12,7 @@ import datetime as dt
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -110,6 +111,7 @@ def vacuum(root: Path, retention: dt.timedelta = RETENTION, *, delete: bool = Fa
         spare += _values_of_none(snapshot, cutoff, alone=alone)
         if delete:
             _delete(root, spare, alone=alone)
+            _drop_empty_drafts(root, cutoff)
     return Vacuumed(spare, in_use, is_done=delete)
 
 
@@ -171,6 +173,14 @@ def _old_answers(snapshot: Snapshot, cutoff: float) -> list[Spare]:
                 for entry in os.scandir(answer)
             ]
     return spare
+
+
+def _drop_empty_drafts(root: Path, cutoff: float) -> None:
+    """Delete folders of caches whose process was killed before it wrote a file."""
+    for draft in layout.cache_folder(root).glob(".*"):
+        with suppress(OSError):
+            if draft.stat(follow_symlinks=False).st_mtime <= cutoff:
+                draft.rmdir()
 
 
 def _values_of_none(snapshot: Snapshot, cutoff: float, *, alone: bool) -> list[Spare]:
