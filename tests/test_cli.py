@@ -164,7 +164,7 @@ def test_sql_does_not_change_the_warehouse(ingested):
     "query",
     [
         "copy (select 1 as a) to '{}'",
-        "/* mine */ copy (pivot series on Modality) to '{}'",
+        "/* für mich */ copy (pivot series on Modality) to '{}'",
         "export database '{}'",
         "attach '{}'",
         "create table mine as select 1",
@@ -189,6 +189,7 @@ def test_sql_refuses_what_does_more_than_return_rows(ingested, tmp_path, query):
         "explain from series",
         "pragma version",
         "values (1)",
+        "select '…………' as \"ä\"",
     ],
 )
 def test_sql_takes_everything_that_returns_rows(ingested, query):

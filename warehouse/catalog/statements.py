@@ -43,14 +43,13 @@ def require_question(query: str) -> None:
         kinds = [statement.type.name for statement in duckdb.extract_statements(query)]
     except duckdb.Error:
         return
-    (first, *_) = [
-        query[begin:].split(None, 1)[0].lower()
-        for begin, kind in duckdb.tokenize(query)
-        if kind != duckdb.token_type.comment
-    ] or [""]
+    begins = [at for at, kind in duckdb.tokenize(query) if kind != duckdb.token_type.comment]
+    # DuckDB counts bytes.
+    (first, *_) = [*query.encode()[begins[0] if begins else 0 :].split(None, 1), b""]
+    word = first.decode(errors="replace").lower()
     # PIVOT without a list of values is MULTI, and so is any statement that contains it.
-    if not {*kinds} <= _QUESTIONS or ("MULTI" in kinds and first in _WRITING):
+    if not {*kinds} <= _QUESTIONS or ("MULTI" in kinds and word in _WRITING):
         raise UsageError(
-            f"{first.upper()} is refused: a statement must only return rows; use SELECT, FROM,"
+            f"{word.upper()} is refused: a statement must only return rows; use SELECT, FROM,"
             " DESCRIBE or SHOW, and write the answer to a file with --output FILE"
         )
