@@ -43,9 +43,11 @@ def require_question(query: str) -> None:
         kinds = [statement.type.name for statement in duckdb.extract_statements(query)]
     except duckdb.Error:
         return
+    if len(kinds) != 1:
+        return  # ``require_one`` says so
     begins = [at for at, kind in duckdb.tokenize(query) if kind != duckdb.token_type.comment]
     # DuckDB counts bytes.
-    (first, *_) = [*query.encode()[begins[0] if begins else 0 :].split(None, 1), b""]
+    (first, *_) = [*query.encode()[begins[0] :].split(None, 1), b""]
     word = first.decode(errors="replace").lower()
     # PIVOT without a list of values is MULTI, and so is any statement that contains it.
     if not {*kinds} <= _QUESTIONS or ("MULTI" in kinds and word in _WRITING):
