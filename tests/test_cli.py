@@ -160,6 +160,42 @@ def test_sql_does_not_change_the_warehouse(ingested):
     assert json.loads(run("info", "-w", ingested, "--json").stdout) == before
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "copy (select 1 as a) to '{}'",
+        "/* für mich */ copy (pivot series on Modality) to '{}'",
+        "export database '{}'",
+        "attach '{}'",
+        "create table mine as select 1",
+        "set threads = 1",
+    ],
+)
+def test_sql_refuses_what_does_more_than_return_rows(ingested, tmp_path, query):
+    # README: "No command replaces a file without --force"; of the others nothing would remain.
+    kept = tmp_path / "outcomes.csv"
+    kept.write_text("PatientID,outcome\n")
+    done = run("sql", query.format(kept), "-w", ingested)
+    assert done.returncode == 2
+    assert "a statement must only return rows" in done.stderr
+    assert kept.read_text() == "PatientID,outcome\n"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "-- by kind\npivot series on Modality using count(*)",
+        "summarize series",
+        "explain from series",
+        "pragma version",
+        "values (1)",
+        "select '…………' as \"ä\"",
+    ],
+)
+def test_sql_takes_everything_that_returns_rows(ingested, query):
+    assert run("sql", query, "-w", ingested, "--format", "csv").returncode == 0
+
+
 def test_tables_lists_every_view_with_its_meaning(ingested):
     done = run("tables", "-w", ingested)
     assert "One row per series." in done.stdout

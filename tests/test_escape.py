@@ -133,7 +133,7 @@ def test_a_name_forges_no_line_of_a_report(stored: Path) -> None:
 
 
 def test_a_notebook_shows_no_controls() -> None:
-    made = Gallery((EVERY,), ((EVERY,),), (f"no {EVERY}",))
+    made = Gallery((EVERY,), ((EVERY,),), (f"no {EVERY}",), 1)
     assert harmful_in(made._repr_html_()) == set()
 
 

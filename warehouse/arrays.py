@@ -138,7 +138,7 @@ def gradients(wh: Opened, series_uid: str, *, isotropic: bool = False) -> Gradie
 
 
 @names_failures
-def gallery(wh: Opened, *series_uids: str, limit: int = 24) -> Gallery:
+def gallery(wh: Opened, *series_uids: str, limit: int | None = None) -> Gallery:
     """Return series with their thumbnails, displayed as a table in a notebook.
 
     Parameters
@@ -146,7 +146,7 @@ def gallery(wh: Opened, *series_uids: str, limit: int = 24) -> Gallery:
     series_uids
         Series to show; if none are given, the first ones of the warehouse.
     limit
-        Largest number of series.
+        Largest number of series; by default all that are given, or else 24.
     """
     from warehouse.pixels.gallery import open_gallery
 

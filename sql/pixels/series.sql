@@ -5,7 +5,8 @@ select
     SeriesNumber,
     SeriesDescription,
     image_count,
-    frame_count
+    frame_count,
+    count(*) over () as series_count
 from series
 where image_count > 0 and (len($1) = 0 or list_contains($1, series_key))
 order by StudyInstanceUID, SeriesNumber, series_key

@@ -26,6 +26,7 @@ from tests.pixels.test_multiframe import (
 )  # fmt: skip
 from tests.vendor_payloads import add_private
 from warehouse.errors import NotAVolume
+from warehouse.pixels import files
 from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
@@ -182,6 +183,35 @@ def test_volumes_are_told_apart_by_what_differs_not_by_numbers(
     assert np.array_equal(volume[:], wanted)
     assert volume.labels == labels
     assert volume.label_dims == dict.fromkeys(labels, ("volume",))
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "unit"),
+    [
+        ("acquisition time", 10.0, ("mm", "sec")),
+        ("over midnight, with one date", 0.0, ("mm", "unknown")),  # 0, 1.5 and 6 s
+        ("date-time", 0.0, ("mm", "unknown")),  # one step
+        ("flip angle", 0.0, ("mm", "unknown")),  # no times
+    ],
+)
+def test_nifti_has_the_step_between_volumes_or_zero(
+    name: str, step: float, unit: tuple[str, str], kinds: warehouse.Warehouse
+) -> None:
+    # NIfTI-1: pixdim[4] in the units of xyzt_units. 1, nibabel's default, is a TR of 1 s to FSL.
+    header = files.nifti(kinds.volume(f"1.4.{list(KINDS).index(name)}")).header
+    assert (float(header["pixdim"][4]), header.get_xyzt_units()) == (step, unit)
+
+
+def test_a_gallery_has_every_series_that_is_given_and_says_how_many_it_leaves_out(
+    kinds: warehouse.Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warehouse.pixels.gallery.SERIES", 1)
+    uids = ["1.4.0", "1.4.1", "1.4.2"]
+    assert sorted(row[0] for row in kinds.gallery(*uids).rows) == uids
+    first = kinds.gallery()
+    assert repr(first).startswith(f"<Gallery of 1 of {len(KINDS)} series")
+    assert f"1 of {len(KINDS)} series" in first._repr_html_()
+    assert len(kinds.gallery(*uids, limit=2).rows) == 2
 
 
 def test_directions_of_one_b_value_are_volumes_of_their_own(made: warehouse.Warehouse) -> None:

@@ -57,6 +57,8 @@ def packed(
     header.set_xyzt_units("mm", "sec" if is_series and step_s else None)
     if is_series:
         header.set_zooms((*header.get_zooms()[:3], step_s or 0.0))
+    else:
+        header["pixdim"][4] = 0.0  # that of the whole series means nothing for one volume
     if axis is not None:
         phase, read = (0, 1) if axis == "i" else (1, 0)
         header.set_dim_info(freq=read, phase=phase, slice=2)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from warehouse.bids.refused import Refused
 from warehouse.cohorts.runs import package_version
+from warehouse.pixels.files import JITTER_S, regular_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +35,6 @@ _RANGES: dict[str, tuple[float, float]] = {
 such as a 0 that means unknown."""
 _DIGITS = 9
 """Significant digits of numbers: 2435.37 ms are 2.43537 s, not 2.4353700000000003."""
-_JITTER_S = 0.02
-"""Tolerance, in s, of the times of volumes from a regular step: clocks tick every 2.5 ms …"""
-_JITTER = 0.02
-"""… or this fraction of the step, if that is greater."""
 _TIME_TOLERANCE = 0.05
 """Fraction of the step between volumes by which a repetition time may differ from it."""
 
@@ -106,14 +102,12 @@ def _set_repetition_time(content: dict[str, Any], times: Sequence[float] | None)
     """
     if times is None or len(times) < 2:
         return []
-    steps = [b - a for a, b in pairwise(times)]
-    step = (times[-1] - times[0]) / len(steps)
+    mean = (times[-1] - times[0]) / (len(times) - 1)
     stated = content.get("RepetitionTime")
-    if stated is not None and abs(stated - step) <= max(_JITTER_S, _TIME_TOLERANCE * step):
+    if stated is not None and abs(stated - mean) <= max(JITTER_S, _TIME_TOLERANCE * mean):
         return []
-    is_regular = max(abs(each - step) for each in steps) <= max(_JITTER_S, _JITTER * step)
-    if len(steps) < 2 or step <= 0 or not is_regular:
-        # Volumes may be missing, or the first a reference: one step, or uneven ones, prove nothing.
+    step = regular_step(times)
+    if step is None:
         return ["RepetitionTime: it contradicts the times of volumes"]
     if stated is not None:
         content["RepetitionTimeExcitation"] = stated

@@ -55,10 +55,12 @@ def sql(
         Read the statement from this file.
     """
     from warehouse.catalog.connect import ask
+    from warehouse.catalog.statements import require_question
     from warehouse.catalog.unread import asks_for_private_elements, why_no_private_elements
 
     chosen = answer_format(form, output, by_column=by_column, force=force)
     text = _query(query, file)
+    require_question(text)
     catalog = opened(warehouse).catalog
     relation = ask(catalog, text)
     send_answer(catalog, relation, chosen, output, force=force)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from warehouse.outputs import draft_of, place, refuse_existing, require_suffix, 
 from warehouse.pixels.values import Values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from warehouse.pixels.stack import Stack
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 _PORTION_BYTES = 64 << 20
 _LONGEST = 32767
 """Largest length of an axis in NIfTI-1, which uses 16 bits."""
+JITTER_S = 0.02
+"""Tolerance, in s, of the times of volumes from a regular step: clocks tick every 2.5 ms …"""
+_JITTER = 0.02
+"""… or this fraction of the step, if that is greater."""
 
 
 def nifti(volume: LazyVolume) -> Any:
@@ -35,7 +41,7 @@ def nifti(volume: LazyVolume) -> Any:
     is in RAS, mm, as NIfTI requires. If one slope and intercept applies to all frames, the image
     has the stored values, and slope and intercept are in the header. Otherwise it has the rescaled
     numbers (``rescale=True``) as float64. Their unit is in ``descrip``. Color, including palettes,
-    is RGB24.
+    is RGB24. ``pixdim[4]`` is the step between volumes in s, or 0 if they state no regular times.
 
     Raises
     ------
@@ -69,7 +75,10 @@ def nifti(volume: LazyVolume) -> Any:
     made: Any = cast("Any", nibabel).Nifti1Image(
         array if leading else array[..., 0], affine, dtype=array.dtype
     )
-    made.header.set_xyzt_units("mm")
+    step_s = regular_step(volume.labels.get("time_s", ())) if leading == 1 else None
+    made.header.set_xyzt_units("mm", "sec" if step_s else None)
+    if leading:
+        made.header["pixdim"][4] = step_s or 0  # nibabel's default, 1, would be read as 1 s
     made.set_sform(affine, code=1)
     made.set_qform(affine, code=1, strip_shears=True)
     if scale is not None:
@@ -77,6 +86,19 @@ def nifti(volume: LazyVolume) -> Any:
     if unit is not None:
         made.header["descrip"] = f"unit: {unit}".encode("ascii", "replace")[:79]
     return made
+
+
+def regular_step(times: Sequence[float]) -> float | None:
+    """Return the step of regular times, in s; None for fewer than three or uneven times.
+
+    Volumes may be missing, or the first a reference: one step, or uneven ones, prove nothing.
+    """
+    steps = [b - a for a, b in pairwise(times)]
+    if len(steps) < 2:
+        return None
+    step = (times[-1] - times[0]) / len(steps)
+    is_regular = max(abs(each - step) for each in steps) <= max(JITTER_S, _JITTER * step)
+    return step if step > 0 and is_regular else None
 
 
 def _numbers(volume: LazyVolume) -> tuple[np.ndarray, tuple[float, float] | None, str | None]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
     from warehouse.pixels.volume_like import VolumeLike
 
+SERIES = 24
+"""Number of series of a gallery for which none are given."""
 THUMBNAIL_BYTES = 256 << 20
 """Largest uncompressed frame with a thumbnail; a larger one would take half a minute."""
 THUMBNAIL_HEIGHT = 96
@@ -50,6 +52,13 @@ class Gallery:
     """Attributes of each series."""
     pictures: tuple[bytes | str, ...]
     """PNG of the middle frame of each series, or the reason why there is none."""
+    total: int
+    """Number of series that would be shown without a limit."""
+
+    @property
+    def _facts(self) -> str:
+        shown = len(self.rows)
+        return f"{shown} series" if shown == self.total else f"{shown} of {self.total:,} series"
 
     def __repr__(self) -> str:
         """Return the first series, without pictures."""
@@ -57,7 +66,7 @@ class Gallery:
             ", ".join("" if v is None else str(v) for v in row)[:200] for row in self.rows[:10]
         ]
         more = [f"… {len(self.rows) - 10} more"] if len(self.rows) > 10 else []
-        return "\n ".join([f"<Gallery of {len(self.rows)} series", *shown, *more]) + ">"
+        return "\n ".join([f"<Gallery of {self._facts}", *shown, *more]) + ">"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html_text(name)}</th>" for name in ("", *self.columns))
@@ -67,10 +76,13 @@ class Gallery:
             + "</tr>"
             for row, picture in zip(self.rows, self.pictures, strict=True)
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"{table}<p>{self._facts}</p>"
 
 
-def open_gallery(catalog: Catalog, series_uids: Sequence[str] = (), *, limit: int = 24) -> Gallery:
+def open_gallery(
+    catalog: Catalog, series_uids: Sequence[str] = (), *, limit: int | None = None
+) -> Gallery:  # fmt: skip
     """Return series with the middle frame of each as a thumbnail.
 
     Parameters
@@ -80,7 +92,8 @@ def open_gallery(catalog: Catalog, series_uids: Sequence[str] = (), *, limit: in
     series_uids
         Series to show; if none are given, the first ones of the archive.
     limit
-        Largest number of series; one file is opened for each.
+        Largest number of series; one file is opened for each. By default all that are given, or
+        else 24.
 
     Raises
     ------
@@ -88,11 +101,15 @@ def open_gallery(catalog: Catalog, series_uids: Sequence[str] = (), *, limit: in
         Pillow is not installed.
     """
     require_names(*series_uids)
+    if limit is None:
+        limit = len(series_uids) or SERIES
     require_limit(limit)
     asked = catalog.connection.execute(statement("series", "pixels"), [list(series_uids), limit])
-    names = tuple(column[0] for column in asked.description)
-    rows = asked.fetchall()
-    return Gallery(names, tuple(rows), tuple(_thumbnail(catalog, row[0]) for row in rows))
+    names = tuple(column[0] for column in asked.description[:-1])
+    found = asked.fetchall()
+    total = found[0][-1] if found else 0
+    rows = tuple(row[:-1] for row in found)
+    return Gallery(names, rows, tuple(_thumbnail(catalog, row[0]) for row in rows), total)
 
 
 def _thumbnail(catalog: Catalog, series_uid: str) -> bytes | str:
