@@ -59,7 +59,7 @@
 -- column:  KVP | DOUBLE | KVP (0018,0060), kV
 -- column:  ConvolutionKernel | VARCHAR[] | Convolution Kernel (0018,1210)
 -- column:  ContrastBolusAgent | VARCHAR | Contrast/Bolus Agent (0018,0010)
--- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime as written, in the clock of the device; midnight if the time is missing, null without a date
+-- column:  series_at | TIMESTAMP | SeriesDate and the SeriesTime beside it as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  spatial_resolution_mm | DOUBLE[] | PixelSpacing (rows, columns) and SliceThickness; two values without a thickness, null without a spacing
 -- column:  instance_count | BIGINT | instances; copies of a file count once
 -- column:  image_count | BIGINT | instances with pixel data
@@ -80,6 +80,7 @@ with gathered as (
         arg_min(SeriesNumber, instance_key) as SeriesNumber,
         arg_min(SeriesDate, instance_key) as SeriesDate,
         arg_min(SeriesTime, instance_key) as SeriesTime,
+        arg_min(SeriesDate + SeriesTime, instance_key) as first_series_at,
         arg_min(SeriesDescription, instance_key) as SeriesDescription,
         arg_min(Modality, instance_key) as Modality,
         arg_min(BodyPartExamined, instance_key) as BodyPartExamined,
@@ -184,7 +185,8 @@ select
     KVP,
     ConvolutionKernel,
     ContrastBolusAgent,
-    SeriesDate + coalesce(SeriesTime, time '00:00:00') as series_at,
+    -- A time beside another date is not of this one.
+    if(cast(first_series_at as date) = SeriesDate, first_series_at, cast(SeriesDate as timestamp)) as series_at,
     case when PixelSpacing is not null
         then list_filter(PixelSpacing || [SliceThickness], lambda mm: mm is not null)
     end as spatial_resolution_mm,

@@ -18,7 +18,7 @@
 -- column:  StudyDescription | VARCHAR | Study Description (0008,1030)
 -- column:  AccessionNumber | VARCHAR | Accession Number (0008,0050)
 -- column:  ReferringPhysicianName | VARCHAR | Referring Physician's Name (0008,0090), as written: Family^Given^Middle^Prefix^Suffix
--- column:  study_at | TIMESTAMP | StudyDate and StudyTime as written, in the clock of the device; midnight if the time is missing, null without a date
+-- column:  study_at | TIMESTAMP | StudyDate and the StudyTime beside it as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  modalities | VARCHAR[] | distinct Modality of its instances, in order
 -- column:  patient_count | BIGINT | patients
 -- column:  series_count | BIGINT | series
@@ -33,6 +33,7 @@ with gathered as (
         arg_min(StudyID, instance_key) as StudyID,
         arg_min(StudyDate, instance_key) as StudyDate,
         arg_min(StudyTime, instance_key) as StudyTime,
+        arg_min(StudyDate + StudyTime, instance_key) as first_study_at,
         arg_min(StudyDescription, instance_key) as StudyDescription,
         arg_min(AccessionNumber, instance_key) as AccessionNumber,
         arg_min(ReferringPhysicianName, instance_key) as ReferringPhysicianName,
@@ -56,7 +57,8 @@ select
     StudyDescription,
     AccessionNumber,
     ReferringPhysicianName,
-    StudyDate + coalesce(StudyTime, time '00:00:00') as study_at,
+    -- A time beside another date is not of this one.
+    if(cast(first_study_at as date) = StudyDate, first_study_at, cast(StudyDate as timestamp)) as study_at,
     modalities,
     patient_count,
     series_count,

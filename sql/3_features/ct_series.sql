@@ -13,7 +13,7 @@
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  SeriesNumber | BIGINT | Series Number (0020,0011)
--- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime as written, in the clock of the device; midnight if the time is missing, null without a date
+-- column:  series_at | TIMESTAMP | SeriesDate and the SeriesTime beside it as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  SeriesDescription | VARCHAR | Series Description (0008,103E)
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)

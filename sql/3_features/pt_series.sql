@@ -19,7 +19,7 @@
 -- column:  StudyInstanceUID | VARCHAR | Study Instance UID (0020,000D)
 -- column:  PatientID | VARCHAR | Patient ID (0010,0020)
 -- column:  SeriesNumber | BIGINT | Series Number (0020,0011)
--- column:  series_at | TIMESTAMP | SeriesDate and SeriesTime as written, in the clock of the device; midnight if the time is missing, null without a date
+-- column:  series_at | TIMESTAMP | SeriesDate and the SeriesTime beside it as written, in the clock of the device; midnight if the time is missing, null without a date
 -- column:  SeriesDescription | VARCHAR | Series Description (0008,103E)
 -- column:  BodyPartExamined | VARCHAR | Body Part Examined (0018,0015)
 -- column:  ProtocolName | VARCHAR | Protocol Name (0018,1030)
@@ -49,7 +49,7 @@
 -- column:  RadiopharmaceuticalStartDateTime | TIMESTAMP | Radiopharmaceutical Start DateTime (0018,1078), in the clock of the series; null if it has an offset from UTC and the series no TimezoneOffsetFromUTC
 -- column:  injected_at | TIMESTAMP | RadiopharmaceuticalStartDateTime; otherwise RadiopharmaceuticalStartTime on its date or, without one, on the day of the scan, or on the day before if it is later than the scan and all acquisitions; null if neither has minutes
 -- column:  scan_started_at | TIMESTAMP | earlier of series_at, if SeriesTime is stated, the first AcquisitionDate and AcquisitionTime, and the first FrameAcquisitionDateTime (0018,9074) of frames
--- column:  uptake_time_s | DOUBLE | s from injected_at to scan_started_at; null if several injections are stated
+-- column:  uptake_time_s | DOUBLE | s from injected_at to scan_started_at; null if several injections are stated, or a time without a day of a radionuclide that can be imaged days later
 -- column:  uptake_why_not | VARCHAR | why uptake_time_s is null
 -- column:  SeriesType | VARCHAR[] | Series Type (0054,1000): STATIC, DYNAMIC, GATED or WHOLE BODY, then IMAGE or REPROJECTION
 -- column:  CorrectedImage | VARCHAR[] | Corrected Image (0028,0051): ATTN, DECY, SCAT, RAN, …
@@ -223,6 +223,7 @@ uptakes as (
         ranges.scan_started_at,
         inside.is_clock_unknown,
         inside.injection_count,
+        inside.RadionuclideHalfLife,
         inside.RadiopharmaceuticalStartTime is not null
         or inside.RadiopharmaceuticalStartDateTime is not null as is_stated,
         cast(ranges.scan_started_at as date) + inside.exact_start_time as on_day_of_scan,
@@ -234,6 +235,7 @@ uptakes as (
                 on_day_of_scan > greatest(ranges.scan_started_at, ranges.last_acquired_at), 1, 0
             ))
         ) as injected_at,
+        coalesce(inside.exact_start, inside.start_date + inside.exact_start_time) is null as is_without_day,
         -- Both are stated and name another minute, or hour if one has no minutes: one of them is wrong.
         coalesce(
             abs(epoch(inside.start_date + inside.exact_start_time - inside.exact_start)) >= 60,
@@ -260,6 +262,10 @@ judged as (
                 then 'RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime differ'
             when injected_at > scan_started_at
                 then 'the radiopharmaceutical starts after the scan'
+            -- One of 89Zr, 124I or 64Cu may be imaged days after the injection: as in pt_suv, within 10 half-lives.
+            when is_without_day
+                and epoch(scan_started_at - injected_at) + 86400 <= 10 * RadionuclideHalfLife
+                then 'RadiopharmaceuticalStartTime states no day, and the half-life allows an earlier one'
         end as why_not
     from uptakes
 )

@@ -22,8 +22,8 @@ select
     bids_paths.labels,
     bids_paths.path,
     -- `series_at` and `study_at` are midnight where the time is missing, which BIDS writes as n/a.
-    coalesce(counted.acquired_at, series.SeriesDate + series.SeriesTime) as acquired_at,
-    studies.StudyDate + studies.StudyTime as study_at,
+    coalesce(counted.acquired_at, if(cast(series.series_at as time) = series.SeriesTime, series.series_at, null)) as acquired_at,
+    if(cast(studies.study_at as time) = studies.StudyTime, studies.study_at, null) as study_at,
     patients.PatientSex as sex,
     ages.age,
     case

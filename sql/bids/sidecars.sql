@@ -160,12 +160,13 @@ stated as (
 magnitudes as (
     select
         series.study_key,
-        list_sort(list_distinct(flatten(list(
+        list_sort(list_distinct(list_filter(flatten(list(
             -- Enhanced objects state them by frame.
             if(frames.instance_id is null, [instances.EchoTime / 1000], list_transform(
                 frames.echo_times_ms, lambda echo_time: echo_time / 1000
             ))
-        )))) as echo_times_s
+        )), lambda echo_time: echo_time > 0 and echo_time <= 10
+        ))) as echo_times_s
     from sequence_types
     join series on sequence_types.series_key = series.series_key
     join instances on sequence_types.series_key = instances.series_key

@@ -10,7 +10,8 @@ with chosen as (
         instance_id,
         path,
         tag,
-        coalesce(keyword, tag) as name,
+        -- As in paths: of the curves, which share a keyword, the first has it.
+        if(tag like '50__2600' and tag[3:4] <> '00', tag, coalesce(keyword, tag)) as name,
         vr,
         vm,
         "index",

@@ -109,12 +109,24 @@ def ge() -> Dataset:
     return made
 
 
+def magnitudes() -> list[Dataset]:
+    """Return images of a field map; one states an echo time that is no number."""
+    return [
+        image(
+            f"5.{n}", SOPClassUID=MRImageStorage, Manufacturer="Siemens", PixelData=bytes(32),
+            SeriesInstanceUID="1.2.5", StudyInstanceUID="1.5", ImageType=["ORIGINAL", "PRIMARY", "M"],
+            SeriesDescription="gre_field_mapping", ScanningSequence="GR", EchoTime=echo_time, **PIXELS,
+        )
+        for n, echo_time in enumerate(["4.92", "7.38", "NaN"])
+    ]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def fields(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What is stated of each series, without what is not."""
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The row of each series."""
     folder: Path = tmp_path_factory.mktemp("stated")
-    for made in (philips(), siemens_xa(), siemens_without_creator(), ge()):
-        write(folder / "in" / str(made.SeriesInstanceUID), made)
+    for made in (philips(), siemens_xa(), siemens_without_creator(), ge(), *magnitudes()):
+        write(folder / "in" / str(made.SOPInstanceUID), made)
     wh = warehouse.open(folder / "w", create=True)
     wh.ingest(folder / "in", workers=1)
     # Views that an export asks several times are tables there too.
@@ -124,9 +136,19 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
         answer = connection.execute(statement("sidecars", "bids"))
         names = [name for name, *_ in answer.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+    return {row["series_key"]: row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def fields(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is stated of each series, without what is not."""
     return {
-        row["series_key"]: {k: v for k, v in row["fields"].items() if v is not None} for row in rows
+        key: {k: v for k, v in row["fields"].items() if v is not None} for key, row in rows.items()
     }
+
+
+def test_echo_times_of_a_phase_difference_are_numbers(rows: dict[str, dict[str, Any]]) -> None:
+    assert rows["1.2.5"]["field_map_echo_times_s"] == pytest.approx([0.00492, 0.00738])
 
 
 @pytest.mark.parametrize(

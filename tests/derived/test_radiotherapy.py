@@ -126,6 +126,7 @@ def wh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse
         "offsets": dose(
             "1.8.4", gradient, position=[-1, -1, 7], spacing=2, step=3, GridFrameOffsetVector=[2, 5, 8, 11, 14]
         ),
+        "difference": dose("1.8.6", gradient, position=[-1, -1, 0], spacing=2, step=3, DoseType="ERROR"),
         "space": dose("1.8.5", gradient, position=[-1, -1, 0], spacing=2, step=3, FrameOfReferenceUID="1.4"),
     }  # fmt: skip
     for name, made in objects.items():
@@ -293,7 +294,7 @@ def test_doses_say_whether_they_are_in_gy(wh: warehouse.Warehouse) -> None:
     rows = answer_of(
         wh, "select SOPInstanceUID, plane_count, dose_why_not from rt_doses order by 1"
     )
-    assert [row[:2] for row in rows] == [(f"1.8.{n}", 5) for n in range(1, 6)]
+    assert [row[:2] for row in rows] == [(f"1.8.{n}", 5) for n in range(1, 7)]
     assert rows[0][2] is None
     assert rows[1][2] == "Dose Units are not GY"
     assert rows[2][2] == "Dose Grid Scaling is missing"
@@ -696,6 +697,9 @@ def test_doses_that_are_no_gy_are_refused_by_name(wh: warehouse.Warehouse) -> No
         wh.dose_volume("1.7.1.0", 1, "1.8.4.0")
     with pytest.raises(NotInGeometry, match="different frames of reference"):
         wh.dose_volume("1.7.1.0", 1, "1.8.5.0")
+    # PS3.3 C.8.8.3: ERROR is the difference between desired and planned dose.
+    with pytest.raises(WrongObject, match="Dose Type is ERROR"):
+        wh.dose_volume("1.7.1.0", 1, "1.8.6.0")
 
 
 ORIENTATIONS = (

@@ -97,6 +97,10 @@ RIGHT: dict[str, tuple[dict[str, Any], float]] = {
     "philips activity": (
         {"Manufacturer": "Philips", "Units": "CNTS", "private": philips(0x09, "2.5")}, 2.5 * DECAYED
     ),
+    # 89Zr, imaged three days after the injection, whose day is stated.
+    "days later": ({"RadiopharmaceuticalInformationSequence": [
+        tracer(RadionuclideHalfLife=282276, RadiopharmaceuticalStartDateTime="20231230091600")
+    ]}, 70 * 1000 / (DOSE * 2 ** (-73 * 3600 / 282276))),
     # Corrected to the injection: nothing has decayed.
     "admin": ({"DecayCorrection": "ADMIN"}, 70 * 1000 / DOSE),
     "already": ({"Units": "GML"}, 1.0),
@@ -117,6 +121,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no half-life": ({"RadiopharmaceuticalInformationSequence": [tracer(RadionuclideHalfLife=None)]}, "HalfLife is not stated"),
     "minutes": ({"RadiopharmaceuticalInformationSequence": [tracer(RadionuclideHalfLife=20.4)]}, "may not be in s"),
     "grams": ({"PatientWeight": 70000}, "no weight in kilograms"),
+    "day unknown": ({"RadiopharmaceuticalInformationSequence": [tracer(RadionuclideHalfLife=282276)]}, "states no day"),
     "no start": ({"RadiopharmaceuticalInformationSequence": [tracer(RadiopharmaceuticalStartTime=None)]}, "no start of the"),
     "unknown clock": ({"RadiopharmaceuticalInformationSequence": [
         tracer(RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime=f"{DAY}091600+0900")

@@ -624,3 +624,26 @@ def test_private_elements_behind_pixel_data(tmp_path):
     outcomes = assert_same(write(tmp_path, contents))
     assert [outcome.reason for outcome in outcomes] == [None, None]
     assert {outcome.reader for outcome in outcomes} == {"fast"}
+
+
+def test_sequences_of_several_curves_have_paths_of_their_own(tmp_path):
+    """PS3.6 has one keyword for (50xx,2600): rows of two curves were not told apart."""
+    contents = []
+    for implicit, syntax in ((False, EXPLICIT), (True, IMPLICIT)):
+        body = b""
+        for group, uid in ((0x5000, b"1.0\0"), (0x5002, b"1.2\0")):
+            referenced = element(0x00081155, "UI", uid, implicit=implicit)
+            items = [item(referenced, undefined=False)]
+            body += sequence(
+                group << 16 | 0x2600, "SQ", items, implicit=implicit, undefined=False
+            )  # fmt: skip
+        contents.append(
+            b"\0" * 128 + b"DICM" + element(0x00020010, "UI", syntax, implicit=False) + body
+        )
+    given_sources = write(tmp_path, contents)
+    assert_same(given_sources)
+    (portion,) = extract(given_sources, 0, 1 << 20)
+    rows = portion.rows.to_pylist()
+    assert {(row["path"], row["text"]) for row in rows if row["path"]} == {
+        ("CurveReferencedOverlaySequence[0]", "1.0"), ("50022600[0]", "1.2"),
+    }  # fmt: skip

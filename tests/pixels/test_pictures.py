@@ -182,6 +182,21 @@ def test_values_between_0_and_1_have_all_grays(
         draw(shown, window=(0, 0.5))
 
 
+def test_a_window_of_fractional_numbers_is_as_wide_as_it_is_asked(
+    series: Callable[..., warehouse.Warehouse],
+) -> None:
+    """PS3.3 C.11.2.1.3.2: from c - w/2 to c + w/2. LINEAR showed all above 4 of 0 to 5 white."""
+    stored = np.array([0, 10, 20, 25, 40, 45, 50, 60], np.uint16).reshape(1, 2, 4)
+    wh = series(stored, RescaleSlope=0.1, RescaleIntercept=0, PixelSpacing=[1, 1])
+    wanted = np.rint(255 * np.clip(stored[0] * 0.1 / 5, 0, 1))
+    shown = wh.stack(UID).with_values(Values(window=(2.5, 5)))
+    assert shown[0].tolist() == wanted.tolist()
+    drawn = pictures.slice_picture(wh.stack(UID), 0, window=(2.5, 5))
+    assert drawn.tolist() == wanted.tolist()
+    linear = pictures.slice_picture(wh.stack(UID), 0, window=Voi(2.5, 5))
+    assert linear.tolist() == Voi(2.5, 5).apply(stored[0] * 0.1).tolist(), "of a stated function"
+
+
 def test_a_montage_and_three_planes_hold_what_they_show(slices: warehouse.Warehouse) -> None:
     volume = slices.volume(UID)
     assert pictures.montage(volume).shape == (2 * 4, 3 * 9)

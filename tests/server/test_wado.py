@@ -94,6 +94,23 @@ def test_some_tags_come_with_what_is_in_them(sample: warehouse.Warehouse) -> Non
         assert model["00400275"]["Value"][0]
 
 
+def test_items_of_several_curves_are_those_of_each(tmp_path: Path) -> None:
+    """Curves share the keyword of (50xx,2600)."""
+    made = image("1.1")
+    for group in (0x5000, 0x5002, 0x5004):
+        made.add_new(group << 16 | 0x2600, "SQ", [pydicom.Dataset()])
+        made[group, 0x2600].value[0].ReferencedSOPInstanceUID = f"1.{group}"
+    write(tmp_path / "in" / "1.dcm", made)
+    held = warehouse.open(tmp_path / "w", create=True)
+    held.ingest(tmp_path / "in", workers=1)
+    wanted = {tag: made.to_json_dict()[tag] for tag in ("50002600", "50022600", "50042600")}
+    header = held.header("1.1").to_json_dict()
+    assert {tag: header[tag] for tag in wanted} == wanted
+    ((number,),) = held.sql("select instance_id from instances").fetchall()
+    text = models(held.catalog.session(), [number], list(wanted))[number]
+    assert json.loads("{" + text + "}") == wanted
+
+
 @pytest.mark.acceptance("W4")
 def test_metadata_opens_no_source_file(tmp_path: Path) -> None:
     source = tmp_path / "in"

@@ -103,6 +103,8 @@ def test_series_at_is_midnight_without_a_time_and_null_without_a_date(view: View
         1.1          | 1          | 2024-02-29 | 10:30:00.5
         1.2          | 2          | 2024-02-29 |
         1.3          | 3          |            | 10:30:00
+        1.4          | 4          | 2024-02-29 |
+        1.5          | 4          | 2024-03-01 | 10:00:00
     """,
     )
     view.expect(
@@ -112,6 +114,7 @@ def test_series_at_is_midnight_without_a_time_and_null_without_a_date(view: View
         1          | 2024-02-29 10:30:00.5
         2          | 2024-02-29 00:00:00
         3          |
+        4          | 2024-02-29 00:00:00
     """,
     )
 

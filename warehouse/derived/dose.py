@@ -19,6 +19,7 @@ from warehouse.given import checked
 from warehouse.pixels.lookup import spaces_of
 from warehouse.pixels.values import Values
 from warehouse.pixels.volume import open_volume
+from warehouse.sqlfiles import statement
 
 if TYPE_CHECKING:
     from warehouse.catalog.connect import Catalog
@@ -132,7 +133,7 @@ def dose_volume(catalog: Catalog, mask: Mask, dose_series_uid: str) -> DoseVolum
     NotInGeometry
         Dose and region are in different frames of reference, or the dose has no position in space.
     WrongObject
-        The dose has several grids.
+        The dose has several grids, or is a difference between planned and desired dose.
     SeriesNotFound, NoPixels, NotAVolume, SourceChanged, PixelsUnreadable
     """
     volume = open_volume(catalog, dose_series_uid, values=Values(rescale=True))
@@ -146,6 +147,11 @@ def dose_volume(catalog: Catalog, mask: Mask, dose_series_uid: str) -> DoseVolum
         )
     if volume.leading:
         raise WrongObject(dose_series_uid, "dose", f"it has several grids, {volume.dims[0]}")
+    if ("ERROR",) in catalog.connection.execute(
+        statement("dose_types", "pixels"), [dose_series_uid]
+    ).fetchall():
+        why = "its Dose Type is ERROR, the difference between desired and planned dose"
+        raise WrongObject(dose_series_uid, "dose", why)
     spaces = [spaces_of(catalog, uid) for uid in (dose_series_uid, mask.series_uid)]
     if all(spaces) and spaces[0] != spaces[1]:
         why = "dose and region are in different frames of reference"

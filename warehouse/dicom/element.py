@@ -74,10 +74,13 @@ def keyword_of(tag: str) -> str | None:
 def path_step(tag: str, item: int) -> str:
     """Return the path step of an item: keyword or tag of the sequence, and index.
 
-    >>> path_step("00400275", 0)
-    'RequestAttributesSequence[0]'
+    One keyword names the sequences of all curves (50xx,2600), so only the first curve has it.
+
+    >>> path_step("00400275", 0), path_step("50022600", 0)
+    ('RequestAttributesSequence[0]', '50022600[0]')
     """
-    return f"{keyword_of(tag) or tag}[{item}]"
+    is_later_curve = tag.startswith("50") and tag[2:4] != "00"
+    return f"{(not is_later_curve and keyword_of(tag)) or tag}[{item}]"
 
 
 def join_path(path: str, step: str) -> str:

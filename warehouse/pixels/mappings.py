@@ -65,6 +65,13 @@ class Mapping:
                 made = np.where(outside, np.nan, made)
         return made
 
+    def gives_integers(self, stored: np.dtype) -> bool:
+        """Return whether the numbers of stored values of this dtype are whole."""
+        if self.table is not None:
+            return bool((self.table.entries == np.rint(self.table.entries)).all())
+        is_whole = float(self.slope).is_integer() and float(self.intercept).is_integer()
+        return is_whole and stored.kind in "iub"
+
     def holds(self, stored: np.ndarray) -> bool:
         """Return whether all of these stored values are in the range of the mapping."""
         if self.bounds is None or not stored.size:

@@ -20,7 +20,7 @@ from warehouse.errors import NotInstalled, UsageError
 from warehouse.pixels.mappings import MODALITY
 from warehouse.pixels.stack import Stack
 from warehouse.pixels.values import Values
-from warehouse.pixels.voi import Voi
+from warehouse.pixels.voi import Voi, given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from warehouse.pixels.image import Image
     from warehouse.pixels.volume_like import VolumeLike
 
-Window = tuple[float, float]
+Window = tuple[float, float] | Voi
 
 MAX_SIDE = 2048
 """Largest side of a picture in pixels; larger ones are downsampled."""
@@ -53,7 +53,8 @@ def slice_picture(
         Slice of the volume or frame of the stack, from 0, negative from the end; the middle one
         by default.
     window
-        Center and width, in rescaled values: those of the mapping of ``shown``, if it has one.
+        Center and width, in rescaled values: those of the mapping of ``shown``, if it has one. Or
+        a window with its function.
     lead
         Index of the volume, from 0, if the array has several volumes.
 
@@ -206,8 +207,11 @@ class _Rendering:
         # the modality LUT (PS3.3 C.11.2.1.2).
         self.values = Values(rescale=MODALITY if window is None else asked or True)
         self._inverted = image.PhotometricInterpretation == "MONOCHROME1"
-        checked = Values(window=window).window
-        self._voi = Voi(*checked) if isinstance(checked, tuple) else None
+        self._voi = window if isinstance(window, Voi) else None
+        checked = Values(window=None if isinstance(window, Voi) else window).window
+        if isinstance(checked, tuple):
+            mapping = headers.of(image).of(index).mapping(self.values.rescale)
+            self._voi = given(checked, whole=mapping.gives_integers(image.dtype))
         if window is None and not isinstance(stated := headers.of(image).of(index).stated_voi, str):
             self._voi = stated
 

@@ -24,7 +24,7 @@ from warehouse.given import plain
 from warehouse.pixels.facts import entries_as
 from warehouse.pixels.lut import Table
 from warehouse.pixels.overlays import PLANES, mask_of
-from warehouse.pixels.voi import Voi, spread
+from warehouse.pixels.voi import given, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,8 @@ class Values:
         Stored values outside of the range of a real world value mapping become NaN. Color has no
         such numbers: it is refused, unless ``color`` is set.
     window
-        Center and width, in rescaled values, or ``"header"`` for the VOI LUT or first window of
+        Center and width, in rescaled values (LINEAR of PS3.3 C.11.2.1.2 where these are whole
+        numbers, else LINEAR_EXACT), or ``"header"`` for the VOI LUT or first window of
         the frame: uint8, 0 to 255. Without a window in the header, from the smallest to the
         largest value of the frame. Refused for color, as is ``rescale``.
     invert
@@ -191,8 +192,9 @@ class Values:
     def _windowed(self, frame: np.ndarray, image: Image, facts: FrameFacts) -> np.ndarray:
         inverted = self.invert and image.PhotometricInterpretation == "MONOCHROME1"
         if isinstance(self.window, tuple):
-            values = facts.mapping(self.rescale or True).apply(frame)
-            return Voi(*self.window).apply(values, inverted=inverted)
+            mapping = facts.mapping(self.rescale or True)
+            window = given(self.window, whole=mapping.gives_integers(frame.dtype))
+            return window.apply(mapping.apply(frame), inverted=inverted)
         values = facts.rescale.apply(frame)
         if facts.voi is not None:
             return facts.voi.apply(values, inverted=inverted)

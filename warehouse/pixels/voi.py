@@ -51,6 +51,15 @@ class Voi:
         return facts
 
 
+def given(window: tuple[float, float], *, whole: bool) -> Voi:
+    """Return a window of the caller, who states no function.
+
+    LINEAR is defined for whole numbers: it leaves out the last 1 of a window, which may be most of
+    it in g/ml or Gy (PS3.3 C.11.2.1.2.1, C.11.2.1.3.2).
+    """
+    return Voi(*window, "LINEAR" if whole else "LINEAR_EXACT")
+
+
 def voi_of(
     header: Dataset, groups: Sequence[Dataset], values: tuple[float, float]
 ) -> Voi | None:  # fmt: skip

@@ -15,6 +15,7 @@ from warehouse.errors import NotInstalled, UsageError
 from warehouse.pixels.pictures import png, slice_picture
 from warehouse.pixels.stack import Stack
 from warehouse.pixels.values import Values
+from warehouse.pixels.voi import Voi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +75,7 @@ def picture(
     return out.getvalue()
 
 
-def _parse_window(text: str | None) -> tuple[float, float] | None:
+def _parse_window(text: str | None) -> Voi | None:
     if text is None:
         return None
     center, _, rest = text.partition(",")
@@ -84,7 +85,8 @@ def _parse_window(text: str | None) -> tuple[float, float] | None:
     level, span = _parse_numbers("window", f"{center},{width}", 2)
     if span <= 0:
         raise UsageError("the width of a window must be greater than 0")
-    return level, span
+    Values(window=(level, span))  # or raise
+    return Voi(level, span)
 
 
 def _parse_viewport(text: str | None) -> tuple[float, float] | None:
