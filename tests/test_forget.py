@@ -505,6 +505,36 @@ def test_jobs_about_it_go_and_their_folders(folder: Path) -> None:
     assert sorted(path.name for path in (root / "_jobs").iterdir()) == [".a.lock", "images"]
 
 
+def test_a_job_that_printed_a_patient_whose_id_is_a_uid_goes(tmp_path: Path) -> None:
+    """As of files that other software has de-identified; 3.11.7 is a version wherever it stands."""
+    wh = warehouse.open(tmp_path / "w", create=True)
+    ids = ("1.2.826.0.1.3680043.8.498.7", "3.11.7")
+    for number, name in enumerate(ids):
+        uid = f"1.87.{number}"
+        write(
+            tmp_path / "in" / name, uid=uid, PatientID=name, PatientName=f"{name}9",
+            StudyInstanceUID=f"{uid}.1", SeriesInstanceUID=f"{uid}.2",
+        )  # fmt: skip
+    wh.ingest(tmp_path / "in", workers=1)
+    specs, events = (named(name).stored_schema for name in ("job_specs", "job_events"))
+    said = {"id": f"read {ids[0]}", "name": f"of {ids[0]}9:", "version": "Python 3.11.7"}
+    append_rows(tmp_path / "w", {
+        "job_specs": pa.Table.from_pylist([
+            dict.fromkeys(specs.names) | {"job_id": job, "algorithm": "a", "input_values": [None]}
+            for job in said
+        ], specs),
+        "job_events": pa.Table.from_pylist([
+            dict.fromkeys(events.names) | {"job_id": job, "event": 0, "stdout": text}
+            for job, text in said.items()
+        ], events),
+    })  # fmt: skip
+    for name in ids:
+        forget(tmp_path / "w", "patient", name, delete=True)
+    wh = warehouse.open(tmp_path / "w")
+    assert wh.sql("select job_id from job_specs").fetchall() == [("version",)]
+    assert places_of(ids[:1], tmp_path / "w") == {}
+
+
 def test_a_patient_whose_id_is_a_number_leaves_the_numbers_of_others(tmp_path: Path) -> None:
     """12.5 in a value or a log of another patient is a number, not this patient."""
     wh = warehouse.open(tmp_path / "w", create=True)

@@ -174,6 +174,7 @@ def test_both_ways_to_gather_attributes_agree(tmp_path: Path, syntax: str, s: st
         connection.register("stored", rows)
         connection.execute(f"create view elements as select *, {time} from stored")
         connection.execute(by_name("normal_text").sql)
+        connection.execute(by_name("whole_identifier").sql)
         connection.execute(by_name("instance_attributes").sql)
         told = connection.sql("from instance_attributes order by instance_id").to_arrow_table()
     quick = gather(rows)

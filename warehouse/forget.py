@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.cohorts.erased import erase_in_runs
-from warehouse.errors import NothingToForget, UsageError, WriteFailed, WritersRunning
+from warehouse.errors import NothingToForget, RebuildNeeded, UsageError, WriteFailed, WritersRunning
 from warehouse.ingest import planned_batches
 from warehouse.listing import listing_row, listing_table
 from warehouse.planned import read_plan, replace_plan
@@ -67,6 +67,8 @@ def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool 
     ------
     NothingToForget
         The warehouse has no such entity.
+    RebuildNeeded
+        An earlier version stored only the first value of its identifier, which others may share.
     WritersRunning
         An ingest or another writer is still running.
     UsageError, NotAWarehouse, LayoutMismatch, WriteFailed
@@ -79,6 +81,8 @@ def forget(root: str | os.PathLike[str], level: str, name: str, *, delete: bool 
             found = find(connection, delta.snapshot(root), level, name)
         if found.is_nothing:
             raise NothingToForget(level)
+        if found.has_first_values:
+            raise RebuildNeeded(level)
         return _receipt("", level, found)
     with locks.no_writers(root) as alone, ExitStack() as stack:
         if not alone or not all(_held(lock, stack) for lock in _locks_of_jobs(root)):
@@ -107,6 +111,8 @@ def _forget(root: Path, level: str, name: str) -> Receipt:
     with locks.locked(root), lent() as connection:
         base = delta.snapshot(root)
         found = find(connection, base, level, name)
+        if found.has_first_values:
+            raise RebuildNeeded(level)
         if found.is_nothing:
             if known is None:
                 raise NothingToForget(level)

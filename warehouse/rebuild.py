@@ -226,6 +226,9 @@ def _merged(old: pa.Table, new: pa.Table, modes: pa.ChunkedArray) -> pa.Table:
     columns = []
     for name in old.schema.names:
         before, now = old[name].combine_chunks(), new[name].combine_chunks()
+        if name == "instance_key":
+            # `files`, runs and values name an instance by the key under which it was read.
+            now = pc.if_else(is_named.combine_chunks(), before, now)
         some = pc.coalesce(now, before) if name in FROM_PRIVATE.values() else now
         partly = pc.if_else(is_kept.combine_chunks(), before, some)
         columns.append(pc.if_else(is_full.combine_chunks(), now, partly))

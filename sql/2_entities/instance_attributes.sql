@@ -1,8 +1,9 @@
 -- One row per instance: its core attributes from the top level of the data set, nothing derived.
 --
--- An attribute with several values where one is expected gives its first. Attributes of multi-frame
--- objects inside functional groups are in `frame_values`, not here. Which element becomes which column
--- stands in sql/rules/instance_attributes.csv; `make sql` writes the lines below from it, the ingest gathers
+-- An attribute with several values where one is expected gives its first; an identifier gives all of them,
+-- as `DOMAIN\1` is nobody else's, and DOMAIN is (`whole_identifier`). Attributes of multi-frame objects inside
+-- functional groups are in `frame_values`, not here. Which element becomes which column stands in
+-- sql/rules/instance_attributes.csv; `make sql` writes the lines below from it, the ingest gathers
 -- the same table without a scan per column (warehouse/store/attributes.py), and a test holds both equal.
 --
 -- grain:   instance_id
@@ -130,26 +131,19 @@ with core as (
 single_values as (
     select
         instance_id,
-        max(case when tag = '00080018' then text end) as SOPInstanceUID,
         max(case when tag = '00080016' then text end) as SOPClassUID,
         max(case when tag = '00020002' then text end) as MediaStorageSOPClassUID,
-        max(case when tag = '00020003' then text end) as MediaStorageSOPInstanceUID,
-        max(case when tag = '00100020' then text end) as PatientID,
-        max(case when tag = '00100021' then text end) as IssuerOfPatientID,
         max(case when tag = '00100010' then text end) as PatientName,
         max(case when tag = '00100030' then "date" end) as PatientBirthDate,
         max(case when tag = '00100040' then text end) as PatientSex,
         max(case when tag = '00101010' then text end) as PatientAge,
         max(case when tag = '00101020' then "real" end) as PatientSize,
         max(case when tag = '00101030' then "real" end) as PatientWeight,
-        max(case when tag = '0020000D' then text end) as StudyInstanceUID,
         max(case when tag = '00200010' then text end) as StudyID,
         max(case when tag = '00080020' then "date" end) as StudyDate,
         max(case when tag = '00080030' then "time" end) as StudyTime,
         max(case when tag = '00081030' then text end) as StudyDescription,
-        max(case when tag = '00080050' then text end) as AccessionNumber,
         max(case when tag = '00080090' then text end) as ReferringPhysicianName,
-        max(case when tag = '0020000E' then text end) as SeriesInstanceUID,
         max(case when tag = '00200011' then "integer" end) as SeriesNumber,
         max(case when tag = '00080021' then "date" end) as SeriesDate,
         max(case when tag = '00080031' then "time" end) as SeriesTime,
@@ -220,6 +214,13 @@ single_values as (
 value_lists as (
     select
         instance_id,
+        whole_identifier(list(text order by "index") filter (where tag = '00080018')) as SOPInstanceUID,
+        whole_identifier(list(text order by "index") filter (where tag = '00020003')) as MediaStorageSOPInstanceUID,
+        whole_identifier(list(text order by "index") filter (where tag = '00100020')) as PatientID,
+        whole_identifier(list(text order by "index") filter (where tag = '00100021')) as IssuerOfPatientID,
+        whole_identifier(list(text order by "index") filter (where tag = '0020000D')) as StudyInstanceUID,
+        whole_identifier(list(text order by "index") filter (where tag = '00080050')) as AccessionNumber,
+        whole_identifier(list(text order by "index") filter (where tag = '0020000E')) as SeriesInstanceUID,
         list(text order by "index") filter (where tag = '00181020') as SoftwareVersions,
         list(text order by "index") filter (where tag = '00081070') as OperatorsName,
         list(text order by "index") filter (where tag = '00080008') as ImageType,

@@ -10,8 +10,8 @@ with firsts as (
         arg_min(instance_id, instance_key) filter (where SeriesDescription is not null) as "0008103E",
         arg_min(instance_id, instance_key) filter (where SeriesNumber is not null) as "00200011"
     from instances
-    where study_key is not null
-    group by study_key, series_key
+    inner join qido_patients using (study_key, patient_key)
+    group by study_key, series_key, found_under
 )
 
 select

@@ -1,10 +1,11 @@
 -- The series of a version as QIDO-RS matches them: what one row of `series` says of the top level.
 --
 -- Made once of a version, in memory. `holder` is the instance whose header is shown. A series whose
--- instances are in two studies is in both.
+-- instances are of two studies or patients has a row for each, about the instances of these.
 create or replace table qido_series as
 select
     study_key,
+    found_under,
     series_key,
     arg_min(instance_id, instance_key) as holder,
     arg_min(SeriesInstanceUID, instance_key) as SeriesInstanceUID,
@@ -23,5 +24,5 @@ select
     arg_min(FrameOfReferenceUID, instance_key) as FrameOfReferenceUID,
     count(*) as NumberOfSeriesRelatedInstances
 from instances
-where study_key is not null
-group by study_key, series_key
+inner join qido_patients using (study_key, patient_key)
+group by study_key, series_key, found_under

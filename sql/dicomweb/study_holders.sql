@@ -15,8 +15,8 @@ with firsts as (
         arg_min(instance_id, instance_key) filter (where PatientSex is not null) as "00100040",
         arg_min(instance_id, instance_key) filter (where StudyID is not null) as "00200010"
     from instances
-    where study_key is not null
-    group by study_key
+    inner join qido_patients using (study_key, patient_key)
+    group by study_key, found_under
 )
 
 select

@@ -1,9 +1,20 @@
 -- The studies of a version as QIDO-RS matches them: what one row of `studies` says, and the patient.
 --
--- Made once of a version, in memory. `holder` is the instance whose header is shown.
+-- Made once of a version, in memory. `holder` is the instance whose header is shown. A study with
+-- instances of two patients has a row for each, about the instances of that patient, as in Orthanc: by
+-- `found_under`, which is the first PatientID of the study for instances that state none.
+create or replace table qido_patients as
+select distinct
+    instances.study_key,
+    instances.patient_key,
+    coalesce(nullif(instances.PatientID, ''), studies.PatientID, instances.patient_key) as found_under
+from instances
+inner join studies on instances.study_key = studies.study_key;
+
 create or replace table qido_studies as
 select
     study_key,
+    found_under,
     arg_min(instance_id, instance_key) as holder,
     arg_min(StudyInstanceUID, instance_key) as StudyInstanceUID,
     arg_min(PatientID, instance_key) as PatientID,
@@ -27,5 +38,5 @@ select
     count(distinct series_key) as NumberOfStudyRelatedSeries,
     count(*) as NumberOfStudyRelatedInstances
 from instances
-where study_key is not null
-group by study_key
+inner join qido_patients using (study_key, patient_key)
+group by study_key, found_under

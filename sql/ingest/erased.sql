@@ -11,21 +11,25 @@
 -- makes:     listed_in, erased, erased_keys, erased_entities, touched
 -- variables: asked, asked_level, elements_files, instances_files, older_parts
 create or replace temp table listed_in as
-select distinct stored.instance_id
-from read_parquet(getvariable('elements_files'), hive_partitioning = false) as stored
-where
-    stored.tag = case getvariable('asked_level')
-        when 'patient' then '00100020'
-        when 'study' then '0020000D'
-        when 'series' then '0020000E'
-        else '00041511'
-    end
-    and trim(stored.text) = getvariable('asked')
-    and stored.instance_id in (
-        select instance_id
-        from read_parquet(getvariable('instances_files'), hive_partitioning = false)
-        where patient_key is null
-    );
+select distinct instance_id
+from (
+    select stored.instance_id, stored.path, string_agg(trim(stored.text), '\' order by stored."index") as whole
+    from read_parquet(getvariable('elements_files'), hive_partitioning = false) as stored
+    where
+        stored.tag = case getvariable('asked_level')
+            when 'patient' then '00100020'
+            when 'study' then '0020000D'
+            when 'series' then '0020000E'
+            else '00041511'
+        end
+        and stored.instance_id in (
+            select instance_id
+            from read_parquet(getvariable('instances_files'), hive_partitioning = false)
+            where patient_key is null
+        )
+    group by stored.instance_id, stored.path
+)
+where whole = getvariable('asked');
 
 create or replace temp table erased as
 select instance_id, instance_key, series_key, study_key, patient_key, PatientName

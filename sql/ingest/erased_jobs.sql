@@ -1,5 +1,6 @@
 -- Which jobs are about what is erased: by their series, their item, a value that went in or came out,
--- or a UID that they printed.
+-- or a UID that they printed. A PatientID or name that is a UID counts if it is longer than a version or an
+-- address, such as 192.168.100.200, which other jobs print.
 --
 -- reads:     erased_entities, gone_values
 -- makes:     gone_jobs
@@ -21,5 +22,5 @@ where
         regexp_extract_all(
             concat_ws(' ', stdout, stderr, error_message, detailed_error_message), '[0-9]+(?:\.[0-9]+)+'
         ),
-        (select list(key) from erased_entities where level not in ('name', 'patient') and contains(key, '.'))
+        (select list(key) from erased_entities where contains(key, '.') and (level not in ('name', 'patient') or length(key) > 15))
     )

@@ -33,7 +33,7 @@ where
     )
     or list_has_any(
         regexp_extract_all(said, '[0-9]+(?:\.[0-9]+)+'),
-        (select list(key) from erased_entities where level not in ('name', 'patient') and contains(key, '.'))
+        (select list(key) from erased_entities where contains(key, '.') and (level not in ('name', 'patient') or length(key) > 15))
     )
     or exists (
         select 1
@@ -41,5 +41,5 @@ where
         where
             level in ('patient', 'name')
             and length(key) >= 6
-            and contains(stored.said, '"' || key || '"')
+            and contains(stored.said, cast(to_json(key) as varchar))
     );

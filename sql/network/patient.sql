@@ -9,4 +9,3 @@ select
     series_count as NumberOfPatientRelatedSeries,
     instance_count as NumberOfPatientRelatedInstances
 from patients
-where PatientID is not null

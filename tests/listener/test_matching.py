@@ -35,7 +35,9 @@ def connection() -> duckdb.DuckDBPyConnection:
         ("PatientID", "varchar", TEXTS), ("PatientName", "varchar", NAMES), ("StudyDate", "date", DAYS),
         ("StudyTime", "time", TIMES), ("SeriesNumber", "bigint", [1, 2, 2**60]),
         ("StudyInstanceUID", "varchar", ["1.2", "1.3", "1.2.3"]), ("SliceThickness", "double", [1.5]),
-        ("ImageComments", "varchar", ["kept", "  kept"]),
+        ("ImageComments", "varchar", ["kept", "  kept"]), ("StudyID", "varchar", TEXTS),
+        ("AccessionNumber", "varchar", ["A", r"A\1", r"A\2"]),
+        ("SeriesInstanceUID", "varchar", ["1.2", r"1.2\1.3", "1.4"]),
         ("ModalitiesInStudy", "varchar[]", [["CT"], ["CT", "MR"], []]),
     ):  # fmt: skip
         made.execute(f'create table "{name}" ("{name}" {kind})')
@@ -183,7 +185,11 @@ def test_times(connection: duckdb.DuckDBPyConnection, key: str, expected: list[d
         ("ImageComments", "LT", "  kept ", ["  kept"]), ("ImageComments", "LT", "kept", ["kept"]),
         ("ImageComments", "LT", "  k*", ["  kept"]), ("ImageComments", "LT", "  ", ["kept", "  kept", None]),
         ("PatientName", "PN", " doe ^ jane", ["Doe^Jane", "DOE^JANE^^"]),
-        ("PatientID", "LO", r"A\50%", ["A", "50%"]), ("PatientID", "LO", r"A\*", [*TEXTS, None]),
+        ("StudyID", "SH", r"A\50%", ["A", "50%"]), ("StudyID", "SH", r"A\*", [*TEXTS, None]),
+        # The whole text is the identifier (docs/decisions/0027-the-whole-text-identifies.md).
+        ("PatientID", "LO", r"A\50%", []), ("PatientID", "LO", r"A\*", []),
+        ("AccessionNumber", "SH", r"A\1", ["A", r"A\1"]), ("AccessionNumber", "SH", "A", ["A"]),
+        ("SeriesInstanceUID", "UI", r"1.2\1.3", ["1.2", r"1.2\1.3"]),
     ],
 )  # fmt: skip
 def test_other_keys(

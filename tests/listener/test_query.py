@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 import random
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
@@ -311,6 +313,86 @@ def test_a_series_in_two_studies_is_found_in_both(wh: warehouse.Warehouse, tmp_p
         assert tuple(row[name] for name in columns) == (study, "1.9", count)
         by_qido = search(Version(wh.catalog, 60.0), parse(keys.items(), "series", {}), "").keys
         assert by_qido == [(study, "1.9")]
+
+
+def test_a_study_of_two_patients_is_found_under_each_as_theirs(
+    wh: warehouse.Warehouse, tmp_path: Path
+) -> None:
+    """As in Orthanc, whose studies are told apart by PatientID and StudyInstanceUID.
+
+    An instance without PatientID is of the first patient of the study, at every level.
+    """
+    for number, patient in enumerate(("A", "A", "B", None)):
+        made = image(
+            f"1.4.{number}", StudyInstanceUID="1.4", SeriesInstanceUID=f"1.4.{number % 3}",
+            PatientID=patient, PatientName=f"{patient}^X", StudyDate=f"2026010{number + 1}",
+            SeriesDescription=f"of {patient}", Modality="CT" if patient == "B" else "MR",
+            AcquisitionNumber=number, ImageComments=f"of {patient}",
+        )  # fmt: skip
+        write(tmp_path / "in" / str(number), made)
+    wh.ingest(tmp_path / "in", workers=1)
+    version = Version(wh.catalog, 60.0)
+
+    def found(level: str, keys: dict[str, str], *columns: str) -> list[tuple[object, ...]]:
+        told = [
+            tuple(row[name] for name in ("PatientID", *columns))
+            for row in finding.rows(wh, level, keys)
+        ]
+        table = {"STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}[level]
+        results = search(version, parse(keys.items(), table, {}), "").rows
+        by_qido = [
+            tuple(json.loads(row)[f"{tag_for_keyword(name):08X}"]["Value"][0] for name in columns)
+            for row in results
+        ]
+        assert sorted(map(str, by_qido)) == sorted(str(row[1:]) for row in told)
+        return sorted(told)
+
+    counts = ("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances")
+    assert found("STUDY", {"StudyInstanceUID": "1.4"}, *counts) == [("A", 2, 3), ("B", 1, 1)]
+    assert found("STUDY", {"PatientID": "A"}, *counts) == [("A", 2, 3)]
+    assert found("STUDY", {"PatientID": "B", "StudyDate": "20260103"}, *counts) == [("B", 1, 1)]
+    assert found("STUDY", {"PatientID": "A", "StudyDate": "20260103"}) == []
+    assert found("STUDY", {"PatientID": "A", "ModalitiesInStudy": "CT"}) == []
+    assert found("STUDY", {"PatientID": "A*"}, *counts) == [("A", 2, 3)]
+    of_series = ("SeriesInstanceUID", "SeriesDescription", "NumberOfSeriesRelatedInstances")
+    assert found("SERIES", {"PatientID": "B"}, *of_series) == [("B", "1.4.2", "of B", 1)]
+    assert [row[1:] for row in found("SERIES", {"PatientID": "A"}, *of_series)] == [
+        ("1.4.0", "of A", 2), ("1.4.1", "of A", 1),
+    ]  # fmt: skip
+    uid = "SOPInstanceUID"
+    assert [row[1] for row in found("IMAGE", {"PatientID": "A"}, uid)] == [
+        "1.4.0",
+        "1.4.1",
+        "1.4.3",
+    ]
+    # QIDO-RS looks for what is of series and instances among those of the patient.
+    for keys in ({"Modality": "MR"}, {"AcquisitionNumber": "0"}, {"ImageComments": "of A"}):
+        for patient, count in (("A", 1), ("B", 0)):
+            asked_of = parse(({"PatientID": patient} | keys).items(), "studies", {})
+            assert len(search(version, asked_of, "").rows) == count, (keys, patient)
+
+
+def test_a_query_of_one_study_reads_no_others(
+    asked: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB tests the key where it reads `instances`, and not after it has grouped all of them."""
+    session, statements = asked._wh.catalog.session(), []
+    execute = session.execute
+
+    class Noted:
+        def execute(self, sql: str, values: object = None) -> object:
+            statements.append((sql, values))
+            return execute(sql) if values is None else execute(sql, values)
+
+    monkeypatch.setattr(type(asked._wh.catalog), "session", lambda _: Noted())
+    for level in ("STUDY", "SERIES"):
+        assert [*finding.rows(asked._wh, level, {"StudyInstanceUID": "1.2.0"})]
+        sql, values = statements[-1]
+        plan = execute(f"explain (format json) {sql}", values).fetchall()[0][1]
+        scans = [part for part in plan.split('"name"') if "READ_PARQUET" in part]
+        read = [part for part in scans if "study_key" in part]
+        assert len(read) >= 2
+        assert all("study_key='1.2.0'" in part.replace(" ", "") for part in read), level
 
 
 # -- retrieve -------------------------------------------------------------------------------------

@@ -82,6 +82,11 @@ def condition(c: str, vr: str, value: str, binder: Binder, *, fuzzy: bool = Fals
         return f"{c} = {binder.bind(_number(value))}"
     if vr == "UI":
         wanted = [part.strip() for part in re.split(r"[,\\]", value) if part.strip()]
+        # Of a file with several UIDs where one is expected, all of them are the identifier.
+        wanted += [value.strip()] if "\\" in value else []
+        if len(wanted) == 1:
+            # An equality is what DuckDB looks for in the statistics of a part.
+            return f"{c} = {binder.bind(wanted[0])}"
         return f"list_contains({binder.bind(wanted)}, {c})"
     if vr == "PN":
         return _name(c, trimmed(vr, value), binder, fuzzy=fuzzy)

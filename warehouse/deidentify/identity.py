@@ -87,7 +87,7 @@ def tokens_of(patient: str, names: Iterable[str], ids: Iterable[str]) -> set[str
     tokens = {part for name in names for part in parts_of_name(name)} - _DUMMY_WORDS
     tokens |= {
         spelling
-        for text in (*ids, *_patient_id(patient))
+        for text in (*(part for one in ids for part in one.split("\\")), *_patient_id(patient))
         if _is_id(text)
         for spelling in spellings(text.strip())
     }
@@ -97,8 +97,10 @@ def tokens_of(patient: str, names: Iterable[str], ids: Iterable[str]) -> set[str
 
 
 def _patient_id(patient: str) -> tuple[str, ...]:
-    """Return the ID in the key of a patient."""
-    return () if patient.startswith("missing:") or patient == "none" else (patient,)
+    """Return the ID in the key of a patient, and each value of an ID that has several."""
+    if patient.startswith("missing:") or patient == "none":
+        return ()
+    return tuple(dict.fromkeys((patient, *patient.split("\\"))))
 
 
 def _is_id(text: str) -> bool:
@@ -206,7 +208,8 @@ class Identity:
             if vr == "PN":
                 self._add_name(text)
             else:
-                self._add_id(text)
+                for part in text.split("\\"):
+                    self._add_id(part)
 
     def _add_name(self, text: str) -> None:
         tokens, as_written = _name_tokens(text)

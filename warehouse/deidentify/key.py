@@ -53,11 +53,13 @@ class Key:
         return hmac.digest(self._secret, content, "sha256")
 
     def uid(self, old: str) -> str:
-        """Return the new UID of an old one; UIDs of the standard are kept.
+        """Return the new UID of an old one, or of each of several; UIDs of the standard are kept.
 
         >>> Key(b"k" * 32).uid("1.2.840.10008.1.2")
         '1.2.840.10008.1.2'
         """
+        if "\\" in old:
+            return "\\".join(self.uid(each) if each else "" for each in old.split("\\"))
         if is_of_standard(old):
             return old
         # A UUID of version 8, whose content the implementation defines: PS3.5 B.2.

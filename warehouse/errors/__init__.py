@@ -52,6 +52,7 @@ value of a patient's header. The class hierarchy::
     │   ├── Outrun             another writer published to a bucket at the same time
     │   ├── KeyTaken           rows to append have the key of other rows
     │   ├── NothingToForget    the entity to forget or allow is unknown
+    │   ├── RebuildNeeded      what to forget has a key that others may share until a rebuild
     │   ├── WritersRunning     an operation needs exclusive access, and a writer is running
     │   └── WriteFailed        no space or no permission; nothing was committed
     ├── CatalogError       a model in sql/, or a query, is wrong
@@ -183,6 +184,7 @@ from warehouse.errors.store import (
     NothingToForget,
     Outrun,
     ReadingFailed,
+    RebuildNeeded,
     SchedulerUnreachable,
     StoreDamaged,
     StoreError,
@@ -237,6 +239,7 @@ __all__ = [
     "PixelsUnreadable",
     "QueryFailed",
     "ReadingFailed",
+    "RebuildNeeded",
     "Rejected",
     "RunLocked",
     "SchedulerUnreachable",

@@ -194,6 +194,16 @@ class NothingToForget(StoreError, LookupError):
         )  # fmt: skip
 
 
+class RebuildNeeded(StoreError):
+    """The key of an entity to forget is the first of several values, which others may share."""
+
+    def __init__(self, level: str) -> None:
+        super().__init__(
+            f"an earlier version of this software stored only the first value of the identifier of "
+            f"this {level}, which others may share: run dicom-warehouse rebuild, then forget again"
+        )
+
+
 class WritersRunning(StoreError):
     """An operation needs exclusive access, and a writer is running."""
 

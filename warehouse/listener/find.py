@@ -133,6 +133,8 @@ def rows(
     except NotAWarehouse:
         return
     source = statement(LEVELS[level], "network")
+    if level == "SERIES":
+        source = f"from (with study as ({statement('study', 'network')}) from ({source}))"
     described = session.execute(f"describe {source}").fetchall()
     types = {name: kind for name, kind, *_ in described}
     conditions = [
@@ -140,11 +142,14 @@ def rows(
         for keyword, text in keys.items()
         if keyword in types
     ]
+    if "study_key" in types and keys.get("StudyInstanceUID"):
+        # The key of the groups, too: DuckDB tests it before it groups, and not the UID.
+        conditions.append(condition("study_key", "UI", "VARCHAR", keys["StudyInstanceUID"]))
     where = [each for each in conditions if each]
     values = {name: value for each in where for name, value in each.values.items()}
     names = [name for name in types if columns is None or name in columns]
     selected = ", ".join(f'"{name}"' for name in names) or "1"
-    predicate = " and ".join(each.sql for each in where) or "true"
+    predicate = " and ".join([f'"{UNIQUE[level]}" is not null', *(each.sql for each in where)])
     result = session.execute(
         f'select {selected} from ({source}) where {predicate} order by "{UNIQUE[level]}"', values
     )

@@ -7,7 +7,8 @@ C-FIND.
 
 ===================  ==========================================================================
 empty, or only ``*``  universal: no condition
-``\`` between values  any of them (the standard has this for UIDs only)
+``\`` between values  any of them (the standard has this for UIDs only), or the whole text; of
+                      PatientID the whole text, as `DOMAIN\1` is neither DOMAIN nor 1
 ``*`` and ``?``       any text, any character, in AE, CS, LO, LT, PN, SH, ST, UC, UR and UT
 ``a-b``, ``a-``, ``-b``  range of dates or times, both ends included
 PN                    in upper or lower case; the whole name or one of its component groups; of
@@ -71,6 +72,11 @@ def condition(keyword: str, vr: str, column_type: str, key: str) -> Condition | 
     True
     """
     keys = [trimmed(vr, part) for part in key.split("\\")]
+    whole = "\\".join(keys)
+    if keyword == "PatientID" or vr == "UI":
+        keys = [whole]
+    elif vr in {"LO", "SH"} and len(keys) > 1:
+        keys.append(whole)
     if vr in WILDCARD_VRS and any(part and not part.strip("*") for part in keys):
         return None
     keys = [part for part in keys if part]

@@ -69,14 +69,16 @@ class StudyIndex:
     ) -> dict[int, str]:
         """Return the attributes of all studies or series as JSON members, by first instance."""
         uid = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}[level]
-        sql = f"select holder, {level}_key, coalesce({uid}, '') = {level}_key from qido_{table}"
+        # One of several values would be the UID of another study or series, or of none.
+        is_uid = f"coalesce({uid}, '') = {level}_key and not contains({level}_key, chr(92))"
+        sql = f"select holder, {level}_key, {is_uid} from qido_{table}"
         rows = connection.execute(sql).fetchall()
         members = models(connection, [row[0] for row in rows], tags)
         self._fill_missing(connection, f"{level}_holders", members)
         tag = {"study": "0020000D", "series": "0020000E"}[level]
         for holder, key, is_uid in rows:
             if not is_uid:
-                # Without a UID, return the key, by which the entity is requested.
+                # Without one UID, return the key, by which the entity is requested.
                 others = re.sub(rf',?"{tag}":{{"vr":"UI"[^}}]*}}', "", members.get(holder, ""))
                 uid_member = f'"{tag}":{{"vr":"UI","Value":[{json.dumps(key)}]}}'
                 members[holder] = ",".join(part for part in (others.strip(","), uid_member) if part)

@@ -197,8 +197,10 @@ class Statement:
     binder: Binder = field(default_factory=Binder)
 
 
-_COLUMNS = {"studies": ("study_key",), "series": ("study_key", "series_key")}
-"""Columns that identify a row; a series whose instances are in two studies is in both."""
+_COLUMNS = {
+    "studies": ("study_key", "found_under"), "series": ("study_key", "series_key", "found_under")
+}  # fmt: skip
+"""Columns that identify a row: a study or series of two patients has a row for each."""
 _PATH = {"studies": "s.study_key", "series": "e.series_key"}
 
 
@@ -257,7 +259,10 @@ def _column_test(search: Search, key: Key, tables: Tables, binder: Binder) -> st
         matches = test("e", column, is_list=tables.series[name])
         if search.level != "studies":
             return matches
-        return f"s.study_key in (select study_key from qido_series as e where {matches})"
+        return (
+            "(s.study_key, s.found_under) in "
+            f"(select (study_key, found_under) from qido_series as e where {matches})"
+        )
     if name in tables.instances and key.vr != "PN":
         matches = test("i", name, is_list=tables.instances[name])
         if search.level == "instances":
@@ -312,7 +317,8 @@ def _in_instances(level: str, source: str) -> str:
     columns = _COLUMNS[level]
     alias = "s" if level == "studies" else "e"
     keys = ", ".join(f"{alias}.{column}" for column in columns)
-    return f"({keys}) in (select ({', '.join(columns)}) from {source})"
+    rows = f"(from {source}) join qido_patients using (study_key, patient_key)"
+    return f"({keys}) in (select ({', '.join(columns)}) from {rows})"
 
 
 def _item_pattern(path: tuple[str, ...]) -> str:

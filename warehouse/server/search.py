@@ -26,7 +26,7 @@ _OF_STUDY = (
     "s.study_key, s.holder, s.ModalitiesInStudy, s.SOPClassesInStudy, "
     "s.NumberOfStudyRelatedSeries, s.NumberOfStudyRelatedInstances"
 )
-_BY_STUDY = "s.StudyDate desc nulls last, s.StudyTime desc nulls last, s.study_key"
+_BY_STUDY = "s.StudyDate desc nulls last, s.StudyTime desc nulls last, s.study_key, s.found_under"
 _PATIENT = ("PatientName", "IssuerOfPatientID", "PatientBirthTime", "OtherPatientIDs",
             "OtherPatientNames", "EthnicGroup", "PatientComments", "QualityControlSubject",
             "PatientSpeciesDescription", "PatientBreedDescription", "ResponsiblePerson",
@@ -93,13 +93,15 @@ _SOURCES = {
     "studies": f"select {_OF_STUDY} from qido_studies as s",
     "series": (
         f"select {_OF_STUDY}, e.series_key, e.holder, e.NumberOfSeriesRelatedInstances "
-        "from qido_series as e join qido_studies as s using (study_key)"
+        "from qido_series as e join qido_studies as s using (study_key, found_under)"
     ),
     "instances": (
         f"select {_OF_STUDY}, e.series_key, e.holder, e.NumberOfSeriesRelatedInstances, "
         "i.instance_key, i.instance_id from instances as i "
-        "join qido_series as e on i.series_key = e.series_key and i.study_key = e.study_key "
-        "join qido_studies as s on i.study_key = s.study_key"
+        "join qido_patients as p on i.study_key = p.study_key and i.patient_key = p.patient_key "
+        "join qido_series as e on i.series_key = e.series_key and p.study_key = e.study_key "
+        "and p.found_under = e.found_under "
+        "join qido_studies as s on p.study_key = s.study_key and p.found_under = s.found_under"
     ),
 }
 _ORDERS = {

@@ -260,14 +260,19 @@ def _identify(part: _Part, study: str | None) -> None:
         part.failure = _NOT_UNDERSTOOD
         return
     part.sop_class = _first_uid(header.get("SOPClassUID"))
-    part.instance = _first_uid(header.get("SOPInstanceUID"))
-    if not part.instance or study not in {None, _first_uid(header.get("StudyInstanceUID"))}:
+    part.instance = _whole_uid(header.get("SOPInstanceUID"))
+    if not part.instance or study not in {None, _whole_uid(header.get("StudyInstanceUID"))}:
         part.failure = _NO_MATCH
 
 
 def _first_uid(value: object) -> str:
     """Return a UID; of several values the first, as in the ingest."""
     return str((value[0] if value else "") if isinstance(value, list) else value or "")
+
+
+def _whole_uid(value: object) -> str:
+    """Return a UID that identifies; of several values the whole text, as in the ingest."""
+    return "\\".join(map(str, value)) if isinstance(value, list) else str(value or "")
 
 
 def _find_instance(

@@ -64,7 +64,8 @@ def gather(rows: pa.Table) -> pa.Table:
     for attribute in attributes():
         if not attribute.creator:
             start, end = runs.get(attribute.tag, (0, 0))
-            keep = top[start:end] if attribute.is_list else top[start:end] & (index[start:end] == 0)
+            has_all = attribute.is_list or attribute.is_identifier
+            keep = top[start:end] if has_all else top[start:end] & (index[start:end] == 0)
             found[attribute.name] = start + np.flatnonzero(keep)
     texts = _texts(rows, [found[a.name] for a in attributes() if _is_text(a)])
     for attribute in attributes():
@@ -84,6 +85,7 @@ def gather(rows: pa.Table) -> pa.Table:
             source = rows[_STORED_AS.get(attribute.source, attribute.source)].chunk(0)
             values = source.take(pa.array(of))
         make = _lists if attribute.is_list else _singles
+        make = _identifiers if attribute.is_identifier else make
         columns[attribute.name] = make(values, of, places, index, len(instances))
     return pa.table(columns).filter(pa.array(has_any))
 
@@ -195,6 +197,19 @@ def _lists(
     # A null offset marks a null list: the element is absent, not empty.
     mask = np.append(sizes == 0, False)
     return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), values)
+
+
+def _identifiers(
+    values: pa.Array, found: NDArray[np.int64], places: NDArray[np.int64],
+    index: NDArray[np.int32], count: int,
+) -> pa.Array:  # fmt: skip
+    """Return all values of each instance as one text, as ``whole_identifier`` of sql/0_macros."""
+    if index[found].any():
+        wholes = pc.binary_join(_lists(values, found, places, index, count), "\\")
+    else:
+        wholes = _singles(values, found, places, index, count)
+    says_nothing = pc.equal(pc.utf8_trim(wholes, "\\"), "")
+    return pc.if_else(says_nothing, pa.scalar(None, pa.string()), wholes)
 
 
 def _private(

@@ -38,6 +38,8 @@ class Found:
     files: list[tuple[str, int | None, int | None]] = field(default_factory=list)
     """Path, size and modification time of its files."""
     instances: int = 0
+    has_first_values: bool = False
+    """Whether its key is the first of several values in a file, so that it may be of several."""
     still_named: int = 0
     """Number of elements of other instances that contain its identifier, such as references."""
 
@@ -71,6 +73,7 @@ def find(connection: duckdb.DuckDBPyConnection, base: Snapshot, level: str, name
         connection.execute("select level, key from erased_entities order by all").fetchall(),
         connection.execute(rows).fetchall(),
         connection.execute("select count(*) from erased").fetchall()[0][0],
+        connection.execute(statement("first_values")).fetchone() is not None,
         connection.execute(statement("still_named")).fetchall()[0][0],
     )
 

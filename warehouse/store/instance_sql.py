@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 FILE = "instance_attributes.csv"
 TYPES = {
-    "text": "VARCHAR", "name": "VARCHAR", "integer": "BIGINT", "real": "DOUBLE", "date": "DATE",
-    "time": "TIME",
+    "text": "VARCHAR", "name": "VARCHAR", "identifier": "VARCHAR", "integer": "BIGINT",
+    "real": "DOUBLE", "date": "DATE", "time": "TIME",
 }  # fmt: skip
-"""Kind of value → its column in `elements` (a name is text) and its SQL type."""
+"""Kind of value → its SQL type."""
 _WRITTEN = "as written: Family^Given^Middle^Prefix^Suffix"
 _LAYERS = {
     "instance_attributes": "2_entities", "instances_from_elements": "2_entities",
@@ -53,7 +53,12 @@ class Attribute:
     @property
     def source(self) -> str:
         """Column of ``elements`` that has the value."""
-        return "text" if self.value == "name" else self.value
+        return "text" if self.is_identifier or self.value == "name" else self.value
+
+    @property
+    def is_identifier(self) -> bool:
+        """Whether all its values are the identifier, as one text with backslashes."""
+        return self.value == "identifier"
 
     @property
     def is_keyword(self) -> bool:
@@ -134,15 +139,22 @@ def _definition(text: str, some: Iterable[Attribute]) -> str:
     text = tags_of.sub(f"tag in (\n{inside}\n        )", text, count=1)
     singles = [
         f"max(case when tag = '{one.tag}' then {_quoted(one)} end) as {one.name}"
-        for one in public if not one.is_list
+        for one in public if not one.is_list and not one.is_identifier
     ]  # fmt: skip
     lists = [
         f"list({_quoted(one)} order by \"index\") filter (where tag = '{one.tag}') as {one.name}"
         for one in public if one.is_list
     ]  # fmt: skip
-    for lines, first in ((singles, "max(case when tag"), (lists, "list(")):
+    wholes = [
+        f"whole_identifier(list(text order by \"index\") filter (where tag = '{one.tag}')) "
+        f"as {one.name}"
+        for one in public if one.is_identifier
+    ]  # fmt: skip
+    for lines, first in (
+        (singles, "max(case when tag"), ([*wholes, *lists], "whole_identifier(list("),
+    ):  # fmt: skip
         block = ",\n".join(f"        {line}" for line in lines)
-        held = re.search(rf"(?:        {re.escape(first)}[^\n]*\n)+", text)
+        held = re.search(rf"        {re.escape(first)}[^\n]*\n(?:        [a-z][^\n]*\n)*", text)
         if held is None:
             raise ModelError(f"instance_attributes: no line begins with {first!r}")
         text = f"{text[: held.start()]}{block}\n{text[held.end() :]}"

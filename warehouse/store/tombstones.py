@@ -263,11 +263,16 @@ def _listing_any(
         return
     asked = [("instance_id", "in", directories), ("tag", "in", list(_LISTED))]
     for part in elements:
-        rows = pq.read_table(part, columns=["instance_id", "tag", "text"], filters=asked)
+        rows = pq.read_table(part, columns=["instance_id", "tag", "path", "text"], filters=asked)
+        # All values of an element are its identifier, and rows are in their order.
+        values: dict[tuple[int, str, str], list[str]] = {}
         for row in rows.to_pylist():
-            name = stones.named(_LISTED[row["tag"]], (row["text"] or "").strip())
+            place = row["instance_id"], row["tag"], row["path"]
+            values.setdefault(place, []).append((row["text"] or "").strip())
+        for (instance_id, tag, _), texts in values.items():
+            name = stones.named(_LISTED[tag], "\\".join(texts))
             if name is not None:
-                yield row["instance_id"], name
+                yield instance_id, name
 
 
 def _note_files(root: Path, key: bytes, files: pa.Table, gone: Mapping[int, set[str]]) -> None:
