@@ -36,6 +36,9 @@ MAX_TEXTS = 64 << 20
 MAX_UNPACKED = 256 << 30
 """Maximum uncompressed size of an archive in bytes."""
 
+MAX_DEPTH = 200
+"""Maximum number of levels of folders; unpacked ones are walked recursively."""
+
 MAX_DESCRIPTION = 1 << 20
 """Maximum size in bytes of an extended tar header: a GNU long name or pax attributes."""
 
@@ -279,7 +282,8 @@ def unpack(tar: tarfile.TarFile, target: Path) -> None:
     Raises
     ------
     ArchiveRefused
-        There are too many members or bytes, or a path or link points outside of ``target``.
+        There are too many members, bytes or levels of folders, or a path or link points outside of
+        ``target``.
     """
     target.mkdir(parents=True, exist_ok=True)
     total = 0
@@ -293,6 +297,8 @@ def unpack(tar: tarfile.TarFile, target: Path) -> None:
         if ".." in parts or "\0" in member.name:
             raise ArchiveRefused("a path in the archive points outside of it")
         folder = inside(target, parts[:-1])
+        if len(folder.relative_to(target).parts) > MAX_DEPTH:
+            raise ArchiveRefused(f"its folders have more than {MAX_DEPTH} levels")
         folder.mkdir(parents=True, exist_ok=True)
         name = parts[-1]
         if name == ".wh..wh..opq":
@@ -380,6 +386,8 @@ def model_members(path: Path) -> Iterator[str]:
                     raise ArchiveRefused("it has too many members or bytes")  # noqa: TRY301
                 if ".." in member.name.split("/"):
                     raise ArchiveRefused("a path in it points outside of it")  # noqa: TRY301
+                if member.name.count("/") > MAX_DEPTH:
+                    raise ArchiveRefused(f"its folders have more than {MAX_DEPTH} levels")  # noqa: TRY301
                 yield member.name
     except ArchiveRefused:
         raise
