@@ -9,6 +9,7 @@ engine, into a folder that no path in the archive can escape.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import lzma
 import os
@@ -135,7 +136,8 @@ def read_archive(path: Path) -> ImageArchive:
         raise ArchiveRefused("its configuration is not a JSON object")
     settings = config.get("config") or {}
     user = str(settings.get("User") or "").strip()
-    if user.lower() in {"", "0", "root"} or user.lower().startswith(("0:", "root:")):
+    name = user.partition(":")[0].lower()
+    if name in {"", "root"} or re.fullmatch(r"[+-]?0+", name):  # engines read 00 as 0
         raise ArchiveRefused("its user is root; set another user with USER in the Dockerfile")
     if config.get("architecture") != "amd64":
         raise ArchiveRefused("its architecture is not amd64; build it with --platform linux/amd64")
@@ -149,6 +151,12 @@ def read_archive(path: Path) -> ImageArchive:
     runtime = {
         name: settings.get(name) for name in ("User", "Env", "Entrypoint", "Cmd", "WorkingDir")
     }
+    values = [value if isinstance(value, list) else [value] for value in runtime.values()]
+    if isinstance(runtime["Env"], str) or not all(
+        value is None or (isinstance(value, str) and "\0" not in value)
+        for value in itertools.chain(*values)
+    ):
+        raise ArchiveRefused("a user, variable, command or folder of its configuration is no text")
     size = sum(listing.sizes[listing.resolved(name)] for name in layers) + len(config_text)
     return ImageArchive(
         digest, tuple(listing.resolved(name) for name in layers), size, str(method), runtime,
