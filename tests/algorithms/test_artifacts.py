@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import warehouse
 from tests.algorithms.tiny_images import archive, model, sha
 from warehouse.algorithms import jobs
 from warehouse.algorithms.archives import model_members, read_archive, unpack
+from warehouse.algorithms.bubblewrap import _user_and_home
 from warehouse.errors import AlgorithmError, ArchiveRefused, ComponentError, UnknownArtifact
 
 LAYOUTS = ("docker20", "docker25", "podman", "crane", "oci")
@@ -50,6 +52,21 @@ def _bad_sha(members: dict) -> None:
     members[name] += b" "
 
 
+def _settings(settings: dict) -> Callable[[dict], None]:
+    def change(members: dict) -> None:
+        name = next(name for name in members if name.endswith(".json") and name != "manifest.json")
+        config = json.loads(members.pop(name))
+        config["config"] |= settings
+        content = json.dumps(config).encode()
+        new = f"{sha(content)}.json"
+        members[new] = content
+        manifest = json.loads(members["manifest.json"])
+        manifest[0]["Config"] = new
+        members["manifest.json"] = json.dumps(manifest).encode()
+
+    return change
+
+
 def _no_layer(members: dict) -> None:
     del members[next(name for name in members if name.endswith("layer.tar"))]
 
@@ -61,13 +78,26 @@ def _no_layer(members: dict) -> None:
         ("exactly one image", {"change": _two}), ("no manifest.json", {"change": _no_manifest}),
         ("configuration named in its manifest", {"change": _no_config}), ("SHA-256 of its content", {"change": _bad_sha}),
         ("layers are not in", {"change": _no_layer}), ("architecture is not amd64", {"architecture": "arm64"}),
-        *(("user is root", {"user": user}) for user in ("", "root", "0", "0:1000", "root:root", " ROOT ")),
+        *(("user is root", {"user": user}) for user in ("", "root", "0", "0:1000", "root:root", " ROOT ", "00", "+0:5")),
+        *(("is no text", {"change": _settings(each)}) for each in (
+            {"Env": 5}, {"Env": "A=b"}, {"Env": ["A=\0"]}, {"Entrypoint": 5}, {"Cmd": [["a"]]}, {"WorkingDir": {}},
+        )),
         ("neither exec nor invoke", {"method": "shout"}),
     ],
 )  # fmt: skip
 def test_the_rules_of_images(tmp_path: Path, said: str, how: dict) -> None:
     with pytest.raises(ArchiveRefused, match=said):
         read_archive(archive(tmp_path / "i.tar", **how))
+
+
+def test_a_user_without_numbers_is_the_one_of_nobody(tmp_path: Path) -> None:
+    image = read_archive(archive(tmp_path / "i.tar", user="user"))
+    (tmp_path / "etc").mkdir()
+    for line in ("user:x::::/home:", "user:x:five:6::/home:", "user:x:5:-6::/home:"):
+        (tmp_path / "etc" / "passwd").write_text(line)
+        assert _user_and_home(tmp_path, image)[:2] == (65534, 65534)
+    (tmp_path / "etc" / "passwd").write_text("user:x:5:6::/home:")
+    assert _user_and_home(tmp_path, image) == (5, 6, tmp_path / "home")
 
 
 def test_hostile_archives(tmp_path: Path) -> None:

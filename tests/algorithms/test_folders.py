@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import tarfile
 import zipfile
 import zlib
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ import warehouse
 from tests.algorithms.conftest import CT, DX, function, put_volume
 from tests.dicom_files import image, write
 from warehouse.algorithms import jobs, output_folder
+from warehouse.algorithms.archives import model_members, unpack
 from warehouse.algorithms.cases import require_complete
 from warehouse.algorithms.input_folder import InputRefused, invocation, write_inputs
 from warehouse.algorithms.jobs import Case, Input, spec_of
@@ -28,7 +30,7 @@ from warehouse.algorithms.tasks import Done, Task, tasks_of
 from warehouse.algorithms.unzip import unzip
 from warehouse.catalog.connect import open_catalog
 from warehouse.components.interfaces import Interface, known_interfaces
-from warehouse.errors import ComponentError, OutputRefused, ValueRefused
+from warehouse.errors import ArchiveRefused, ComponentError, OutputRefused, ValueRefused
 
 
 def task(
@@ -359,3 +361,17 @@ def test_a_zip_is_unpacked_without_what_leads_out(
     (tmp_path / "lzma.zip").write_bytes(content)
     with pytest.raises(ValueRefused, match="damaged"):
         unzip(tmp_path / "lzma.zip", tmp_path / "lzma")
+    # Folders deeper than Python recurses could not be made readable for the algorithm.
+    deep = ["top", *(f"{'a/' * levels}f" for levels in (100, 201))]
+    with pytest.raises(ValueRefused, match="more than 200 levels"):
+        unzip(packed(*deep), tmp_path / "deep")
+    with tarfile.open(tmp_path / "deep.tar.gz", "w:gz") as tar:
+        for name in deep:
+            tar.addfile(tarfile.TarInfo(name))
+    with pytest.raises(ArchiveRefused, match="more than 200 levels"):
+        list(model_members(tmp_path / "deep.tar.gz"))
+    with (
+        tarfile.open(tmp_path / "deep.tar.gz") as tar,
+        pytest.raises(ArchiveRefused, match="more than 200 levels"),
+    ):
+        unpack(tar, tmp_path / "unpacked")

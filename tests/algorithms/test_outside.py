@@ -30,6 +30,7 @@ def test_a_job_goes_out_and_comes_back_as_a_folder(wh: warehouse.Warehouse, tmp_
         parts.claim(jobs[CT], folder=folder)
     with pytest.raises(TransitionRefused, match="Progress"):
         parts.claim(jobs[CT], folder=tmp_path / "other")
+    assert list((tmp_path / "other").iterdir()) == []  # another job can be claimed to it
     # Outputs that are not there leave the job as it is.
     with pytest.raises(OutputRefused, match="not produced"):
         parts.report_from(folder)

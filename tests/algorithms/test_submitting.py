@@ -388,6 +388,12 @@ def test_a_failed_job_fails_the_evaluation(wh: warehouse.Warehouse) -> None:
     assert wh.sql(
         "select value_id, job_inputs.series_key, prefix from job_inputs join jobs using (job_id) where kind = 'evaluation'"
     ).fetchall() == [(None, None, f"{failed[0]}/output/")]
+    # Asked for again, it is not left in the queue.
+    (evaluation,) = wh.sql("select job_id from jobs where kind = 'evaluation'").fetchall()
+    parts.retry(evaluation[0])
+    with pytest.raises(AlgorithmError, match="1 job of measure failed"):
+        parts.evaluate("right", "measure", truth="reader")
+    assert wh.sql("select label from jobs where kind = 'evaluation'").fetchall() == [("Failed",)]
 
 
 def test_metrics_equal_what_is_computed_otherwise() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import tarfile
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import warehouse
 from tests.algorithms.conftest import CT, CT2, function
 from tests.algorithms.running import found, modes, ready
 from tests.algorithms.tiny_images import archive
-from warehouse.algorithms import output_folder, sessions
+from warehouse.algorithms import container, output_folder, sessions
 from warehouse.algorithms.archives import read_archive
 from warehouse.algorithms.bubblewrap import Bubblewrap
+from warehouse.algorithms.container import MAX_OUTPUT_DEPTH, exceeded_limit
+from warehouse.algorithms.scratch import clear_folder
 from warehouse.algorithms.submitting import signature_of
 from warehouse.components.values import Given
 from warehouse.errors import AlgorithmError, ArchiveRefused, OutputRefused
@@ -93,6 +96,47 @@ def test_what_a_living_process_wrote_is_copied_within_bounds(
     copy = io.BytesIO()
     sessions._copy_bytes(growing, copy, 40)
     assert copy.getvalue() == b"x" * 40
+
+
+def test_folders_deeper_than_python_recurses_are_refused_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a lower limit of recursion, so that pytest can remove what a failure would leave."""
+    task, outside = tmp_path / "task", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (task / "output").mkdir(parents=True)
+    (task / "link").symlink_to(outside)
+    current = os.open(task / "output", os.O_RDONLY)
+    for _ in range(300):
+        os.mkdir("a", dir_fd=current)
+        inner = os.open("a", os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = inner
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=current))
+    os.fchmod(current, 0)
+    os.close(current)
+    (task / "locked" / "inner").mkdir(parents=True)
+    (task / "locked").chmod(0)
+    levels = f"The outputs have more than {MAX_OUTPUT_DEPTH} levels of folders"
+    (tmp_path / "copy").mkdir()
+    limit, frame, frames = sys.getrecursionlimit(), sys._getframe(), 0
+    while frame := frame.f_back:
+        frames += 1
+    try:
+        sys.setrecursionlimit(frames + 200)
+        assert exceeded_limit(task / "output") == levels
+        with pytest.raises(AlgorithmError, match=levels):
+            sessions._copy_outputs(task / "output", tmp_path / "copy")
+        clear_folder(task)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "outside"]
+    assert (outside / "kept").exists()
+    monkeypatch.setattr(container, "MAX_OUTPUT_FILES", 2)
+    for name in ("b", "c", "d"):
+        (outside / name).mkdir()
+    assert exceeded_limit(outside) == "The outputs exceed the limit of files or bytes"
 
 
 @pytest.mark.parametrize("runner", ["bwrap"])

@@ -316,6 +316,20 @@ def test_patterns_take_bounded_time() -> None:
         validate.require_schema({"pattern": "("})
 
 
+@pytest.mark.parametrize("name", ["text", "key"])
+def test_patterns_of_many_texts_take_bounded_time(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # Each text takes nearly as many steps as one may, more than a millisecond.
+    pattern, texts = r"^(?:(a|aa)+)\1b$", [f"{'a' * 21}{n:05}" for n in range(8000)]
+    of_text: dict[str, Any] = {"items": {"not": {"type": "string", "pattern": pattern}}}
+    of_key: dict[str, Any] = {"patternProperties": {pattern: False}}
+    schema, value = (of_text, texts) if name == "text" else (of_key, dict.fromkeys(texts, 1))
+    monkeypatch.setattr(validate, "SCHEMA_SECONDS", 0.5)
+    with pytest.raises(ValueRefused, match=r"more than 0\.5 s"):
+        validate.require_valid(find_kind("JSON"), schema, value)
+
+
 def test_schemas_that_are_too_deep_are_refused() -> None:
     deep: dict[str, Any] = {}
     for _ in range(100):

@@ -522,7 +522,7 @@ def dated(tmp_path_factory: pytest.TempPathFactory) -> warehouse.Warehouse:
     folder = tmp_path_factory.mktemp("dated")
     days = [
         "20200304", "00010101", "00010305", "19000101", "19700101", "16010101", "17530101",
-        "18991230", "99991231",
+        "18991230", "99991231", "19010101",
     ]  # fmt: skip
     for number, day in enumerate(days, 1):
         uid = f"1.{number}"
@@ -549,7 +549,13 @@ def test_rows_and_files_shift_the_same_dates(dated, tmp_path) -> None:
         == shifted("DA", b"20200304", KEY.days("1.1")).decode()
     )
     assert [of[KEY.uid(f"1.{n}.1")] for n in range(2, 10)] == [(None, None)] * 8
-    dated.export("all_of_it", tmp_path / "out", "copy", deidentify=how)
+    # A second shift of the last one ends before 1900, where dates stand for none.
+    early = shifted("DA", b"19010101", KEY.days("1.10"))
+    assert early is not None
+    assert shifted("DA", early, KEY.days("1.10")) is None
+    assert of[KEY.uid("1.10.1")][0].strftime("%Y%m%d") == early.decode()
+    facts = dated.export("all_of_it", tmp_path / "out", "copy", deidentify=how)
+    assert facts["counts"]["instances"] == len(of) == 10
     for path in (tmp_path / "out").rglob("*.dcm"):
         made = pydicom.dcmread(path)
         day = of[made.StudyInstanceUID][0]

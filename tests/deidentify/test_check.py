@@ -95,6 +95,33 @@ def test_a_value_is_found_across_windows_in_names_zips_and_tables(
     }
 
 
+def test_bytes_that_end_as_a_zip_does_and_damaged_zips_are_searched(
+    against: Path, tmp_path: Path
+) -> None:
+    """Four bytes make a zip for ``zipfile``: compressed pixels have them by chance."""
+    (tmp_path / "chance").write_bytes(NAME.encode() + b"PK\5\6" + NOISE)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in ("encrypted", "whole"):
+            archive.writestr(member, f"a name: {NAME}")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1  # the flag of encryption
+    (tmp_path / "a.zip").write_bytes(content)
+    found = check(tmp_path, against)
+    assert {one.file for one in found.survivors} == {"chance", "a.zip!/whole"}
+    assert found.passed_over["zip files and members that cannot be unpacked"] == 2
+
+
+@pytest.mark.parametrize("charset", ["ascii", "utf-16-le", "utf-16-be"])
+def test_a_day_is_found_before_its_time(against: Path, tmp_path: Path, charset: str) -> None:
+    for name, text in (
+        ("seconds", "on 20210823143000"), ("minutes", "202108231430 "), ("fraction", "x20210823143000.5"),
+        ("no time", "20210823993000"), ("longer", "2021082314300000"), ("inside", "120210823143000"),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(text.encode(charset))
+    found = check(tmp_path, against)
+    assert {one.file for one in found.survivors} == {"seconds", "minutes", "fraction"}
+
+
 def test_what_is_no_leak_is_none(against: Path, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(
         NOISE

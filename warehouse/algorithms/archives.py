@@ -9,6 +9,7 @@ engine, into a folder that no path in the archive can escape.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import lzma
 import os
@@ -35,6 +36,9 @@ MAX_TEXTS = 64 << 20
 
 MAX_UNPACKED = 256 << 30
 """Maximum uncompressed size of an archive in bytes."""
+
+MAX_DEPTH = 200
+"""Maximum number of levels of folders; unpacked ones are walked recursively."""
 
 MAX_DESCRIPTION = 1 << 20
 """Maximum size in bytes of an extended tar header: a GNU long name or pax attributes."""
@@ -132,7 +136,8 @@ def read_archive(path: Path) -> ImageArchive:
         raise ArchiveRefused("its configuration is not a JSON object")
     settings = config.get("config") or {}
     user = str(settings.get("User") or "").strip()
-    if user.lower() in {"", "0", "root"} or user.lower().startswith(("0:", "root:")):
+    name = user.partition(":")[0].lower()
+    if name in {"", "root"} or re.fullmatch(r"[+-]?0+", name):  # engines read 00 as 0
         raise ArchiveRefused("its user is root; set another user with USER in the Dockerfile")
     if config.get("architecture") != "amd64":
         raise ArchiveRefused("its architecture is not amd64; build it with --platform linux/amd64")
@@ -146,6 +151,12 @@ def read_archive(path: Path) -> ImageArchive:
     runtime = {
         name: settings.get(name) for name in ("User", "Env", "Entrypoint", "Cmd", "WorkingDir")
     }
+    values = [value if isinstance(value, list) else [value] for value in runtime.values()]
+    if isinstance(runtime["Env"], str) or not all(
+        value is None or (isinstance(value, str) and "\0" not in value)
+        for value in itertools.chain(*values)
+    ):
+        raise ArchiveRefused("a user, variable, command or folder of its configuration is no text")
     size = sum(listing.sizes[listing.resolved(name)] for name in layers) + len(config_text)
     return ImageArchive(
         digest, tuple(listing.resolved(name) for name in layers), size, str(method), runtime,
@@ -279,7 +290,8 @@ def unpack(tar: tarfile.TarFile, target: Path) -> None:
     Raises
     ------
     ArchiveRefused
-        There are too many members or bytes, or a path or link points outside of ``target``.
+        There are too many members, bytes or levels of folders, or a path or link points outside of
+        ``target``.
     """
     target.mkdir(parents=True, exist_ok=True)
     total = 0
@@ -293,6 +305,8 @@ def unpack(tar: tarfile.TarFile, target: Path) -> None:
         if ".." in parts or "\0" in member.name:
             raise ArchiveRefused("a path in the archive points outside of it")
         folder = inside(target, parts[:-1])
+        if len(folder.relative_to(target).parts) > MAX_DEPTH:
+            raise ArchiveRefused(f"its folders have more than {MAX_DEPTH} levels")
         folder.mkdir(parents=True, exist_ok=True)
         name = parts[-1]
         if name == ".wh..wh..opq":
@@ -380,6 +394,8 @@ def model_members(path: Path) -> Iterator[str]:
                     raise ArchiveRefused("it has too many members or bytes")  # noqa: TRY301
                 if ".." in member.name.split("/"):
                     raise ArchiveRefused("a path in it points outside of it")  # noqa: TRY301
+                if member.name.count("/") > MAX_DEPTH:
+                    raise ArchiveRefused(f"its folders have more than {MAX_DEPTH} levels")  # noqa: TRY301
                 yield member.name
     except ArchiveRefused:
         raise

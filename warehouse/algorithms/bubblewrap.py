@@ -132,7 +132,8 @@ def _user_and_home(root: Path, image: ImageArchive) -> tuple[int, int, Path]:
     uid, gid, home = 65534, 65534, f"/home/{user if user.isalnum() else 'user'}"
     for line in _lines_of_file(root / "etc" / "passwd"):
         fields = line.split(":")
-        if len(fields) > 5 and user in {fields[0], fields[2]}:
+        is_whole = len(fields) > 5 and fields[2].isdecimal() and fields[3].isdecimal()
+        if is_whole and user in {fields[0], fields[2]}:
             uid, gid, home = int(fields[2]), int(fields[3]), fields[5] or home
     uid = int(user) if user.isdecimal() else uid
     if group.isdecimal():

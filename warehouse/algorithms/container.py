@@ -51,6 +51,9 @@ GRACE = 5.0
 HEALTH_SECONDS = 300
 MAX_OUTPUT_BYTES = 20 << 30
 MAX_OUTPUT_FILES = 100_000
+"""Number of files and folders."""
+
+MAX_OUTPUT_DEPTH = 100
 MIN_FREE_BYTES = 1 << 30
 """Jobs are stopped when the disk with their folders has less free space than this."""
 
@@ -288,14 +291,21 @@ def exceeded_limit(folder: Path) -> str | None:
         if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
             return f"Less than {MIN_FREE_BYTES >> 20} MiB are free on the disk of the warehouse"
     total = count = 0
-    for _, _, names, descriptor in os.fwalk(folder, follow_symlinks=False, onerror=None):
+    for parent, folders, names, descriptor in os.fwalk(folder, follow_symlinks=False, onerror=None):
         for name in names:
-            count += 1
             with contextlib.suppress(OSError):
                 total += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_blocks * 512
+        count += len(folders) + len(names)
+        if is_too_deep(folder, parent):
+            return f"The outputs have more than {MAX_OUTPUT_DEPTH} levels of folders"
         if count > MAX_OUTPUT_FILES or total > MAX_OUTPUT_BYTES:
             return "The outputs exceed the limit of files or bytes"
     return None
+
+
+def is_too_deep(folder: Path, parent: str) -> bool:
+    """Return whether a folder of outputs is on a level that is not walked: walks are recursive."""
+    return len(Path(parent).relative_to(folder).parts) > MAX_OUTPUT_DEPTH
 
 
 def judge(done: Done, code: int, why: str | None, kills: Kills) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.algorithms import jobs
 from warehouse.algorithms.jobs import Case, Event, Input, record, spec_of
-from warehouse.algorithms.states import FAILED, SUCCEEDED, statuses
+from warehouse.algorithms.states import FAILED, QUEUED, REQUEUED, SUCCEEDED, statuses
 from warehouse.catalog.connect import open_catalog
 from warehouse.components import ledger
 from warehouse.components.checking import now
@@ -154,7 +154,8 @@ def _wait_or_fail(
     jobs.add_jobs(root, [spec])
     state = jobs.states(root, [spec.job_id])[spec.job_id]
     _end_waiting(root, method, item, spec.job_id)
-    events = [] if state.status else [Event(spec.job_id, "waiting", now())]
+    is_queued = state.status in {QUEUED, REQUEUED}
+    events = [Event(spec.job_id, "waiting", now())] if is_queued else []
     if not failed:
         record(root, events)
         raise JobRefused(

@@ -54,7 +54,11 @@ def claim_to(root: Path, job_id: str, folder: Path, *, by: str = "") -> Spec:
         (folder / "output").chmod(0o777)
     except OSError as error:
         raise WriteFailed("the folder of a job", error) from error
-    spec = claim(root, job_id, by=by)
+    try:
+        spec = claim(root, job_id, by=by)
+    except BaseException:
+        (folder / "output").rmdir()  # it stays a folder that can be claimed to
+        raise
     task = task_of(root, spec)
     try:
         write_inputs(task, open_catalog(root, task.version), folder / "input")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import uuid
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from warehouse.algorithms.tasks import FOLDER
 from warehouse.errors import RunLocked, WriteFailed
@@ -45,17 +45,28 @@ def alone(root: Path, algorithm: str) -> Iterator[None]:
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove the folder of a task, fixing permissions that prevent it."""
-    if not folder.exists():
-        return
+    """Remove the folder of a task, fixing permissions that prevent it.
 
-    def make_writable(_function: Any, path: str, _error: Any) -> None:
-        for blocked in (os.path.dirname(path), path):
-            if not os.path.islink(blocked):
-                try:
-                    os.chmod(blocked, 0o700)
-                except OSError:
-                    return
-        shutil.rmtree(path, ignore_errors=True)
-
-    shutil.rmtree(folder, onerror=make_writable)
+    An algorithm may have nested folders deeper than paths, open files or recursion can be: folders
+    are moved up into ``folder`` before they are emptied. What cannot be removed, stays.
+    """
+    pending = [folder] if folder.exists() else []
+    while pending:
+        current = pending.pop()
+        with suppress(OSError):
+            current.chmod(0o700)
+        with suppress(OSError):
+            for entry in list(os.scandir(current)):
+                with suppress(OSError):
+                    if not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.path)
+                        continue
+                    os.chmod(entry.path, 0o700)
+                    moved = folder / uuid.uuid4().hex
+                    os.rename(entry.path, moved)
+                    pending.append(moved)
+        if current != folder:
+            with suppress(OSError):
+                current.rmdir()
+    with suppress(OSError):
+        folder.rmdir()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -23,11 +22,13 @@ from warehouse.algorithms.container import (
     CHECKED_EVERY,
     HEALTH_SECONDS,
     MAX_OUTPUT_BYTES,
+    MAX_OUTPUT_DEPTH,
     MAX_OUTPUT_FILES,
     Loaded,
     catalog_of,
     ended,
     exceeded_limit,
+    is_too_deep,
     judge,
     must_stop,
     start,
@@ -102,7 +103,7 @@ class Session:
                     if stream:
                         stream.close()
         self.run.end()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        clear_folder(self.folder)
 
     @property
     def is_alive(self) -> bool:
@@ -248,10 +249,12 @@ def _copy_outputs(source: Path, target: Path) -> None:
     Raises
     ------
     AlgorithmError
-        There are too many files or bytes.
+        There are too many files, bytes or levels of folders.
     """
     total = count = 0
     for parent, folders, names, descriptor in os.fwalk(source, follow_symlinks=False):
+        if is_too_deep(source, parent):
+            raise AlgorithmError(f"The outputs have more than {MAX_OUTPUT_DEPTH} levels of folders")
         destination = target / Path(parent).relative_to(source)
         for name in [*folders, *names]:
             info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)

@@ -25,6 +25,9 @@ MAX_BYTES = 16 << 30
 MAX_RATIO = 1000
 """Maximum ratio of unpacked to compressed size."""
 
+MAX_DEPTH = 200
+"""Maximum number of levels of folders."""
+
 _OF_THE_DISK = {
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE,
     errno.ENFILE, errno.EFBIG,
@@ -56,6 +59,10 @@ def unzip(source: Path, target: Path) -> list[str]:
             limit = min(MAX_BYTES, max(source.stat().st_size, 1024) * MAX_RATIO)
             if len(members) > MAX_FILES or size > limit:
                 raise ValueRefused("the ZIP file has too many files or bytes when unpacked")  # noqa: TRY301
+            if any(member.filename.count("/") > MAX_DEPTH for member in members):
+                raise ValueRefused(  # noqa: TRY301
+                    f"the folders of the ZIP file have more than {MAX_DEPTH} levels"
+                )
             shared = _common_folder([member.filename for member in members])
             written = []
             for member in members:

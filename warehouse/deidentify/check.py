@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import re
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, field, replace
@@ -39,14 +41,22 @@ if TYPE_CHECKING:
 
 _WINDOW = 16 << 20
 _INFLATE_BYTES = 1 << 20
-_CONTEXT_BYTES = 4
-"""Bytes after a number that show whether it continues."""
+_CONTEXT_BYTES = 14
+"""Bytes after a number that show whether it continues: a time, of two bytes per character."""
 MAX_INFLATED = 8 << 30
 """Number of bytes of a stream that are searched; longer streams are counted."""
 _MAX_DEFLATED = 1 << 30
 _NUMBER = tuple(b".0123456789"[at : at + 1] for at in range(11))
 _GOES_ON = re.compile(rb"\.?[0-9]")
+_DAY = re.compile(rb"(?:19|20)[0-9]{6}")
+_TIME = re.compile(rb"(?:[01][0-9]|2[0-3])(?:[0-5][0-9]){1,2}(?![0-9])")
+"""Hour, minute and second: with them, the digits of a day continue in a date and time."""
 _STREAM = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, RuntimeError, ValueError,
+    EOFError, OverflowError,
+)  # fmt: skip
+"""Errors of ``zipfile`` for damaged, encrypted and unknown archives and members."""
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
@@ -118,6 +128,8 @@ def searched(target: Path, patterns: Patterns) -> Checked:
     search.finish()
     if search.cut_streams:
         passed_over[f"streams that inflate to more than {MAX_INFLATED} bytes"] = search.cut_streams
+    if search.unread_zips:
+        passed_over["zip files and members that cannot be unpacked"] = search.unread_zips
     survivors = tuple(sorted(search.found))
     return Checked(files, size, 0, passed_over, survivors)
 
@@ -164,7 +176,7 @@ class _Search:
     def __init__(self, patterns: Patterns) -> None:
         self.patterns = patterns
         self.found: set[Survivor] = set()
-        self.cut_streams = 0
+        self.cut_streams = self.unread_zips = 0
         self._needles = Needles(patterns.folded, patterns.exact)
         longest = max((len(p) for p in (*patterns.folded, *patterns.exact)), default=0)
         self._overlap = longest + _CONTEXT_BYTES
@@ -273,12 +285,23 @@ class _Search:
                 return
 
     def _zip(self, path: Path, shown: str) -> None:
-        """Search the names and the content of the members of a zip."""
-        with zipfile.ZipFile(path) as archive:
+        """Search the names and the content of the members of a zip, as far as it can be read.
+
+        Any bytes may end as a zip does, such as compressed pixels.
+        """
+        try:
+            archive = zipfile.ZipFile(path)
+        except _ZIP_ERRORS:
+            self.unread_zips += 1
+            return
+        with archive:
             for info in archive.infolist():
                 self.name(info.filename)
-                with archive.open(info) as file:
-                    self._stream(file, f"{shown}!/{info.filename}", "")
+                try:
+                    with archive.open(info) as file:
+                        self._stream(file, f"{shown}!/{info.filename}", "")
+                except _ZIP_ERRORS:
+                    self.unread_zips += 1
 
     def _parquet(self, path: Path, shown: str) -> bool:
         """Search the rows of a Parquet file; return whether its bytes can be skipped, as of audits.
@@ -315,7 +338,11 @@ def _unexpected_texts(columns: dict[str, list[str | None]]) -> Iterator[str]:
 
 
 def _stands_alone(match: bytes, before: bytes, after: bytes) -> bool:
-    """Return whether a number is not a part of a longer one."""
+    """Return whether a number is not a part of a longer one, or a day before its time."""
     if b"\0" in match:  # two bytes per character
-        before, after = before.replace(b"\0", b""), after.replace(b"\0", b"")
-    return before[-1:] not in _NUMBER and _GOES_ON.match(after) is None
+        match, before, after = (part.replace(b"\0", b"") for part in (match, before, after))
+    if before[-1:] in _NUMBER:
+        return False
+    if _DAY.fullmatch(match) and _TIME.match(after):
+        return True
+    return _GOES_ON.match(after) is None

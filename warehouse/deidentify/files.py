@@ -183,7 +183,11 @@ def _verify_file(path: Path, sha256: str, patient: str, result: Result, how: Tre
         if hashlib.sha256(content).hexdigest() != sha256:
             raise ExportFailed("a de-identified file", "it reads back differently")
         second_pass = deidentify(content, how.profile, how.key, patient)
-        remaining = [change for change in second_pass.changes if change.action in {"X", "Z"}]
+        # Dates were shifted: a second shift may end at one that stands for none.
+        remaining = [
+            change for change in second_pass.changes
+            if change.action in {"X", "Z"} and change.option != "dates-shifted"
+        ]  # fmt: skip
         header = bytes(content[: second_pass.header_bytes]).lower()
     if remaining:
         raise NotDeidentified("the written file still has elements that are to be removed")
