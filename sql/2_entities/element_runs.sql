@@ -17,7 +17,7 @@
 -- column:  index | INTEGER | position of this value, from 0
 -- column:  text | VARCHAR | the value without insignificant spaces; JSON of components for PN; tag for AT; exact decimal for UV
 -- column:  integer | BIGINT | IS, US, SS, UL, SL, SV, UV, AT; number of items of a sequence
--- column:  real | DOUBLE | DS, FL, FD; AS in years
+-- column:  real | DOUBLE | DS, FL, FD; AS in years; -0 is 0, and every NaN is the same
 -- column:  date | DATE | DA
 -- column:  timestamp | TIMESTAMP | DT; in UTC if the value has an offset, else as written
 -- column:  length | BIGINT | bytes of a binary value or of pixel data
@@ -38,7 +38,7 @@ with
             "index",
             text,
             "integer",
-            "real",
+            equal_number("real") as "real",
             "date",
             "timestamp",
             length,

@@ -40,7 +40,8 @@ with
             if(
                 elements.text is null or elements.vr = 'PN',
                 coalesce(
-                    cast(elements."integer" as varchar), cast(elements."real" as varchar), elements.sha256
+                    cast(elements."integer" as varchar), cast(equal_number(elements."real") as varchar),
+                    elements.sha256
                 ),
                 null
             ) as not_text,

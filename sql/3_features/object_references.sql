@@ -13,7 +13,7 @@
 -- column:  instance_id | BIGINT | key to `instances`: the referencing object
 -- column:  purpose | VARCHAR | sequence that holds the reference, such as SourceImageSequence or ReferencedSOPSequence; null if elements were not read
 -- column:  purpose_code | VARCHAR | scheme and value of the Purpose of Reference Code Sequence (0040,A170); null if none is stated
--- column:  purpose_meaning | VARCHAR | its meaning
+-- column:  purpose_meaning | VARCHAR | its meaning; of several the first in order
 -- column:  referenced_instance_uid | VARCHAR | Referenced SOP Instance UID (0008,1155); null where a series is named without its instances
 -- column:  referenced_series_uid | VARCHAR | its series: as stated by the reference, otherwise that of the stored instance; null if neither is known
 -- column:  series_key | VARCHAR | key to `series` of the referencing object
@@ -108,7 +108,7 @@ counted as (
         placed.instance_id,
         placed.purpose,
         placed.purpose_code,
-        any_value(placed.purpose_meaning) as purpose_meaning,
+        min(placed.purpose_meaning) as purpose_meaning,
         placed.uid,
         coalesce(placed.series_uid, known_series.series_uid, stored.series_uid) as series_uid,
         any_value(stored.instance_id) as referenced_instance_id,

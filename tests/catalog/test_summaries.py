@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 EXACT = """
 with valued as (
-    select *, coalesce(text, "integer"::varchar, "real"::varchar, sha256) as value
+    select *, coalesce(
+        text, "integer"::varchar, if("real" = 0, 0.0, "real")::varchar, sha256
+    ) as value
     from normal_elements left join (select instance_id, series_key from instances) using (instance_id)
 )
 select
@@ -48,7 +50,7 @@ select
     count(*) filter ("index" = 0), count(*) filter (vm > 0), count(*) filter (vm = 0), count(warning),
     count(distinct instance_id), count(distinct series_key),
     if(vr = 'SQ' or count(value) = 0, null, count(distinct value)),
-    min("integer"), max("integer"), min("real"), max("real"), min("date"), max("date"),
+    min("integer"), max("integer"), min("real") + 0.0, max("real") + 0.0, min("date"), max("date"),
     min("timestamp"), max("timestamp"), max(vm), max(length),
     if(
         vr = 'SQ' or is_identifying(tag, any_value(keyword), vr), null,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
@@ -24,6 +25,9 @@ from tests.derived_objects import (
 )
 from tests.dicom_files import dataset, image, write
 from warehouse.errors import UnknownPart, WrongObject
+
+if TYPE_CHECKING:
+    from tests.small_tables import View
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +180,28 @@ def test_what_is_no_waveform_is_refused(wh: warehouse.Warehouse, tmp_path: Path)
     made.ingest(tmp_path / "in", workers=1)
     with pytest.raises(WrongObject, match="fewer samples than its header states"):
         made.waveform("1.9.0").read()
+
+
+@pytest.mark.parametrize("meanings", [("Source", "Basis"), ("Basis", "Source")])
+def test_of_several_meanings_of_a_purpose_the_first_in_order_is_shown(
+    view: View, meanings: tuple[str, str]
+) -> None:
+    view.given("instances", "instance_id | SOPInstanceUID\n1 | 1.1")
+    rows = []
+    for place, meaning in enumerate(meanings):
+        item_path = f"SourceImageSequence[{place}]"
+        of_purpose = f"{item_path}.PurposeOfReferenceCodeSequence[0]"
+        rows += [
+            f"1 | {item_path}  | 00081155 | 1 | 0 | 1.9",
+            f"1 | {of_purpose} | 00080100 | 1 | 0 | 121322",
+            f"1 | {of_purpose} | 00080102 | 1 | 0 | DCM",
+            f"1 | {of_purpose} | 00080104 | 1 | 0 | {meaning}",
+        ]
+    view.given("elements", "\n".join(["instance_id | path | tag | vm | index | text", *rows]))
+    view.expect(
+        "object_references",
+        """
+        purpose_code | purpose_meaning | reference_count
+        DCM:121322   | Basis           | 2
+        """,
+    )

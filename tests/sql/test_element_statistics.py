@@ -75,6 +75,34 @@ def test_statistics_are_typed(view: View) -> None:
     )
 
 
+@pytest.mark.parametrize("order", [("0", "1", "-0"), ("-0", "1", "0"), ("0", "-0", "1")])
+def test_zeros_and_nans_of_either_sign_are_one_value(view: View, order: tuple[str, ...]) -> None:
+    reals = [*order, "nan", "-nan"]
+    view.given("instances", "instance_id | series_key\n" + "\n".join(f"{n} | s" for n in range(5)))
+    rows = (
+        f"{n} | '' | 00189087 | DiffusionBValue | FD | 1 | 0 | {r}" for n, r in enumerate(reals)
+    )
+    view.given(
+        "elements", "\n".join(("instance_id|path|tag|keyword|vr|vm|index|real", *rows)),
+    )  # fmt: skip
+    view.expect(
+        "element_statistics",
+        """
+        tag      | element_count | distinct_count | min_real | max_real | example
+        00189087 | 5             | 3              | 0        | 1        | 0.0
+        """,
+    )
+    view.expect(
+        "element_values",
+        """
+        tag      | value | value_count
+        00189087 | 0.0   | 2
+        00189087 | 1.0   | 1
+        00189087 | nan   | 2
+        """,
+    )
+
+
 @pytest.mark.parametrize("name", ["element_statistics", "element_definitions"])
 def test_an_instance_counts_once_however_many_items_repeat_an_element(
     view: View, name: str

@@ -20,7 +20,8 @@ VALUES = """
 select
     tag, any_value(elements.keyword), creator, vr,
     coalesce(
-        if(vr = 'PN', person_name_text(text), text), "integer"::varchar, "real"::varchar, sha256
+        if(vr = 'PN', person_name_text(text), text), "integer"::varchar,
+        if("real" = 0, 0.0, "real")::varchar, sha256
     ) as value,
     count(*), count(distinct row(elements.instance_id, elements.path)),
     count(distinct elements.instance_id),
@@ -60,7 +61,7 @@ def cell(vr: str, drawn: int) -> dict[str, Any]:
     if vr == "US":
         return {"integer": [1, 1, 2, None][drawn]}
     if vr == "FD":
-        return {"real": [1.0, 1.0, 0.1, None][drawn]}
+        return {"real": [0.0, -0.0, 0.1, None][drawn]}
     if vr == "PN":
         return {"text": NAMES[drawn], "sha256": ["a", None, "b", "b"][drawn]}
     if vr == "DS":

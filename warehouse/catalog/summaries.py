@@ -36,7 +36,7 @@ SUMMARIES = ("element_summaries", "element_sketches", "element_sets", "element_s
 _OF_SERIES = "element_sets"
 """The summary with rows per series, which grows with the archive; the others do not."""
 
-_MACROS = ("normal_text", "is_identifying")
+_MACROS = ("normal_text", "equal_number", "is_identifying")
 
 READ = ("elements", "element_runs", "element_segments")
 """Views that the summaries read besides ``instances``."""
