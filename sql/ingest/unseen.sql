@@ -5,7 +5,7 @@
 -- variables: first_path, last_path, limits, mode
 with around as (
     -- Of a large ledger most row groups hold no path between the first that is listed and the last.
-    -- Objects have whole seconds; earlier versions stored the milliseconds that some servers list.
+    -- Objects have whole seconds. Earlier versions stored the milliseconds that some servers list.
     select
         path,
         status,
